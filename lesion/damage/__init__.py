@@ -1,0 +1,1 @@
+"""Kinds of damage: each edits the operations at a cut, and nothing else."""

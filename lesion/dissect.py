@@ -1,0 +1,147 @@
+"""From a network and one batch to its anatomy, with the graph and edges that the engine cuts."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
+from lesion.coupling import Coupling, Edge, Making, couple, ids
+from lesion.stages import places
+from lesion.tracing import Call, Forward, Graph, trace
+from lesion.units import Joined, join
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """A traced network: its anatomy, its graph, and the edges where channels are cut.
+
+    reads: the edges of operations that mix channels, with final labels
+    flows: for each layer the edges at which its channels, not yet united with others, arrive
+    """
+
+    anatomy: Anatomy
+    graph: Graph
+    call: Call
+    reads: tuple[Edge, ...]
+    flows: dict[str, tuple[Edge, ...]]
+
+
+def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
+    """The anatomy of `forward(network, batch)` in evaluation mode; batch norm stays untouched.
+
+    Raises SubjectError where the network cannot be traced.
+    """
+    call = Call(network, forward, batch)
+    graph = trace(network, forward, batch)
+    with torch.no_grad():
+        coupling = couple(graph, call.tensors(batch))
+    names = {weight: weight.rpartition(".")[0] or weight for weight in coupling.makings}
+    joined = join(coupling, names)
+    makings = {names[weight]: made for weight, made in coupling.makings.items()}
+    flows = {name: _flow(made, coupling, joined) for name, made in makings.items()}
+    anatomy = Anatomy(
+        layers=_layers(graph, makings, joined, flows),
+        units=joined.units,
+        parameters=_parameters(network, coupling, joined),
+        notes=tuple(dict.fromkeys(coupling.notes)),
+    )
+    reads = tuple(
+        _final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm")
+    )
+    return Dissection(anatomy, graph, call, reads, flows)
+
+
+def _final(edge: Edge, joined: Joined) -> Edge:
+    labels = joined.labels(edge.labels.numpy().astype(int))
+    return replace(edge, labels=torch.from_numpy(labels))
+
+
+def _flow(made: Making, coupling: Coupling, joined: Joined) -> tuple[Edge, ...]:
+    """The edges where the layer's own labels arrive, other layers' labels there made CONSTANT."""
+    found = []
+    for edge in coupling.edges:
+        raw = edge.labels.numpy().astype(int)
+        own = np.isin(raw, made.makes)
+        if own.any():
+            labels = np.where(own, joined.labels(raw), CONSTANT)
+            found.append(replace(edge, labels=torch.from_numpy(labels)))
+    return tuple(found)
+
+
+def _layers(
+    graph: Graph,
+    makings: dict[str, Making],
+    joined: Joined,
+    flows: dict[str, tuple[Edge, ...]],
+) -> tuple[Layer, ...]:
+    place = places(graph, makings)
+    owner = {name: unit for unit in reversed(joined.units) for name in unit.layers}
+    return tuple(
+        Layer(
+            name=name,
+            number=place[name].number,
+            kind=made.kind,
+            channels_in=len(made.reads),
+            channels=len(made.makes),
+            groups=made.groups,
+            kernel=made.kernel,
+            size=made.size,
+            positions=made.macs // int(np.prod(graph.parameters[made.weight].shape)),
+            macs=made.macs,
+            weight=made.weight,
+            bias=made.bias,
+            unit=owner[name].name,
+            branch=owner[name].reason or _branch(flows[name]),
+            stage=place[name].stage,
+            block=place[name].block,
+            position=place[name].position,
+            reads=tuple(joined.labels(made.reads).tolist()),
+        )
+        for name, made in makings.items()
+    )
+
+
+def _branch(flow: tuple[Edge, ...]) -> str:
+    roles = {edge.role for edge in flow}
+    if "gate" in roles:
+        return "its channels multiply others (a gate), so that no part of a sum is theirs"
+    if not roles:
+        return "nothing reads its channels"
+    return ""
+
+
+def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple[Parameter, ...]:
+    axes: dict[str, dict[int, tuple[int, ...]]] = {}
+    for made in coupling.makings.values():
+        makes, reads = (tuple(joined.labels(x).tolist()) for x in (made.makes, made.reads))
+        out, inner = (1, 0) if made.kind.startswith("transposed") else (0, 1)
+        share = len(makes) // made.groups if out else len(makes)
+        axes[made.weight] = {out: makes[:share]}
+        inside = reads if out else reads[: len(reads) // made.groups]
+        if not made.depthwise:
+            axes[made.weight][inner] = inside
+        if made.bias:
+            axes[made.bias] = {0: makes}
+    for name, labels in coupling.axes.items():
+        axes.setdefault(name, _axes(labels, joined))
+    named = dict(network.named_parameters()) | dict(network.named_buffers())
+    trained = {name for name, _ in network.named_parameters()}
+    return tuple(
+        Parameter(name, tuple(value.shape), axes.get(name, {}), name in trained)
+        for name, value in named.items()
+    )
+
+
+def _axes(labels: Tensor, joined: Joined) -> dict[int, tuple[int, ...]]:
+    """The axis along which a parameter's labels change, if there is one and only one."""
+    final = joined.labels(ids(labels).reshape(labels.shape))
+    if (final == CONSTANT).all():
+        return {}
+    for axis in range(final.ndim):
+        line = np.moveaxis(final, axis, 0).reshape(final.shape[axis], -1)
+        if (line == line[:, :1]).all():
+            return {axis: tuple(line[:, 0].tolist())}
+    return {}

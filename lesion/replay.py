@@ -1,0 +1,235 @@
+"""The traced network as a program that pauses at a cut and replays what lies behind it.
+
+Parameters stand in the steps as tensors, and a batch norm that follows a convolution alone is
+folded into it.  Values are freed after their last use, so that memory is what is alive in one
+batch at one moment.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from lesion.tracing import Graph, Ref, refs, resolve
+
+FOLDABLE = {"conv1d", "conv2d", "conv3d"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: the value it gives, what it computes and which values it reads."""
+
+    index: int
+    name: str
+    op: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def inputs(self) -> list[int]:
+        return list(dict.fromkeys(refs((self.args, self.kwargs))))
+
+    def run(self, values: Mapping[int, Any]) -> Any:
+        return self.op(*resolve(self.args, values), **resolve(self.kwargs, values))
+
+
+@dataclass(frozen=True)
+class Program:
+    """The steps in order, the input values' numbers, the number of the output."""
+
+    steps: tuple[Step, ...]
+    inputs: tuple[int, ...]
+    output: int
+
+    def position(self) -> dict[int, int]:
+        """Where in the program each value is computed."""
+        return {step.index: position for position, step in enumerate(self.steps)}
+
+
+def compile_program(graph: Graph, *, fold: bool = True) -> Program:
+    """The graph's calls as a program; `fold=False` leaves every batch norm as it is."""
+    folded = _foldable(graph) if fold else {}
+    values: dict[int, Any] = {
+        node.index: graph.parameters[node.name] if node.kind == "parameter" else Ref(node.index)
+        for node in graph.nodes
+    }
+    steps: list[Step] = []
+    for node in graph.nodes:
+        if node.kind != "call":
+            continue
+        if node.index in folded.values():
+            values[node.index] = values[node.args[0].index]
+            continue
+        assert node.op is not None
+        args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
+        if node.index in folded:
+            args = _folded(args, resolve(graph.nodes[folded[node.index]].args, values))
+        steps.append(Step(node.index, node.name, node.op, args, kwargs))
+    inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
+    output = values[graph.output].index
+    return Program(_constants_once(_needed(steps, output)), inputs, output)
+
+
+def _foldable(graph: Graph) -> dict[int, int]:
+    """Convolutions whose only reader is a batch norm, and that batch norm."""
+    users = graph.users()
+    found = {}
+    for node in graph.nodes:
+        if node.name in FOLDABLE and len(users[node.index]) == 1 and node.index != graph.output:
+            reader = graph.nodes[users[node.index][0]]
+            own = [graph.nodes[ref.index] for ref in node.args[1:3] if isinstance(ref, Ref)]
+            if reader.name == "batch_norm" and all(p.kind == "parameter" for p in own):
+                found[node.index] = reader.index
+    return found
+
+
+def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
+    _, weight, bias, *rest = (*conv, None)[: max(len(conv), 3)]
+    _, gamma, beta, mean, var, eps = norm
+    wide = [t.double() if t is not None else None for t in (weight, bias, mean, var, gamma, beta)]
+    w, b = fuse_conv_bn_weights(wide[0], wide[1], wide[2], wide[3], eps, wide[4], wide[5])
+    return (conv[0], w.detach().to(weight.dtype), b.detach().to(weight.dtype), *rest)
+
+
+def _needed(steps: Sequence[Step], output: int) -> list[Step]:
+    """The steps that the output depends on."""
+    wanted, kept = {output}, []
+    for step in reversed(steps):
+        if step.index in wanted:
+            wanted.update(step.inputs)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _constants_once(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that depend on the batch, with the others' results in their place."""
+    known: dict[int, Any] = {}
+    rest: list[Step] = []
+    for step in steps:
+        if not (inputs := step.inputs) or not all(index in known for index in inputs):
+            filled = _Filled(known)
+            rest.append(replace(step, args=resolve(step.args, filled),
+                                kwargs=resolve(step.kwargs, filled)))  # fmt: skip
+        else:
+            known[step.index] = step.run(known)
+    return tuple(rest)
+
+
+class _Filled(dict[int, Any]):
+    """Known values by number; the others stay references."""
+
+    def __missing__(self, index: int) -> Any:
+        return Ref(index)
+
+
+class Run:
+    """One batch on its way through the program: goes forward, stops where told, looks behind."""
+
+    def __init__(self, program: Program, tensors: Iterable[Tensor]) -> None:
+        self.program = program
+        self.values: dict[int, Any] = dict(zip(program.inputs, tensors, strict=True))
+        self.position = 0
+        self._ends = frees(program.steps, (program.output,))
+
+    def forward(self, stop: int) -> None:
+        """Computes the steps before position `stop`."""
+        for position in range(self.position, stop):
+            step = self.program.steps[position]
+            if step.index not in self.values:
+                self.values[step.index] = step.run(self.values)
+            for index in self._ends[position]:
+                self.values.pop(index, None)
+        self.position = max(self.position, stop)
+
+    def ahead(self, positions: Iterable[int]) -> None:
+        """Computes steps that lie behind the pause but that no cut here reaches."""
+        for position in positions:
+            step = self.program.steps[position]
+            if step.index not in self.values:
+                self.values[step.index] = step.run(self.values)
+
+    def replay(self, steps: Sequence[Step], ends: Sequence[Sequence[int]]) -> Any:
+        """The output if `steps`, some of them edited, are run on the values at the pause."""
+        values = _Over(self.values)
+        for step, done in zip(steps, ends, strict=True):
+            values[step.index] = step.run(values)
+            for index in done:
+                values.pop(index, None)
+        return values[self.program.output]
+
+    def output(self) -> Any:
+        self.forward(len(self.program.steps))
+        return self.values[self.program.output]
+
+
+class _Over(dict[int, Any]):
+    """Values of a replay before those of the intact run, which stay untouched."""
+
+    def __init__(self, below: Mapping[int, Any]) -> None:
+        super().__init__()
+        self.below = below
+
+    def __missing__(self, index: int) -> Any:
+        return self.below[index]
+
+
+def frees(steps: Sequence[Step], keep: Iterable[int]) -> list[list[int]]:
+    """For each step the values that nothing after it reads."""
+    last: dict[int, int] = {}
+    for position, step in enumerate(steps):
+        for index in (step.index, *step.inputs):
+            last[index] = position
+    for index in keep:
+        last.pop(index, None)
+    found: list[list[int]] = [[] for _ in steps]
+    for index, position in last.items():
+        found[position].append(index)
+    return found
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What a cut changes: where the run pauses, what it computes ahead, what is replayed."""
+
+    pause: int
+    ahead: tuple[int, ...]
+    replayed: tuple[int, ...]
+    ends: tuple[tuple[int, ...], ...]
+
+
+def behind(program: Program, nodes: Iterable[int]) -> Behind:
+    """The part of the program that depends on an edit of the operations `nodes`."""
+    position = program.position()
+    edited = {position[node] for node in nodes}
+    pause = min(edited)
+    changed: set[int] = set()
+    replayed = []
+    for place in range(pause, len(program.steps)):
+        step = program.steps[place]
+        if place in edited or changed.intersection(step.inputs):
+            changed.add(step.index)
+            replayed.append(place)
+    ahead = _ahead(program, pause, set(replayed), position)
+    steps = [program.steps[place] for place in replayed]
+    ends = frees(steps, (program.output,))
+    own = tuple(tuple(index for index in done if index in changed) for done in ends)
+    return Behind(pause, ahead, tuple(replayed), own)
+
+
+def _ahead(
+    program: Program, pause: int, replayed: set[int], position: Mapping[int, int]
+) -> tuple[int, ...]:
+    """Steps after the pause that the replayed ones read but that the cut does not reach."""
+    wanted: set[int] = set()
+    todo = [index for place in replayed for index in program.steps[place].inputs]
+    while todo:
+        place = position.get(todo.pop(), -1)
+        if place >= pause and place not in replayed and place not in wanted:
+            wanted.add(place)
+            todo.extend(program.steps[place].inputs)
+    return tuple(sorted(wanted))
+
+

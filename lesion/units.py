@@ -1,0 +1,146 @@
+"""From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lesion.anatomy import CONSTANT, Unit
+from lesion.coupling import Coupling, Making
+
+READ_BY_HEADS = "residual stream of attention: {} reads it for queries, keys and values"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The units, and for every label of the trace the final one (CONSTANT where no layer's)."""
+
+    units: tuple[Unit, ...]
+    final: np.ndarray
+
+    def labels(self, raw: np.ndarray) -> np.ndarray:
+        """The final labels of raw ones, of the same shape."""
+        return np.where(raw < 0, CONSTANT, self.final[np.maximum(raw, 0)])
+
+
+def join(coupling: Coupling, names: dict[str, str]) -> Joined:
+    """Units in order of execution; `names` gives the layer's name for each weight."""
+    component = _components(coupling.count, [(a, b) for a, b, _ in coupling.united])
+    makings = list(coupling.makings.values())
+    reasons = _reasons(coupling, component, names)
+    dense = _dense_makers(coupling, makings)
+    final = np.full(coupling.count, CONSTANT)
+    units, first = [], 0
+    for components in _shared(component, makings):
+        number = np.full(component.max() + 1, CONSTANT)
+        number[components] = first + np.arange(len(components))
+        final = np.where(number[component] >= 0, number[component], final)
+        members = [m for m in makings if np.isin(component[m.makes], components).any()]
+        units.append(_unit(members, components, first, names, reasons, dense))
+        first += len(components)
+    joined = Joined(tuple(units), final)
+    return Joined(tuple(_with_cells(unit, coupling, joined) for unit in units), final)
+
+
+def _components(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The number of its connected component, for each of `count` labels."""
+    a = np.concatenate([np.zeros(0, int), *(pair[0] for pair in pairs)])
+    b = np.concatenate([np.zeros(0, int), *(pair[1] for pair in pairs)])
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]:
+    """Components by unit: those that share a layer.  A depthwise layer follows, and joins none."""
+    made = np.concatenate([np.zeros(0, int), *(m.makes for m in makings if not m.depthwise)])
+    known = set(component[made].tolist())
+    makers = [
+        component[m.makes]
+        for m in makings
+        if not m.depthwise or not known.intersection(component[m.makes].tolist())
+    ]
+    links = [(own, np.full(len(own), own[0])) for own in makers]
+    unit = _components(int(component.max(initial=0)) + 1, links)
+    groups: dict[int, dict[int, None]] = {}
+    for own in makers:
+        groups.setdefault(unit[own[0]], {}).update(dict.fromkeys(own.tolist()))
+    return [list(group) for group in groups.values()]
+
+
+def _dense_makers(coupling: Coupling, makings: Sequence[Making]) -> dict[str, int]:
+    """For each weight, how many layers add into its channels, gates and depthwise ones apart."""
+    pairs = [(a, b) for a, b, how in coupling.united if how != "gate"]
+    component = _components(coupling.count, pairs)
+    makers: dict[int, set[str]] = {}
+    for making in makings:
+        if not making.depthwise:
+            for one in component[making.makes].tolist():
+                makers.setdefault(one, set()).add(making.weight)
+    return {
+        m.weight: max(len(makers.get(one, ())) for one in component[m.makes].tolist())
+        for m in makings
+    }
+
+
+def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -> dict[int, str]:
+    """Why a component's channels cannot be removed."""
+    reasons: dict[int, str] = {}
+    for labels, reason in coupling.tied:
+        for one in np.unique(component[labels]).tolist():
+            reasons.setdefault(one, reason)
+    heads = {one for labels in coupling.attention for one in component[labels].tolist()}
+    for making in coupling.makings.values():
+        if heads.intersection(component[making.makes].tolist()):
+            read = making.reads[making.reads >= 0]
+            for one in np.unique(component[read]).tolist():
+                reasons.setdefault(one, READ_BY_HEADS.format(names[making.weight]))
+    return reasons
+
+
+def _unit(
+    members: Sequence[Making],
+    components: Sequence[int],
+    first: int,
+    names: dict[str, str],
+    reasons: dict[int, str],
+    dense: dict[str, int],
+) -> Unit:
+    reason = next((reasons[one] for one in components if one in reasons), "")
+    if not reason and len(components) == 1:
+        reason = "has a single channel"
+    several = max(dense[m.weight] for m in members) > 1
+    layers = tuple(names[m.weight] for m in members)
+    kind = "tied" if reason else "coupled" if several else "free"
+    return Unit(layers[0], kind, first, len(components), layers, (), reason)
+
+
+def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:
+    """The unit with the cells that grouped operations ask for; tied where they cannot be met."""
+    keys: dict[int, tuple[int, ...]] = {label: () for label in unit.labels}
+    for raw in coupling.cells:
+        rows = joined.labels(raw)
+        group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
+        inside = [label for label in rows.reshape(-1).tolist() if label in keys]
+        if not inside:
+            continue
+        if len(inside) != len(set(inside)):
+            return _tied(unit, "a grouped operation reads one of its channels more than once")
+        for label in keys:
+            keys[label] += (group.get(label, -1),)
+    cells: dict[tuple[int, ...], list[int]] = {}
+    for label, key in keys.items():
+        cells.setdefault(key, []).append(label)
+    if len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
+        return _tied(unit, "its groups are of different sizes and cannot lose equally many")
+    found = tuple(map(tuple, cells.values()))
+    if unit.kind != "tied" and max(map(len, found)) == 1:
+        return _tied(unit, "each of its groups has a single channel")
+    return Unit(unit.name, unit.kind, unit.first, unit.channels, unit.layers, found, unit.reason)
+
+
+def _tied(unit: Unit, reason: str) -> Unit:
+    reason = unit.reason or reason
+    cells = (tuple(unit.labels),)
+    return Unit(unit.name, "tied", unit.first, unit.channels, unit.layers, cells, reason)
