@@ -103,15 +103,15 @@ def keeps(labels: tuple[int, ...] | np.ndarray, dropped: np.ndarray) -> np.ndarr
 class Anatomy:
     """Layers in order of execution, units, and the parameters that they shape.
 
-    notes: what could not be followed, one sentence each; replayable: "" or why the network is
-    measured by whole forward passes.
+    notes: what could not be followed, one sentence each
+    whole: why the network is measured by whole forward passes; "" where it is replayed
     """
 
     layers: tuple[Layer, ...]
     units: tuple[Unit, ...]
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...] = ()
-    replayable: str = ""
+    whole: str = ""
 
     @cached_property
     def layer(self) -> dict[str, Layer]:

@@ -95,7 +95,8 @@ class Coupling:
     cells: (groups, channels) label arrays that must lose equally many in every row
     attention: label arrays that meet in a product of activations
     axes: the labels of every element of the parameters that no layer owns
-    passive: how many of the labels, as intervals, belong to such parameters
+    passive: which of the labels, as intervals, belong to such parameters
+    sizes: bytes of each node's value for one image
     """
 
     graph: Graph
@@ -108,6 +109,7 @@ class Coupling:
     axes: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     passive: list[tuple[int, int]] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)
     count: int = 0
 
     def fresh(self, shape: tuple[int, ...], passive: bool = False) -> Tensor:
@@ -186,6 +188,7 @@ class _Walk:
     def _step(self, node: Node) -> None:
         if node.kind == "input":
             self.values[node.index] = value = next(self.inputs)
+            self.out.sizes[node.index] = _bytes(value) // self.images
             self.labels[node.index] = torch.full((1,) * value.dim(), float(FIXED))
         elif node.kind == "parameter":
             self.values[node.index] = self.graph.parameters[node.name]
@@ -193,6 +196,7 @@ class _Walk:
             assert node.op is not None
             value = node.op(*resolve(node.args, self.values), **resolve(node.kwargs, self.values))
             self.values[node.index] = value
+            self.out.sizes[node.index] = _bytes(value) // self.images
             self.labels[node.index] = self._rule(node, value)
 
     def labels_of(self, index: int) -> Any:
@@ -265,6 +269,8 @@ class _Walk:
         for position, labels in self._operands(node):
             ref = node.args[position]
             shape = tuple(self.values[ref.index].shape)
+            if not shape:
+                continue
             if node.name == "prelu" and position == 1 and shape[0] > 1:
                 shape, labels = (*shape, *(1,) * (rank - 2)), labels.reshape(-1, *(1,) * (rank - 2))
             pad = (1,) * (rank - len(shape))
@@ -492,6 +498,11 @@ class _Walk:
 def _size(value: Tensor, positions: int, last: bool) -> tuple[int, ...]:
     size = tuple(value.shape[1:-1] if last else value.shape[2:])
     return size if math.prod(size) == positions else (positions,)
+
+
+def _bytes(value: Any) -> int:
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return sum(one.numel() * one.element_size() for one in several if isinstance(one, Tensor))
 
 
 def _holds_tensor(value: Any) -> bool:

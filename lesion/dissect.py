@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.stages import places
-from lesion.tracing import Call, Forward, Graph, trace
+from lesion.tracing import Call, Forward, Graph, TraceError, record, trace
 from lesion.units import Joined, join
 
 
@@ -20,6 +20,7 @@ class Dissection:
 
     reads: the edges of operations that mix channels, with final labels
     flows: for each layer the edges at which its channels, not yet united with others, arrive
+    sizes: bytes of each node's value for one image
     """
 
     anatomy: Anatomy
@@ -27,15 +28,21 @@ class Dissection:
     call: Call
     reads: tuple[Edge, ...]
     flows: dict[str, tuple[Edge, ...]]
+    sizes: dict[int, int]
 
 
 def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
-    """The anatomy of `forward(network, batch)` in evaluation mode; batch norm stays untouched.
+    """The anatomy of `forward(network, batch)`, the network being in evaluation mode.
 
-    Raises SubjectError where the network cannot be traced.
+    A network that cannot be traced for any input is traced for this batch alone; then its anatomy
+    says under `whole` why it has to be measured by whole forward passes.
     """
     call = Call(network, forward, batch)
-    graph = trace(network, forward, batch)
+    whole = ""
+    try:
+        graph = trace(network, forward, batch)
+    except TraceError as error:
+        graph, whole = record(network, forward, batch), str(error)
     with torch.no_grad():
         coupling = couple(graph, call.tensors(batch))
     names = {weight: weight.rpartition(".")[0] or weight for weight in coupling.makings}
@@ -47,11 +54,12 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         units=joined.units,
         parameters=_parameters(network, coupling, joined),
         notes=tuple(dict.fromkeys(coupling.notes)),
+        whole=whole,
     )
     reads = tuple(
         _final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm")
     )
-    return Dissection(anatomy, graph, call, reads, flows)
+    return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
 
 
 def _final(edge: Edge, joined: Joined) -> Edge:

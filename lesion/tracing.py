@@ -4,21 +4,31 @@ The front end is `torch.export`: of the two that torch offers it reads every net
 `torch.fx` reads here and more, names only functional operations, and knows the shapes.
 """
 
+import logging
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from lesion.errors import SubjectError
+from lesion.errors import LesionError
 
 Forward = Callable[[nn.Module, Any], Any]
+
+
+class TraceError(LesionError):
+    """A network cannot be traced for inputs in general."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ class Call(nn.Module):
 def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     """The graph of `forward(network, batch)` for any number of images a batch.
 
-    Raises SubjectError with torch's reason where the network cannot be traced.
+    Raises TraceError with torch's reason where the network cannot be traced.
     """
     call = Call(network, forward, batch)
     tensors = call.tensors(batch)
@@ -134,46 +144,98 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
         {0: torch.export.Dim.AUTO} if t.dim() and t.shape[0] == images else None for t in tensors
     )
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             program = torch.export.export(
                 call, tensors, dynamic_shapes=(dynamic,), strict=False
             ).run_decompositions({})
     except Exception as error:  # torch.export raises a different class for each thing it refuses
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SubjectError(f"torch.export cannot trace the network: {reason[0]}") from error
-    return _graph(program, network)
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise TraceError(f"torch.export cannot trace it ({lines[0]})") from error
+    first = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
+    if images > 1 and isinstance(first.meta["val"].shape[0], int):
+        raise TraceError(f"its forward works for batches of {images} images alone")
+    state = _state(network)
+    names, values = {}, {}
+    for spec in program.graph_signature.input_specs:
+        if spec.target is not None:
+            name = spec.target.removeprefix("network.")
+            names[spec.arg.name] = name
+            values[name] = state[name] if name in state else program.constants[spec.target]
+    (output,) = program.graph_signature.user_outputs
+    (found,) = (n for n in program.graph.nodes if n.name == output)
+    return _graph(program.graph, names, values, found)
 
 
-def _graph(program: torch.export.ExportedProgram, network: nn.Module) -> Graph:
+def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
+    """The graph of what the network does with this very batch, whatever it would do with others."""
+    call = Call(network, forward, batch)
+    state = _state(network)
+
+    def run(parameters: dict[str, Tensor], *tensors: Tensor) -> Any:
+        own = {f"network.{name}": value for name, value in parameters.items()}
+        return torch.func.functional_call(call, own, tensors)
+
+    tensors = call.tensors(batch)
+    with torch.no_grad(), _quiet():
+        traced = make_fx(
+            run, pre_dispatch=True, tracing_mode="real", _error_on_data_dependent_ops=False
+        )(state, *tensors)
+    placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
+    names = {n.name: name for n, name in zip(placeholders, state, strict=False)}
+    values = dict(state)
+    for fx_node in traced.graph.nodes:
+        if fx_node.op == "get_attr":
+            names[fx_node.name] = fx_node.target
+            values[fx_node.target] = getattr(traced, fx_node.target)
+    (end,) = (n for n in traced.graph.nodes if n.op == "output")
+    (found,) = end.args[0] if isinstance(end.args[0], (list, tuple)) else end.args
+    return _graph(traced.graph, names, values, found)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's remarks on its own internals."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    named = dict(network.named_parameters(remove_duplicate=False))
+    named |= dict(network.named_buffers(remove_duplicate=False))
+    return {name: value.detach() for name, value in named.items()}
+
+
+def _graph(
+    graph: FxGraph, names: dict[str, str], values: dict[str, Tensor], output: FxNode
+) -> Graph:
+    """fx's graph as ours; `names` says which nodes are parameters."""
     nodes: list[Node] = []
     parameters: dict[str, Tensor] = {}
     numbers: dict[FxNode, int] = {}
-    own = dict(network.named_parameters(remove_duplicate=False))
-    own |= dict(network.named_buffers(remove_duplicate=False))
-    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-    for fx_node in program.graph.nodes:
+    for fx_node in graph.nodes:
         if fx_node.op == "output":
             continue
         if _first_of_batch_norm(fx_node):
             numbers[fx_node] = numbers[fx_node.args[0]]
             continue
         index = len(nodes)
-        if fx_node.op == "placeholder":
-            spec = specs[fx_node.name]
-            if spec.target is None:
-                node = Node(index, "input", fx_node.name)
-            else:
-                name = spec.target.removeprefix("network.")
-                value = own[name] if name in own else program.constants[spec.target]
-                parameters[name] = value.detach()
-                node = Node(index, "parameter", name)
+        if fx_node.name in names:
+            name = names[fx_node.name]
+            parameters[name] = values[name]
+            node = Node(index, "parameter", name)
+        elif fx_node.op == "placeholder":
+            node = Node(index, "input", fx_node.name)
         else:
             node = _call(index, fx_node, numbers)
         numbers[fx_node] = index
         nodes.append(node)
-    (output,) = program.graph_signature.user_outputs
-    (found,) = (n for n in program.graph.nodes if n.name == output)
-    return Graph(tuple(nodes), parameters, numbers[found])
+    return Graph(tuple(nodes), parameters, numbers[output])
 
 
 def _first_of_batch_norm(fx_node: FxNode) -> bool:
@@ -190,7 +252,7 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
     )
     op = fx_node.target
     assert callable(op)
-    name = str(getattr(op, "_opname", getattr(op, "__name__", op)))
+    name = str(getattr(op, "_opname", getattr(op, "__name__", op))).removesuffix("_")
     stack: Sequence[Any] = list(fx_node.meta.get("nn_module_stack", {}).values())
     module = stack[-1][0].removeprefix("network").removeprefix(".") if stack else ""
     if name == "_native_batch_norm_legit_no_training":
