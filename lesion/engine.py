@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from lesion.coupling import Edge
 from lesion.damage import filters
 from lesion.dissect import Dissection
-from lesion.plan import Lesion
+from lesion.plan import Lesion, Target
 from lesion.replay import Behind, Program, Run, behind, compile_program, frees
 
 
@@ -21,35 +22,41 @@ class Cut:
     behind: Behind
 
 
-class Engine:
-    """Measures lesions by replay: the intact network runs once, each lesion from its cut on.
+class Engine(Protocol):
+    """Knows one thing: images and lesions in, logits out."""
 
-    dropped: for each lesion the labels that fall, as a boolean array
-    """
+    def obstacle(self, target: Target) -> str:
+        """Why a target's lesions cannot be measured exactly; "" if they can."""
+
+    def run(
+        self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
+    ) -> Iterator[tuple[Lesion | None, Tensor]]:
+        """The logits of each lesion, then under None those of the intact network, for one batch.
+
+        dropped: for each lesion the labels that fall, as a boolean array
+        """
+
+
+class Replay:
+    """Measures by replay: the intact network runs once, each lesion from its cut on."""
 
     def __init__(self, dissection: Dissection, *, fold: bool = True) -> None:
         self.dissection = dissection
         self.program: Program = compile_program(dissection.graph, fold=fold)
-        self._cuts: dict[tuple[str, str], Cut] = {}
+        self.position = self.program.position()
+        self._cuts: dict[Target, Cut] = {}
+
+    def obstacle(self, target: Target) -> str:
+        """Why a target's lesions cannot be measured exactly; "" if they can."""
+        return "" if edges(self.dissection, target) else "nothing reads its channels"
 
     def cut(self, lesion: Lesion) -> Cut:
         """Where a lesion cuts."""
-        key = (lesion.kind, lesion.target)
-        if key not in self._cuts:
-            edges = self._edges(lesion)
-            nodes = {edge.node for edge in edges}
-            self._cuts[key] = Cut(edges, behind(self.program, nodes))
-        return self._cuts[key]
-
-    def _edges(self, lesion: Lesion) -> tuple[Edge, ...]:
-        if lesion.kind == "branch":
-            return self.dissection.flows[lesion.target]
-        unit = self.dissection.anatomy.unit[lesion.target]
-        return tuple(
-            edge
-            for edge in self.dissection.reads
-            if ((edge.labels >= unit.first) & (edge.labels < unit.first + unit.channels)).any()
-        )
+        target = Target(lesion.target, lesion.kind)
+        if target not in self._cuts:
+            found = edges(self.dissection, target)
+            self._cuts[target] = Cut(found, behind(self.program, {edge.node for edge in found}))
+        return self._cuts[target]
 
     def run(
         self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
@@ -57,21 +64,35 @@ class Engine:
         """The logits of each lesion, in order of their cuts, then under None those of the intact
         network, for one batch."""
         run = Run(self.program, tensors)
+        before: tuple[Cut, bytes, Tensor] | None = None
         for lesion in sorted(dropped, key=lambda one: self.cut(one).behind.pause):
-            cut = self.cut(lesion)
-            run.forward(cut.behind.pause)
-            run.ahead(cut.behind.ahead)
-            yield lesion, self._replay(run, cut, dropped[lesion])
+            cut, gone = self.cut(lesion), dropped[lesion].tobytes()
+            if before is None or before[0] is not cut or before[1] != gone:
+                run.forward(cut.behind.pause)
+                run.ahead(cut.behind.ahead)
+                before = cut, gone, self._replay(run, cut, dropped[lesion])
+            yield lesion, before[2]
         yield None, run.output()
 
     def _replay(self, run: Run, cut: Cut, dropped: np.ndarray) -> Tensor:
         steps = {place: self.program.steps[place] for place in cut.behind.replayed}
-        position = self.program.position()
         for edge in cut.edges:
-            place = position[edge.node]
+            place = self.position[edge.node]
             steps[place] = filters.edit(steps[place], edge, dropped)
         logits: Tensor = run.replay(list(steps.values()), cut.behind.ends)
         return logits
+
+
+def edges(dissection: Dissection, target: Target) -> tuple[Edge, ...]:
+    """The edges at which a target's channels are cut."""
+    if target.kind == "branch":
+        return dissection.flows[target.name]
+    unit = dissection.anatomy.unit[target.name]
+    return tuple(
+        edge
+        for edge in dissection.reads
+        if ((edge.labels >= unit.first) & (edge.labels < unit.first + unit.channels)).any()
+    )
 
 
 def peak(program: Program, sizes: Mapping[int, int]) -> int:

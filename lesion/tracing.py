@@ -8,7 +8,7 @@ import logging
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -196,7 +196,7 @@ def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
 def _quiet() -> Iterator[None]:
     """Without torch's remarks on its own internals."""
     level = logging.root.manager.disable
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         try:

@@ -1,0 +1,186 @@
+"""From a batch of any shape to what the network gives: its outputs, their logits, the labels."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lesion.errors import SubjectError
+
+TARGETS = ("labels", "label", "targets", "target", "y")
+
+
+class Adapter(Protocol):
+    """Stands between the engine and any shape of data: give your own where the default fails.
+
+    >>> class OnlyTheFirstView:
+    ...     def forward(self, network, batch):
+    ...         return network(batch["views"][:, 0])
+    ...
+    ...     def targets(self, batch):
+    ...         return batch["class"]
+    """
+
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """The network's outputs for a batch, one row an image."""
+
+    def targets(self, batch: Any) -> Any:
+        """The labels of a batch: class numbers, shape (N,)."""
+
+
+@dataclass(frozen=True)
+class BatchAdapter:
+    """Understands the usual batches.
+
+    (images, labels); several inputs, (x1, x2, labels) → network(x1, x2); dicts such as
+    {"pixel_values": …, "labels": …}, whose entries are passed by name (a single one that the
+    network does not know by that name is passed by position); (dict of inputs, labels).
+    The labels are the last element, or the entry named "labels", "label", "targets", "target", "y".
+
+    >>> network = lambda a, b: a + b
+    >>> batch = (torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([7]))
+    >>> BatchAdapter().forward(network, batch), BatchAdapter().targets(batch)
+    (tensor([3.]), tensor([7]))
+    """
+
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """The network's outputs for all of the batch but its labels."""
+        inputs, _ = split(batch)
+        if isinstance(inputs, Mapping):
+            return _call_by_name(network, inputs)
+        return network(*inputs)
+
+    def targets(self, batch: Any) -> Any:
+        """The labels of the batch, as they are."""
+        return split(batch)[1]
+
+
+def split(batch: Any) -> tuple[Mapping[str, Any] | tuple[Any, ...], Any]:
+    """The inputs (a mapping or a tuple) and the labels of a batch.
+
+    Raises SubjectError where there are no labels.
+    """
+    if isinstance(batch, Mapping):
+        target = next((name for name in TARGETS if name in batch), None)
+        if target is not None:
+            return {name: batch[name] for name in batch if name != target}, batch[target]
+    elif isinstance(batch, (tuple, list)) and len(batch) > 1:
+        *inputs, labels = batch
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            return inputs[0], labels
+        return tuple(inputs), labels
+    raise SubjectError(
+        f"Expected batches with labels, such as (images, labels) or {{'image': …, 'label': …}}, "
+        f"got {describe(batch)}; give labelled data, or an adapter that finds the labels."
+    )
+
+
+def _call_by_name(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    forward = network.forward if isinstance(network, nn.Module) else network
+    parameters = inspect.signature(forward).parameters
+    known = any(p.kind is p.VAR_KEYWORD for p in parameters.values()) or set(inputs) <= set(
+        parameters
+    )
+    if known:
+        return network(**inputs)
+    if len(inputs) == 1:
+        return network(*inputs.values())
+    raise SubjectError(
+        f"Expected a batch whose entries are what the network's forward takes "
+        f"({', '.join(parameters)}), got {', '.join(inputs)}; rename or remove entries, "
+        "or give an adapter."
+    )
+
+
+def logits(outputs: Any) -> Tensor:
+    """The logits, shape (N, classes), in the outputs of a network.
+
+    Outputs are a tensor; a dict ("logits", "out", or its only tensor); a tuple or list (its first
+    tensor); or an object with an attribute `logits`.
+
+    >>> logits({"aux": torch.zeros(1, 2), "out": torch.ones(1, 2)})
+    tensor([[1., 1.]])
+    """
+    found = _tensor(outputs)
+    if found is None or found.ndim != 2 or not found.is_floating_point():
+        raise SubjectError(
+            "Expected logits of shape (images, classes) among the network's outputs, "
+            f"got {describe(outputs)}; give an adapter whose forward returns them."
+        )
+    return found
+
+
+def _tensor(outputs: Any) -> Tensor | None:
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping):
+        named = [outputs[name] for name in ("logits", "out") if name in outputs]
+        tensors = [value for value in outputs.values() if isinstance(value, Tensor)]
+        return named[0] if named else tensors[0] if len(tensors) == 1 else None
+    if isinstance(getattr(outputs, "logits", None), Tensor):
+        return outputs.logits  # type: ignore[no-any-return]
+    if isinstance(outputs, (tuple, list)):
+        return next((value for value in outputs if isinstance(value, Tensor)), None)
+    return None
+
+
+def class_numbers(targets: Any) -> Tensor:
+    """Labels as int64 of shape (N,); a column (N, 1) is taken as (N,).
+
+    Raises SubjectError for anything but whole numbers, one an image.
+
+    >>> class_numbers(torch.tensor([[3], [1]], dtype=torch.uint8))
+    tensor([3, 1])
+    """
+    try:
+        found = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is not None and found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found is None or found.ndim != 1 or found.is_floating_point() or found.is_complex():
+        raise SubjectError(
+            "Expected labels that are class numbers (integers, one an image), "
+            f"got {describe(targets)}; convert the data, or give an adapter."
+        )
+    return found.long()
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raises SubjectError unless every label is one of the network's outputs, 0 … classes - 1."""
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise SubjectError(
+            f"Expected labels from 0 to {classes - 1}, because the network has {classes} outputs, "
+            f"got {int(outside[0])}; give the data that the network was trained for."
+        )
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """The batch with every tensor in it on `device`; other things as they are."""
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(moved(value, device) for value in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(moved(value, device) for value in batch)
+    if isinstance(batch, dict):
+        return {name: moved(value, device) for name, value in batch.items()}
+    return batch.to(device) if hasattr(batch, "to") else batch
+
+
+def describe(value: Any) -> str:
+    """A value in a few words for an error: types, shapes, names.
+
+    >>> describe((torch.zeros(2, 3), [torch.zeros(2).int()]))
+    '(float32 (2, 3), [int32 (2,)])'
+    """
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in list(value.items())[:6]) + "}"
+    if isinstance(value, (tuple, list)):
+        left, right = "()" if isinstance(value, tuple) else "[]"
+        return left + ", ".join(map(describe, value[:4])) + (", …" * (len(value) > 4)) + right
+    return type(value).__name__

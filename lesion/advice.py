@@ -1,0 +1,104 @@
+"""Where a network can be cut: sensitive layers, skip list, and rates by stage and by layer."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from lesion.wording import advice_lines
+
+CAVEAT = (
+    "These rates say what this network, as it is, loses at once. From CIFAR scale up, accuracy "
+    "before retraining is barely correlated with accuracy after it (Feng et al. 2024): one-shot "
+    "sensitivity is a measurement, not a forecast of the retrained network."
+)
+
+
+@dataclass(frozen=True)
+class LayerAdvice:
+    """What the study says of one layer, or of a coupled unit (kind "coupled").
+
+    status: "safe" (some ratio is), "sensitive" (the lowest measured ratio fails), "undecided" (the
+        images do not tell), or "unmeasured" (reason says why)
+    rate: its largest safe ratio: it and all lower measured ratios are safe; 0 if none is
+    stage_rate: the rate its stage shares, 0 where the stage skips it, None where it has no part in
+        one; skipped: whether to leave it whole
+    drop, low, high: points lost at `rate`, with interval; None at rate 0
+    """
+
+    layer: str
+    number: int | None
+    stage: int | None
+    unit: str
+    kind: str
+    status: str
+    rate: float
+    stage_rate: float | None
+    skipped: bool
+    drop: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """Number, name and reason as one line."""
+        name = self.layer if self.number is None else f"{self.number} {self.layer}"
+        return f"{name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class StageAdvice:
+    """The rate that a stage's layers share, the layers that take it, and those skipped."""
+
+    stage: int
+    rate: float
+    layers: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Rates for a stated tolerance, with what they rest on; max_drop, baseline in points, per cent.
+
+    layers: one entry for every layer of the network and every measured coupled unit
+    """
+
+    max_drop: float
+    confidence: float
+    column: str
+    criterion: str
+    images: int
+    baseline: float
+    layers: tuple[LayerAdvice, ...]
+    stages: tuple[StageAdvice, ...]
+    caveat: str = CAVEAT
+
+    @property
+    def skip(self) -> list[str]:
+        """The measured layers to leave whole."""
+        return [entry.layer for entry in self.layers if entry.skipped and entry.kind != "coupled"]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The largest safe ratio of each free layer.
+
+        Branches and coupled units are not in it: a pruner that is given one layer's rate for them
+        removes the channels of all layers they are tied to.
+        """
+        measured = (entry for entry in self.layers if entry.status != "unmeasured")
+        return {entry.layer: entry.rate for entry in measured if entry.kind == "free"}
+
+    def table(self) -> pd.DataFrame:
+        """One row a layer or unit, in order of execution."""
+        frame = pd.DataFrame([asdict(entry) for entry in self.layers])
+        numbers = dict.fromkeys(("stage_rate", "drop", "low", "high"), float)
+        return frame.astype({"number": "Int64", "stage": "Int64", **numbers})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values; what is not known is None."""
+        return {**asdict(self), "skip": self.skip, "rates": self.rates}
+
+    def text(self) -> str:
+        """The advice in words, the caveat last."""
+        return "\n".join(advice_lines(self))

@@ -1,0 +1,100 @@
+"""What a study is of: the subject's fingerprint, its anatomy, and the fixed order of its images."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from lesion.anatomy import Anatomy, Layer, Parameter, Unit
+
+MISSING = "nothing"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is fixed when a study is created.
+
+    subject: what must be the same for outcomes to be comparable (weights, order, preprocessing …),
+        each a text; environment: versions, device, threads, which only warn when they differ
+    order: indices of the scored images in the study's random order; holdout: those kept back
+    chunk: images a chunk, the last of the order may have fewer; classes: how many there are
+    settings: whatever the sweep wants to remember, as JSON values
+    """
+
+    subject: Mapping[str, str]
+    environment: Mapping[str, str]
+    anatomy: Anatomy
+    order: tuple[int, ...]
+    holdout: tuple[int, ...]
+    chunk: int
+    classes: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the order has."""
+        return -(-len(self.order) // self.chunk)
+
+    def indices(self, chunk: int) -> tuple[int, ...]:
+        """The dataset indices of a chunk's images."""
+        return self.order[chunk * self.chunk : (chunk + 1) * self.chunk]
+
+    def to_bytes(self) -> bytes:
+        """Itself as compressed JSON."""
+        return zlib.compress(json.dumps(self, default=_plain).encode())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Header":
+        """The header that `to_bytes` wrote."""
+        values = json.loads(zlib.decompress(data))
+        values["anatomy"] = _to_anatomy(values["anatomy"])
+        for name in ("order", "holdout"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """One phrase for each entry that differs, values shortened, in order of name.
+
+    >>> differences({"weights": "a1", "order": "5"}, {"weights": "b2", "order": "5"})
+    ['weights (a1 there, b2 here)']
+    """
+    return [
+        f"{name} ({_short(there.get(name, MISSING))} there, {_short(here.get(name, MISSING))} here)"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _short(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    """Records, mappings, numpy numbers and arrays as JSON knows them."""
+    if is_dataclass(value):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return dict(value) if isinstance(value, Mapping) else value.tolist()
+
+
+def _to_anatomy(values: dict[str, Any]) -> Anatomy:
+    values = _tuples(values)
+    values["layers"] = tuple(Layer(**layer) for layer in values["layers"])
+    values["units"] = tuple(Unit(**unit) for unit in values["units"])
+    values["parameters"] = tuple(_to_parameter(parameter) for parameter in values["parameters"])
+    return Anatomy(**values)
+
+
+def _to_parameter(values: dict[str, Any]) -> Parameter:
+    axes = {int(axis): labels for axis, labels in values["axes"].items()}
+    return Parameter(**{**values, "axes": axes})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at every depth."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value

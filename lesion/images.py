@@ -1,0 +1,187 @@
+"""The images of a subject, read by index."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from lesion.errors import LesionError, SubjectError
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A dataset that is read by index, so that every lesion sees the same images.
+
+    collate: makes a batch of a list of items; workers: how many processes read ahead
+    """
+
+    dataset: Any
+    collate: Callable[[list[Any]], Any] = default_collate
+    workers: int = 0
+
+    @classmethod
+    def of(cls, data: Any, workers: int | None = None) -> "Images":
+        """The images of a Dataset, or of a DataLoader with its collate function and workers.
+
+        Raises SubjectError for data that cannot be read by index, or that are empty.
+        """
+        if isinstance(data, DataLoader):
+            _check_loader(data)
+            given = data.num_workers if workers is None else workers
+            return cls(_checked(data.dataset), data.collate_fn, given)
+        return cls(_checked(data), workers=workers or 0)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: Sequence[int]) -> Any:
+        """The images at `indices`, collated, in that order.
+
+        Raises SubjectError where an image cannot be read or does not fit the others.
+        """
+        items = [self._item(int(index)) for index in indices]
+        try:
+            return self.collate(items)
+        except (TypeError, ValueError, RuntimeError, KeyError) as error:
+            raise SubjectError(
+                f"Expected images that make a batch, but they do not: {_sentence(error)}; give "
+                "tensors of equal size (--resize and --crop), or a DataLoader with a collate_fn."
+            ) from error
+
+    def _item(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except LesionError:
+            raise
+        except Exception as error:  # the dataset is the user's: it may raise anything
+            raise SubjectError(
+                f"Expected an image at index {index} of the data, but reading it failed: "
+                f"{type(error).__name__}: {_sentence(error)}; mend it or leave it out."
+            ) from error
+
+    def batches(self, plan: Sequence[Sequence[int]]) -> Iterator[Any]:
+        """The batch of each list of indices in `plan`, in order; the workers read ahead."""
+        if not self.workers:
+            yield from map(self.batch, plan)
+            return
+        loader: DataLoader[Any] = DataLoader(
+            _Plan(self, plan),
+            batch_size=None,
+            num_workers=min(self.workers, len(plan)),
+            collate_fn=_same,
+            generator=torch.Generator(),  # or it would draw from torch's global generator
+        )
+        for found in loader:
+            if isinstance(found, LesionError):
+                raise found
+            yield found
+
+
+@dataclass(frozen=True)
+class _Plan(Dataset[Any]):
+    """Whole batches as items, so that a worker reads exactly as this process does."""
+
+    images: Images
+    plan: Sequence[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, place: int) -> Any:
+        try:
+            return self.images.batch(self.plan[place])
+        except LesionError as error:  # raised in a worker, its text would become a traceback
+            return error
+
+
+def _same(item: Any) -> Any:
+    return item
+
+
+def _checked(dataset: Any) -> Any:
+    by_index = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    if isinstance(dataset, (IterableDataset, Mapping)) or not by_index:
+        raise SubjectError(
+            "Expected a Dataset with __getitem__ and __len__, or a DataLoader over one, got "
+            f"{type(dataset).__name__}: images are read by index, so that every lesion sees the "
+            "same ones and an interrupted sweep goes on; store the images in a map-style Dataset."
+        )
+    if not len(dataset):
+        raise SubjectError(
+            f"Expected at least one image, got an empty {type(dataset).__name__}; check the data."
+        )
+    return dataset
+
+
+def _check_loader(loader: DataLoader[Any]) -> None:
+    """Refuses a loader whose items are no single images, or that shows only some of them."""
+    if isinstance(loader.dataset, IterableDataset):
+        return  # the check of the dataset says it better
+    if loader.batch_sampler is None:
+        raise SubjectError(
+            "Expected a DataLoader that makes batches of single images, got one with "
+            "batch_size=None; give batch_size, or the dataset itself."
+        )
+    chosen: Any = loader.batch_sampler
+    if type(chosen) is BatchSampler:
+        chosen = chosen.sampler
+    whole = type(chosen) is SequentialSampler or (
+        type(chosen) is RandomSampler and chosen.num_samples == len(chosen.data_source)
+    )
+    if not whole:
+        raise SubjectError(
+            "Expected a DataLoader over all images of its dataset, got one that chooses them with "
+            f"{type(chosen).__name__}; give torch.utils.data.Subset(dataset, indices) instead."
+        )
+
+
+def digest(batch: Any) -> str:
+    """The SHA-256 of a batch's tensors: names, shapes, types, values; hexadecimal.
+
+    Two reads of the same images differ in it where the dataset augments at random.
+
+    >>> digest([torch.zeros(2)]) == digest([torch.zeros(2)])
+    True
+    >>> digest([torch.zeros(2)]) == digest([torch.ones(2)])
+    False
+    """
+    sha = hashlib.sha256()
+    for name, tensor in _leaves("", batch):
+        update(sha, name, tensor)
+    return sha.hexdigest()
+
+
+def update(sha: Any, name: str, tensor: Tensor) -> None:
+    """Adds a tensor's name, type, shape and bytes to a hash."""
+    sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    values = tensor.detach().cpu().contiguous().reshape(-1)
+    sha.update(values.view(torch.uint8).numpy())
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from _leaves(f"{name}.{key}", value[key])
+    elif isinstance(value, (tuple, list)):
+        for place, item in enumerate(value):
+            yield from _leaves(f"{name}.{place}", item)
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an error's text, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,159 @@
+"""How sure a drop is: intervals for the difference of two proportions on the same images.
+
+Each image is one of four: right in both networks, broken (right in the intact one only), repaired
+(right in the lesioned one only), wrong in both. All values are proportions, not points. The number
+of images is fixed beforehand: looking again and again until an interval pleases voids it.
+"""
+
+from collections.abc import Callable
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+from lesion.errors import LesionError
+
+
+class Interval(NamedTuple):
+    """A drop, and the two ends of its interval."""
+
+    drop: float
+    low: float
+    high: float
+
+
+def newcombe(
+    both: float, base_only: float, lesion_only: float, neither: float, confidence: float = 0.95
+) -> Interval:
+    """The drop (base_only − lesion_only) / n with Newcombe's method 10.
+
+    The Wilson limits of the two accuracies, joined by their correlation φ, whose numerator is
+    corrected for continuity where it is positive. Counts need not be whole. Raises LesionError
+    where a count is negative, all are zero, or the confidence is not between 0 and 1.
+
+    Source: Newcombe 1998, Statistics in Medicine 17, 2635-2650, section 2, method 10.
+
+    >>> [round(value, 4) for value in newcombe(36, 12, 2, 0)]
+    [0.2, 0.0569, 0.3404]
+    """
+    z = _quantile(confidence)
+    n = _total(both, base_only, lesion_only, neither)
+    base, lesion = (both + base_only) / n, (both + lesion_only) / n
+    base_low, base_high = wilson(base, n, z)
+    lesion_low, lesion_high = wilson(lesion, n, z)
+    phi = _correlation(both, base_only, lesion_only, neither)
+    drop = (base_only - lesion_only) / n
+    down = _joined(base - base_low, lesion_high - lesion, phi)
+    up = _joined(base_high - base, lesion - lesion_low, phi)
+    return Interval(drop, drop - down, drop + up)
+
+
+def tango(
+    base_only: float, lesion_only: float, n: float, confidence: float = 0.95
+) -> Interval:  # fmt: skip
+    """The drop (base_only − lesion_only) / n with Tango's score interval.
+
+    All δ that the score test (base_only − lesion_only − n δ) / √(n (2 q + δ (1 − δ))) does not
+    reject, where q is the likeliest share of lesion_only given δ. Raises LesionError as `newcombe`.
+
+    Source: Tango 1998, Statistics in Medicine 17, 891-908, equations 6-10, with the difference
+    taken as base minus lesion.
+
+    >>> [round(value, 4) for value in tango(12, 2, 50)]
+    [0.2, 0.0611, 0.3447]
+    """
+    z = _quantile(confidence)
+    _total(base_only, lesion_only, n - base_only - lesion_only, 0)
+    drop = (base_only - lesion_only) / n
+
+    def rejects(delta: float) -> bool:
+        return abs(_score(base_only, lesion_only, n, delta)) > z
+
+    return Interval(drop, _edge(rejects, drop, -1.0), _edge(rejects, drop, 1.0))
+
+
+def wilson(share: float, n: float, z: float) -> tuple[float, float]:
+    """The two ends of Wilson's score interval for a share of n; z is the normal quantile.
+
+    >>> [round(end, 4) for end in wilson(0.5, 100, 1.96)]
+    [0.4038, 0.5962]
+    """
+    middle = share + z * z / (2 * n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def images_needed(
+    counts: tuple[float, float, float, float], tolerance: float, confidence: float, most: int
+) -> int | None:
+    """About how many images would place the whole interval on one side of `tolerance`.
+
+    Takes it that more images share out as `counts` (both, base only, lesion only, neither) do, and
+    finds by bisection the least number at which Newcombe's interval decides; None where `most`
+    images would not do.
+    """
+    n = sum(counts)
+
+    def decides(images: int) -> bool:
+        both, base_only, lesion_only, neither = (count * images / n for count in counts)
+        at = newcombe(both, base_only, lesion_only, neither, confidence)
+        return at.high <= tolerance or at.low > tolerance
+
+    if not decides(most):
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high
+
+
+def _quantile(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise LesionError(f"Expected a confidence between 0 and 1, such as 0.95, got {confidence}.")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _total(*counts: float) -> float:
+    total = sum(counts)
+    if not (min(counts) >= 0 and total > 0):
+        raise LesionError(
+            f"Expected counts of images, none negative and not all zero, got {counts}: "
+            "measure at least one image."
+        )
+    return total
+
+
+def _correlation(both: float, base_only: float, lesion_only: float, neither: float) -> float:
+    """φ between the two networks' being right; 0 where one of them always or never is."""
+    product = (both + base_only) * (lesion_only + neither)
+    product *= (both + lesion_only) * (base_only + neither)
+    if product == 0:
+        return 0.0
+    surplus = both * neither - base_only * lesion_only
+    if surplus > 0:
+        surplus = max(0.0, surplus - (both + base_only + lesion_only + neither) / 2)
+    return surplus / sqrt(product)
+
+
+def _joined(one: float, other: float, phi: float) -> float:
+    return sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+
+
+def _score(base_only: float, lesion_only: float, n: float, delta: float) -> float:
+    """Tango's statistic at δ; infinite where δ leaves no variance."""
+    b = -base_only - lesion_only + (2 * n - base_only + lesion_only) * delta
+    root = sqrt(max(0.0, b * b + 8 * n * lesion_only * delta * (1 - delta)))
+    q = max(0.0, (root - b) / (4 * n))
+    variance = n * (2 * q + delta * (1 - delta))
+    distance = base_only - lesion_only - n * delta
+    if variance <= 0:
+        return 0.0 if distance == 0 else float("inf")
+    return distance / sqrt(variance)
+
+
+def _edge(rejects: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where the test begins to reject, between a value it does not and an end of the scale."""
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if rejects(middle) else (middle, outside)
+    return inside

@@ -1,0 +1,112 @@
+"""Several studies of one subject as one: the union of what they hold."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lesion import database
+from lesion.errors import StudyError
+from lesion.header import Header, differences
+from lesion.study import Study
+
+FIXED = ("anatomy", "order", "holdout", "chunk", "classes")
+
+
+def merge(paths: Sequence[str | Path], out: str | Path) -> None:
+    """Write the union of studies of the same subject to a new file; their order changes nothing.
+
+    Of a lesion that several hold the longest outcomes stay. Raises StudyError where a file is no
+    study, subjects or orders differ, two files contradict each other, or `out` exists; then no
+    file is left at `out`.
+    """
+    out = Path(out)
+    if not paths:
+        raise StudyError("Expected at least one study to merge, got none: name the files.")
+    if out.exists():
+        raise StudyError(
+            f"Expected a new file for the merged study, but {out} exists: name another."
+        )
+    inputs = sorted(map(Path, paths), key=_content)
+    with _whole(out) as part, ExitStack() as stack:
+        studies = [stack.enter_context(Study.open(path)) for path in inputs]
+        made = stack.enter_context(Study.create(part, _header(studies)))
+        for study in studies:
+            try:
+                _take(made, study)
+            except StudyError as error:
+                text = str(error).replace(str(part), "the other studies")
+                raise StudyError(f"Cannot merge {study.path}: {text}") from error
+
+
+def _content(path: Path) -> str:
+    """A text to sort by that does not depend on the file's name."""
+    with database.told(path), suppress(FileNotFoundError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A name to write under; what is there appears at `out` once it is complete."""
+    part = out.with_name(out.name + ".part")
+    leftovers = (part, part.with_name(part.name + "-journal"))
+    try:
+        _remove(leftovers)
+        yield part
+        with database.told(out):
+            os.replace(part, out)
+    finally:
+        _remove(leftovers)
+
+
+def _remove(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        with database.told(path):
+            path.unlink(missing_ok=True)
+
+
+def _header(studies: list[Study]) -> Header:
+    """The first study's header with the environments and settings of all."""
+    first = studies[0]
+    for study in studies[1:]:
+        found = differences(first.header.subject, study.header.subject)
+        found += [n for n in FIXED if getattr(first.header, n) != getattr(study.header, n)]
+        if found:
+            raise StudyError(
+                f"Expected studies of one subject, but {first.path} (there) and {study.path} "
+                f"(here) differ in {'; '.join(found)}: merge those of one network and images."
+            )
+    return replace(
+        first.header,
+        environment=_joined([study.header.environment for study in studies]),
+        settings=_joined([study.header.settings for study in studies]),
+    )
+
+
+def _joined(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Entries that are the same everywhere as they are, others as a text of all their values."""
+    joined: dict[str, Any] = {}
+    for name in sorted({name for entries in found for name in entries}):
+        values = {_text(entries[name]): entries[name] for entries in found if name in entries}
+        joined[name] = " | ".join(sorted(values)) if len(values) > 1 else values.popitem()[1]
+    return joined
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _take(made: Study, study: Study) -> None:
+    made.add(study.lesions, study.skipped)
+    for key, scores in study.all_scores().items():
+        made.set_scores(*key, scores)
+    for chunk in range(study.header.chunks):
+        if study.digest(chunk) is not None:
+            made.record(chunk, *study.chunk(chunk))
+    for lesion, reason in study.failed.items():
+        made.fail(lesion, reason)

@@ -1,0 +1,116 @@
+"""The rates: how much each layer, and each stage with one common rate, can lose."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lesion.advice import Advice
+from lesion.plots.rows import NO_STAGE, label, not_measured, stage_name
+from lesion.plots.style import COLOURS, FONT, INK, characters, legend_below, points
+
+BAR = "#8DB6D6"
+SKIPPED = COLOURS[0]
+
+
+def rates_table(advice: Advice) -> pd.DataFrame:
+    """One row a measured layer: its label, panel, rate, its stage's common rate, and skipped.
+
+    rate: its largest safe ratio in %; common: what its stage's layers share, in %, NaN where it
+    takes no part in one.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "label": label(one.layer, one.number, one.kind),
+                "panel": stage_name(one.stage),
+                "rate": 100 * one.rate,
+                "common": np.nan if one.stage_rate is None else 100 * one.stage_rate,
+                "skipped": one.skipped,
+            }
+            for one in advice.layers
+            if one.status != "unmeasured"
+        ],
+        columns=["label", "panel", "rate", "common", "skipped"],
+    )
+
+
+def plot_rates(advice: Advice, ax: Axes | None = None) -> Axes:
+    """Draw each layer's largest safe ratio as a bar, and each stage's common rate as a line.
+
+    Skipped layers are hatched and crossed, and no stage line runs through them. Layers that were
+    not measured stand below with their reasons.
+    """
+    table = rates_table(advice)
+    own, ax = ax is None, ax if ax is not None else _axes(table)
+    _draw_bars(ax, table)
+    _draw_stages(ax, table)
+    _finish(ax, table, advice, own)
+    return ax
+
+
+def _axes(table: pd.DataFrame) -> Axes:
+    count = max(1, len(table))
+    row = 0.26 if count <= 12 else 0.2 if count <= 30 else 0.17
+    names = max((len(name) for name in table["label"]), default=0) * FONT * 0.6 / 72
+    return plt.subplots(figsize=(names + 4.8, row * count + 1.2), layout="constrained")[1]
+
+
+def _draw_bars(ax: Axes, table: pd.DataFrame) -> None:
+    places, skipped = np.arange(len(table)), table["skipped"].to_numpy(bool)
+    for chosen, style in ((~skipped, _bar(False)), (skipped, _bar(True))):
+        ax.barh(places[chosen], table["rate"][chosen], height=0.72, **style)
+    crossed = table["rate"][skipped] + 2.5
+    ax.plot(crossed, places[skipped], ls="", marker="X", ms=6, color=SKIPPED, mec="white", mew=0.4)
+
+
+def _bar(skipped: bool) -> dict[str, Any]:
+    if skipped:
+        return {"facecolor": "white", "edgecolor": SKIPPED, "hatch": "/////", "lw": 0.8}
+    return {"facecolor": BAR, "edgecolor": "white", "lw": 0.0}
+
+
+def _draw_stages(ax: Axes, table: pd.DataFrame) -> None:
+    """The common rate as a line over the rows that take it, its value beside the first of them."""
+    runs = (table["panel"] != table["panel"].shift()).cumsum()
+    for _, part in table.groupby(runs):
+        if part.index[0]:
+            ax.axhline(part.index[0] - 0.5, color="0.75", lw=0.7, zorder=0)
+        if part["panel"].iloc[0] == NO_STAGE:
+            continue
+        ax.text(1.02, part.index.to_numpy().mean(), _stage_text(part), fontsize=FONT, va="center",
+                transform=ax.get_yaxis_transform(), color=INK)  # fmt: skip
+        for place in part.index[~part["skipped"] & part["common"].notna()]:
+            ax.plot([part.loc[place, "common"]] * 2, [place - 0.5, place + 0.5], color="black",
+                    lw=2.2, solid_capstyle="butt")  # fmt: skip
+
+
+def _stage_text(part: pd.DataFrame) -> str:
+    name, rates = str(part["panel"].iloc[0]), part["common"].dropna()
+    return f"{name}: {rates.max():.3g} %" if len(rates) else name
+
+
+def _finish(ax: Axes, table: pd.DataFrame, advice: Advice, own: bool) -> None:
+    size = FONT if len(table) <= 30 else FONT - 1
+    ax.set_yticks(np.arange(len(table)), list(table["label"]), fontsize=size)
+    ax.set(xlim=(0, 100), ylim=(len(table) - 0.4, -0.6))
+    missing = ((one.layer, one.reason) for one in advice.layers if one.status == "unmeasured")
+    note = not_measured(missing, characters(ax))
+    ax.set_xlabel(f"filters pruned (%)\n{note}".strip(), fontsize=FONT)
+    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=FONT)
+    ax.grid(axis="x", color="0.88", lw=0.6)
+    ax.set_axisbelow(True)
+    sns.despine(ax=ax, left=True)
+    handles: list[Any] = [
+        Patch(**_bar(False), label=f"largest ratio within {points(advice.max_drop)}"),
+        Line2D([], [], color="black", lw=2.2, label="common rate of the stage"),
+    ]
+    if table["skipped"].any():
+        handles.append(Patch(**_bar(True), label="layer to skip"))
+    legend_below(ax, handles, own)

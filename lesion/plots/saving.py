@@ -1,0 +1,93 @@
+"""All pictures of a study as files."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesion.advice import Advice
+from lesion.anatomy import Anatomy
+from lesion.errors import LesionError
+from lesion.plots.heatmap import plot_heatmap
+from lesion.plots.norms import plot_norms
+from lesion.plots.rates import plot_rates
+from lesion.plots.sensitivity import plot_sensitivity
+
+FORMATS = ("png", "svg", "pdf")
+# Without dates and random names, so that the same study gives the same bytes.
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None},
+}  # fmt: skip
+
+
+def save_all(
+    curves: pd.DataFrame,
+    folder: str | Path,
+    *,
+    advice: Advice | None = None,
+    norms: Mapping[str, np.ndarray] | None = None,
+    anatomy: Anatomy | None = None,
+    criterion: str | None = None,
+    formats: Sequence[str] = ("png",),
+) -> list[Path]:
+    """Write sensitivity, drop, heatmap, norms and rates; gives the paths.
+
+    formats: any of "png" (150 dots an inch), "svg", "pdf". Norms need `norms` and show the measured
+    layers; rates need `advice`.
+    Raises LesionError for another format or a folder that cannot be written.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise LesionError(
+            f"Expected formats among {', '.join(FORMATS)}, got {', '.join(unknown) or 'none'}; "
+            "choose at least one of these."
+        )
+    draw: dict[str, Callable[[], object]] = {
+        "sensitivity": lambda: plot_sensitivity(curves, advice, "accuracy", criterion),
+        "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion),
+        "heatmap": lambda: plot_heatmap(curves, advice, criterion),
+    }
+    if norms:
+        skip = advice.skip if advice is not None else ()
+        measured = set(curves["layer"][curves["drop"].notna()])
+        shown = {name: norms[name] for name in norms if name in measured} or norms
+        draw["norms"] = lambda: plot_norms(shown, anatomy, skip)
+    if advice is not None:
+        draw["rates"] = lambda: plot_rates(advice)
+    return [
+        path for name, picture in draw.items() for path in _save(picture, name, folder, formats)
+    ]
+
+
+def _save(
+    picture: Callable[[], object], name: str, folder: str | Path, formats: Sequence[str]
+) -> list[Path]:
+    paths = [Path(folder) / f"{name}.{suffix}" for suffix in formats]
+    with _drawn(picture) as figure, plt.rc_context({"svg.hashsalt": "lesion"}):
+        for path in paths:
+            suffix = path.suffix[1:]
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                figure.savefig(path, dpi=150, metadata=_METADATA[suffix])
+            except OSError as error:
+                raise LesionError(
+                    f"Expected to write {path}, got: {error.strerror or error}; "
+                    "choose another folder or make room."
+                ) from error
+    return paths
+
+
+@contextmanager
+def _drawn(picture: Callable[[], object]) -> Iterator[Figure]:
+    """The figure that `picture` opens, closed at the end whatever happens."""
+    before = set(plt.get_fignums())
+    try:
+        picture()
+        yield plt.gcf()
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)

@@ -1,0 +1,232 @@
+"""Sensitivity curves: what is left of the accuracy as more filters of one layer go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lesion.advice import Advice
+from lesion.errors import LesionError
+from lesion.plots.rows import in_order, one_criterion, score_name
+from lesion.plots.style import (
+    FONT,
+    INK,
+    PALE,
+    End,
+    label_ends,
+    legend_below,
+    line_style,
+    number,
+    points,
+    ticks_within,
+)
+
+BRANCH = (0, (4, 1.5))
+FEW = 3  # as many lines need no choice: all are named
+AXIS = {"accuracy": "{} (%)", "drop": "drop in {} (points)"}
+
+
+def sensitivity_table(
+    curves: pd.DataFrame,
+    advice: Advice | None = None,
+    column: str = "accuracy",
+    criterion: str | None = None,
+) -> pd.DataFrame:
+    """The points of the curves: one row a measured lesion, and one for each layer left intact.
+
+    Columns: panel, label, layer, kind, share (% of the filters gone: pruned / channels), value, low
+    and high (of `column`, "accuracy" in % or "drop" in points), marked (what to emphasise: the
+    layers that the advice skips; without advice the one with the largest mean drop a panel).
+    """
+    if column not in AXIS:
+        raise LesionError(f'Expected column "accuracy" or "drop", got {column!r}; choose one.')
+    rows = one_criterion(curves, criterion)
+    rows = rows[rows["drop"].notna()]
+    rows = pd.concat([_intact(rows), rows]).sort_index(kind="stable")
+    sign, start = (-1, rows["baseline"]) if column == "accuracy" else (1, 0)
+    ends = np.sort([start + sign * rows["low"], start + sign * rows["high"]], axis=0)
+    return rows.assign(
+        share=100 * rows["pruned"].astype(float) / rows["channels"].astype(float),
+        value=rows[column], low=ends[0], high=ends[1], marked=_marked(rows, advice),
+    )[["panel", "label", "layer", "kind", "share", "value", "low", "high", "marked"]].reset_index(
+        drop=True
+    )  # fmt: skip
+
+
+def _intact(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every curve starts where nothing is pruned: the drop is 0, exactly."""
+    first = rows.drop_duplicates("label")
+    return first.assign(pruned=0, drop=0.0, low=0.0, high=0.0, accuracy=first["baseline"])
+
+
+def _marked(rows: pd.DataFrame, advice: Advice | None) -> pd.Series[bool]:
+    if advice is not None:
+        return rows["layer"].isin(advice.skip) & (rows["kind"] != "coupled")
+    mean = rows.groupby(["panel", "label"], sort=False)["drop"].mean()
+    steepest = {name for _, name in mean.groupby(level=0).idxmax()}
+    return rows["label"].isin(steepest)
+
+
+def plot_sensitivity(
+    curves: pd.DataFrame,
+    advice: Advice | None = None,
+    column: str = "accuracy",
+    criterion: str | None = None,
+    ax: Axes | None = None,
+) -> list[Axes]:
+    """Draw accuracy (or drop) against the share of filters gone, one panel a stage.
+
+    Sensitive layers are thick, coloured and named at their ends, the others thin and grey; shading
+    is the interval of each drop. The axis of `column="drop"` is linear up to the tolerance and
+    logarithmic beyond it. Layers without a stage share the last panel. With `ax` all share that.
+    After Li et al. 2017 (arXiv 1608.08710), figure 2b.
+    """
+    criterion = criterion or (advice.criterion if advice is not None else None)
+    table = sensitivity_table(curves, advice, column, criterion)
+    rows = one_criterion(curves, criterion)
+    panels = [("", table)] if ax is not None else _by_panel(table)
+    axes = [ax] if ax is not None else _grid(panels)
+    for one, (title, part) in zip(axes, panels, strict=True):
+        _draw_lines(one, part)
+        one.set_title(_title(title, rows), loc="left", fontsize=FONT + 2)
+    _finish_axes(axes, table, _references(rows, advice, column), column, advice)
+    _legend(axes, own=ax is None, table=table, advice=advice)
+    _name_ends(axes, panels, own=ax is None)
+    return axes
+
+
+def _by_panel(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(name, table[table["panel"] == name]) for name in in_order(table["panel"])]
+
+
+def _named(part: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a panel that get a label: the emphasised ones, or all if they are few."""
+    return part if part["label"].nunique() <= FEW else part[part["marked"]]
+
+
+def _grid(panels: Sequence[tuple[str, pd.DataFrame]]) -> list[Axes]:
+    """Equal panels, wide enough for the longest label and high enough for the most labels."""
+    marked = [_named(part)["label"].unique() for _, part in panels]
+    longest = max((len(text) for texts in marked for text in texts), default=0)
+    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+    width = 2.7 + longest * FONT * 0.6 / 72
+    height = max(2.7, 0.6 + max(len(texts) for texts in marked) * 1.4 * FONT / 72)
+    shape = math.ceil(len(panels) / columns), columns
+    _, grid = plt.subplots(
+        *shape, figsize=(0.5 + width * columns, 0.5 + height * shape[0]), squeeze=False,
+        sharex=True, sharey=True, layout="constrained",
+    )  # fmt: skip
+    for spare in grid.flat[len(panels) :]:
+        spare.remove()
+    for one in grid.flat[max(0, len(panels) - columns) : len(panels)]:
+        one.tick_params(labelbottom=True)
+    return list(grid.flat[: len(panels)])
+
+
+def _title(name: str, rows: pd.DataFrame) -> str:
+    """The panel's name, and how many of its layers have no numbers at all."""
+    part = rows if not name else rows[rows["panel"] == name]
+    numbers = part.groupby("label")["drop"].count()
+    missing = int((numbers == 0).sum())
+    return f"{name}  ({missing} not measured)".strip() if missing else name
+
+
+def _draw_lines(ax: Axes, part: pd.DataFrame) -> None:
+    count = 0
+    for (_, kind, marked), curve in part.groupby(["label", "kind", "marked"], sort=False):
+        style: dict[str, Any] = {"color": PALE, "lw": 0.9, "zorder": 2}
+        if marked:
+            style = {**line_style(count), "lw": 2.0, "ms": 4.5, "zorder": 4, "mec": "white",
+                     "mew": 0.5, "markevery": slice(1, None)}  # fmt: skip
+            count += 1
+        x = curve["share"]
+        dashes = BRANCH if kind == "branch" else "-"
+        ax.fill_between(x, curve["low"], curve["high"], color=style["color"], lw=0,
+                        alpha=0.22 if marked else 0.13, zorder=style["zorder"] - 1)  # fmt: skip
+        ax.plot(x, curve["value"], linestyle=dashes, label=curve["label"].iloc[0], **style)
+
+
+def _references(
+    rows: pd.DataFrame, advice: Advice | None, column: str
+) -> tuple[float, float | None]:
+    """The heights of the intact network and of the tolerance."""
+    longest = rows["images"].astype(float).to_numpy().argmax()
+    intact = float(rows["baseline"].iloc[longest]) if column == "accuracy" else 0.0
+    if advice is None:
+        return intact, None
+    return intact, intact - advice.max_drop if column == "accuracy" else advice.max_drop
+
+
+def _finish_axes(
+    axes: Sequence[Axes],
+    table: pd.DataFrame,
+    references: tuple[float, float | None],
+    column: str,
+    advice: Advice | None,
+) -> None:
+    intact, tolerance = references
+    for ax in axes:
+        ax.axhline(intact, color=INK, lw=0.8, zorder=3)
+        if tolerance is not None:
+            ax.axhline(tolerance, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=3)
+        ax.set_xlim(0, max(table["share"].max(), 1) * 1.02)
+        if column == "drop":
+            _bend(ax, table, (advice.max_drop if advice is not None else 0.0) or 1.0)
+        ax.tick_params(labelsize=FONT)
+        sns.despine(ax=ax)
+        if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            ax.set_ylabel(AXIS[column].format(score_name(advice)), fontsize=FONT + 1)
+        if ax.xaxis.get_tick_params()["labelbottom"]:
+            ax.set_xlabel("filters pruned in this layer (%)", fontsize=FONT + 1)
+
+
+def _bend(ax: Axes, table: pd.DataFrame, tolerance: float) -> None:
+    """Linear up to the tolerance, logarithmic beyond: both 0.3 and 80 points can be read."""
+    ax.set_yscale("symlog", linthresh=tolerance, linscale=1.0)
+    low = min(table["low"].min(), -0.1 * tolerance)
+    high = max(table["high"].max(), 1.5 * tolerance)
+    ax.set_ylim(low * 1.15, high * 1.15)
+    ticks = ticks_within(low * 1.15, high * 1.15)
+    ax.set_yticks(ticks, [number(tick) for tick in ticks])
+    ax.minorticks_off()
+
+
+def _legend(axes: Sequence[Axes], own: bool, table: pd.DataFrame, advice: Advice | None) -> None:
+    name = "layer to skip" if advice is not None else "steepest layer"
+    handles: list[Any] = [Line2D([], [], color=INK, lw=0.8, label="intact network")]
+    if advice is not None:
+        text = f"tolerance: {points(advice.max_drop)}"
+        handles.append(Line2D([], [], color=INK, lw=0.8, ls=(0, (2, 2)), label=text))
+    marked = bool(table["marked"].any())
+    if marked:
+        handles.append(Line2D([], [], lw=2.0, ms=4.5, label=name, **line_style(0)))
+    handles.append(Line2D([], [], color=PALE, lw=0.9, label="other layer" if marked else "layer"))
+    if (table["kind"] == "branch").any():
+        handles.append(Line2D([], [], color=PALE, lw=0.9, ls=BRANCH, label="branch"))
+    level = f"{advice.confidence:g} % interval" if advice is not None else "interval of the drop"
+    handles.append(Patch(color=PALE, alpha=0.4, lw=0, label=level))
+    legend_below(axes[0], handles, own)
+
+
+def _name_ends(axes: Sequence[Axes], panels: Sequence[tuple[str, pd.DataFrame]], own: bool) -> None:
+    if own:
+        axes[0].get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    for ax, (_, part) in zip(axes, panels, strict=True):
+        lines = {str(line.get_label()): line for line in ax.get_lines()}
+        last = _named(part).drop_duplicates("label", keep="last")
+        label_ends(
+            ax,
+            [
+                End(x, y, text, str(lines[text].get_color()))
+                for text, x, y in zip(last["label"], last["share"], last["value"], strict=True)
+            ],
+        )

@@ -1,0 +1,150 @@
+"""Intervals against published goldens, the likelihood itself, and their own promise."""
+
+from itertools import product
+from math import comb, inf, log, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from lesion.errors import LesionError
+from lesion.intervals import images_needed, newcombe, tango, wilson
+
+COUNT = st.integers(0, 200)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((36, 12, 2, 0), (0.2000, 0.0569, 0.3404)),
+        ((53, 0, 1, 0), (-0.0185, -0.0977, 0.0496)),
+    ],
+)
+def test_newcombe_gives_the_published_values(counts, expected):
+    assert newcombe(*counts) == pytest.approx(expected, abs=5e-5)
+
+
+def test_tango_gives_the_published_values():
+    assert tango(12, 2, 50) == pytest.approx((0.2, 0.0611, 0.3447), abs=5e-5)
+
+
+def test_wilson_is_where_the_score_test_stops_rejecting():
+    low, high = wilson(0.07, 300, 1.96)
+    for end in (low, high):
+        assert abs(0.07 - end) / sqrt(end * (1 - end) / 300) == pytest.approx(1.96)
+
+
+def test_newcombe_joins_two_wilson_intervals_by_the_corrected_correlation():
+    both, base_only, lesion_only, neither = 80, 9, 4, 7
+    base, lesion = 0.89, 0.84
+    phi = (both * neither - base_only * lesion_only - 50) / sqrt(89 * 11 * 84 * 16)
+    (low1, high1), (low2, high2) = wilson(base, 100, 1.959964), wilson(lesion, 100, 1.959964)
+    a, b = base - low1, high2 - lesion
+    c, d = high1 - base, lesion - low2
+    drop, low, high = newcombe(both, base_only, lesion_only, neither)
+    assert drop == pytest.approx(0.05)
+    assert low == pytest.approx(drop - sqrt(a**2 - 2 * phi * a * b + b**2), abs=1e-6)
+    assert high == pytest.approx(drop + sqrt(c**2 - 2 * phi * c * d + d**2), abs=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(12, 2, 50), (3, 9, 40), (1, 1, 10), (20, 5, 500)])
+def test_tango_ends_where_the_likelihood_says(counts):
+    base_only, lesion_only, n = counts
+
+    def score(delta):
+        def loss(q):
+            terms = ((base_only, q + delta), (lesion_only, q))
+            terms += ((n - base_only - lesion_only, 1 - 2 * q - delta),)
+            return -sum(count * log(share) for count, share in terms)
+
+        bounds = (max(0, -delta) + 1e-12, (1 - delta) / 2 - 1e-12)
+        q = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+        variance = n * (2 * q + delta * (1 - delta))
+        return (base_only - lesion_only - n * delta) / sqrt(variance)
+
+    _, low, high = tango(*counts)
+    assert score(low) == pytest.approx(1.959964, abs=1e-4)
+    assert score(high) == pytest.approx(-1.959964, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "shares", "least"),
+    [
+        (newcombe, (0.80, 0.08, 0.03, 0.09), 0.93),
+        (newcombe, (0.30, 0.25, 0.15, 0.30), 0.93),
+        (lambda *counts: tango(counts[1], counts[2], sum(counts)), (0.30, 0.25, 0.15, 0.30), 0.93),
+    ],
+)
+def test_an_interval_covers_the_true_drop_as_often_as_it_says(method, shares, least):
+    n, truth, covered = 25, shares[1] - shares[2], 0.0
+    for counts in product(range(n + 1), repeat=3):
+        rest = n - sum(counts)
+        if rest >= 0:
+            ways = (
+                comb(n, counts[0]) * comb(n - counts[0], counts[1]) * comb(rest + counts[2], rest)
+            )
+            interval = method(*counts, rest)
+            if interval.low <= truth <= interval.high:
+                covered += ways * np.prod(np.power(shares, (*counts, rest)))
+    assert least < covered < 0.995
+
+
+@settings(max_examples=100, deadline=None)
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_an_interval_holds_its_drop_and_mirrors_when_the_networks_swap(a, b, c, d):
+    n = a + b + c + d
+    if n == 0:
+        return
+    for one, other in (
+        (newcombe(a, b, c, d), newcombe(a, c, b, d)),
+        (tango(b, c, n), tango(c, b, n)),
+    ):
+        assert -1 - 1e-9 <= one.low <= one.drop + 1e-9
+        assert one.drop - 1e-9 <= one.high <= 1 + 1e-9
+        assert (-one.high, -one.low) == pytest.approx((other.low, other.high), abs=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_more_confidence_is_a_wider_interval(a, b, c, d):
+    if a + b + c + d:
+        narrow, wide = newcombe(a, b, c, d, 0.8), newcombe(a, b, c, d, 0.99)
+        assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+def test_nothing_broken_still_leaves_doubt():
+    assert newcombe(100, 0, 0, 0).high == pytest.approx(0.037, abs=5e-4)  # Wilson's upper end
+    assert newcombe(100, 0, 0, 0).drop == 0
+
+
+def test_images_needed_is_the_least_number_that_decides():
+    counts = (900, 12, 8, 80)
+    needed = images_needed(counts, 0.01, 0.95, 10**6)
+
+    def high(n):
+        return newcombe(*(count * n / 1000 for count in counts)).high
+
+    assert high(needed) <= 0.01 < high(needed - 1)
+    variance = (0.020 - 0.004**2) * 1.96**2 / 0.006**2  # the normal approximation
+    assert needed == pytest.approx(variance, rel=0.1)
+
+
+def test_images_needed_says_none_when_no_number_in_reach_decides():
+    assert images_needed((90, 6, 5, 0), 0.01, 0.95, 10_000) is None
+    assert images_needed((900, 12, 8, 80), 0.01, 0.95, 1000) is None
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, inf])
+def test_a_confidence_outside_0_and_1_is_refused(confidence):
+    with pytest.raises(
+        LesionError, match=r"Expected a confidence between 0 and 1, such as 0\.95, got"
+    ):
+        newcombe(1, 1, 1, 1, confidence)
+
+
+@pytest.mark.parametrize("call", [lambda: newcombe(0, 0, 0, 0), lambda: tango(-1, 0, 5)])
+def test_counts_that_are_none_are_refused(call):
+    with pytest.raises(LesionError, match="none negative and not all zero, got"):
+        call()

@@ -1,0 +1,293 @@
+"""Judging planted studies: the verdicts are known, so the advice must be, defect by defect."""
+
+import json
+import re
+from dataclasses import replace
+
+import planted
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesion.advice import CAVEAT
+from lesion.errors import EvidenceError, LesionError
+from lesion.intervals import newcombe
+from lesion.judging import recommend
+from lesion.plan import Lesion
+from lesion.study import Study
+
+RATIOS = (0.1, 0.2, 0.5, 0.6)
+COUNTS = {"s": (0, 0), "o": (20, 0), "f": (100, 0), "b": (0, 50)}  # safe, open, fails, better
+
+
+def plant(path, verdicts, default="ssss", ratios=RATIOS, **options) -> Study:
+    """A study of 1000 images whose cells are safe, open or failing at a tolerance of 2 points."""
+
+    def counts(layer, ratio):
+        return COUNTS[verdicts.get(layer.name, default)[ratios.index(ratio)]]
+
+    return planted.study(path, images=1000, counts=counts, ratios=ratios, **options)
+
+
+def advise(path, verdicts, default="ssss", **options):
+    with plant(path / "a.lesion", verdicts, default, **options) as study:
+        return recommend(study, max_drop=2)
+
+
+def entry(advice, layer, kind="free"):
+    return next(one for one in advice.layers if (one.layer, one.kind) == (layer, kind))
+
+
+@pytest.mark.parametrize(
+    ("cells", "rate", "status"),
+    [
+        ("ssss", 0.6, "safe"),
+        ("sssf", 0.5, "safe"),
+        ("ssfs", 0.2, "safe"),  # a lucky high ratio beyond a failing one is not taken
+        ("sosf", 0.1, "safe"),  # nor one beyond a ratio that the evidence leaves open
+        ("fsss", 0.0, "sensitive"),
+        ("osss", 0.0, "undecided"),
+        ("bbbb", 0.6, "safe"),  # an improvement is no damage
+    ],
+)
+def test_the_largest_safe_ratio_ends_before_the_first_that_is_not(tmp_path, cells, rate, status):
+    found = entry(advise(tmp_path, {"layer1.1.conv1": cells}), "layer1.1.conv1")
+    assert (found.rate, found.status) == (rate, status)
+    assert (found.drop is None) == (rate == 0)
+
+
+def test_an_improvement_is_a_negative_drop(tmp_path):
+    found = entry(advise(tmp_path, {"layer1.1.conv1": "bbbb"}), "layer1.1.conv1")
+    assert found.drop == pytest.approx(-5)
+    assert found.low < -5 < found.high < 0
+    assert "−5.0 points [−6.5, −3.7]" in found.reason
+
+
+def test_one_outlier_changes_nothing_for_the_others(tmp_path):
+    verdicts = {"layer2.0.conv1": "ssff", "layer2.1.conv1": "sssf"}
+    (tmp_path / "with").mkdir()
+    without = advise(tmp_path, verdicts)
+    outlier = advise(tmp_path / "with", {**verdicts, "layer2.2.conv1": "ffff"})
+    rates = {**without.rates, "layer2.2.conv1": 0.0}
+    assert outlier.rates == rates
+    assert outlier.stages[1].rate == without.stages[1].rate == 0.5
+    assert outlier.skip == ["layer2.0.conv1", "layer2.2.conv1"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "rate", "skipped"),
+    [
+        # of 16 filters 2, 4, 8, 10 fall at 10, 20, 50, 60 %; the layers of stage 1 cost the same
+        (("ssff", "sssf", "ssss"), 0.5, [0]),  # 3 × 4 < 2 × 8 > 1 × 10
+        (("ssff", "sssf", "ffff"), 0.2, [2]),  # 2 × 4 = 1 × 8: the tie skips fewer
+        (("ssss", "ssss", "ssss"), 0.6, []),
+        (("ffff", "ffff", "ffff"), 0.0, [0, 1, 2]),
+        (("ssff", "ssff", "ssss"), 0.2, []),  # 3 × 4 > 1 × 10
+    ],
+)
+def test_a_stage_takes_the_rate_that_removes_most(tmp_path, cells, rate, skipped):
+    names = [f"layer1.{index}.conv1" for index in range(3)]
+    advice = advise(tmp_path, dict(zip(names, cells, strict=True)))
+    stage = advice.stages[0]
+    assert (stage.stage, stage.rate) == (1, rate)
+    assert list(stage.skipped) == [names[index] for index in skipped]
+    assert {*stage.layers, *stage.skipped} == set(names)
+    for name in names:
+        found = entry(advice, name)
+        assert found.skipped == (name in stage.skipped)
+        assert found.stage_rate == (0 if found.skipped else rate)
+
+
+def test_a_stage_weighs_layers_by_their_own_macs(tmp_path):
+    # layer2.0.conv1 reads 16 channels and so costs half of layer2.1.conv1:
+    # 20 %: (½ + 1 + 1) × 7; 50 %: (1 + ½) × 16; 60 %: ½ × 20 of 32
+    verdicts = {"layer2.0.conv1": "ssss", "layer2.1.conv1": "sssf", "layer2.2.conv1": "ssff"}
+    stage = advise(tmp_path, verdicts).stages[1]
+    assert (stage.rate, stage.skipped) == (0.5, ("layer2.2.conv1",))
+    verdicts["layer2.0.conv1"], verdicts["layer2.1.conv1"] = "sssf", "ffff"
+    (tmp_path / "b").mkdir()
+    stage = advise(tmp_path / "b", verdicts).stages[1]
+    assert (stage.rate, stage.skipped) == (0.2, ("layer2.1.conv1",))  # 1½ × 7 > ½ × 16
+
+
+@settings(max_examples=10, deadline=None)
+@given(cells=st.lists(st.text("sof", min_size=4, max_size=4), min_size=3, max_size=3))
+def test_no_other_rate_of_a_stage_removes_more(tmp_path_factory, cells):
+    names = [f"layer1.{index}.conv1" for index in range(3)]
+    verdicts = dict(zip(names, cells, strict=True))
+    advice = advise(tmp_path_factory.mktemp("any"), verdicts)
+    chain = [len(text) - len(text.lstrip("s")) for text in cells]
+    gains = [fall * sum(n > i for n in chain) for i, fall in enumerate((2, 4, 8, 10))]
+    takers = [name for name in names if not entry(advice, name).skipped]
+    fall = dict(zip((0, *RATIOS), (0, 2, 4, 8, 10), strict=True))[advice.stages[0].rate]
+    assert fall * len(takers) == max(0, *gains)
+
+
+def test_no_layer_is_dropped_silently(tmp_path):
+    with plant(tmp_path / "a.lesion", {}) as study:
+        advice = recommend(study, max_drop=2)
+        assert [one.layer for one in advice.layers] == list(study.anatomy.layer)
+    unmeasured = {one.layer: one.reason for one in advice.layers if one.status == "unmeasured"}
+    assert len(unmeasured) == 10
+    assert unmeasured["fc"] == "its outputs are the network's"
+    assert not set(unmeasured) & {*advice.rates, *advice.skip}
+    assert "layer1.0.conv2, layer1.1.conv2, layer1.2.conv2 and 6 more: coupled" in advice.text()
+
+
+def test_a_layer_without_lesion_or_reason_is_said(tmp_path):
+    with Study.create(tmp_path / "a.lesion", planted.header(images=200)) as study:
+        chosen = [
+            lesion for lesion in planted.lesions(study.anatomy)[0] if "layer1" in lesion.target
+        ]
+        study.add(chosen)
+        base = planted.intact(200)
+        planted.record(study, base, {one: planted.lesioned(base, 0, 0) for one in chosen}, 200)
+        advice = recommend(study, max_drop=5)
+    assert entry(advice, "layer2.0.conv1").reason == "the study has no lesion of it by l1"
+    assert [stage.stage for stage in advice.stages] == [1]
+
+
+def test_a_skipped_layer_gives_its_reason_in_words(tmp_path):
+    advice = advise(tmp_path, {"layer2.0.conv1": "fsss", "layer2.1.conv1": "soff"})
+    assert entry(advice, "layer2.0.conv1").line == (
+        "8 layer2.0.conv1: first of stage 2, down-sampling; "
+        "10 % of its filters cost 10.0 points [8.2, 12.0]"
+    )
+    assert entry(advice, "layer2.1.conv1").line == (  # what fails firmly, before what is open
+        "10 layer2.1.conv1: stage 2; 50 % of its filters cost 10.0 points [8.2, 12.0]; "
+        "safe up to 10 % (0.0 points [−0.4, 0.4])"
+    )
+    assert entry(advice, "layer3.2.conv1").reason == (
+        "last of stage 3; safe up to 60 % (0.0 points [−0.4, 0.4])"
+    )
+
+
+def test_an_undecided_layer_says_how_many_images_it_takes(tmp_path):
+    with plant(tmp_path / "a.lesion", {"layer1.0.conv1": "ssso"}, measured=250) as study:
+        advice = recommend(study, max_drop=4)
+        found = entry(advice, "layer1.0.conv1")
+        assert found.rate == 0.5
+        text = re.search(r"not settled by 250 images, about ([\d ]+) would", found.reason)
+        needed = int(text[1].replace(" ", ""))
+    with plant(tmp_path / "b.lesion", {"layer1.0.conv1": "ssso"}, measured=needed * 2) as study:
+        assert entry(recommend(study, max_drop=4), "layer1.0.conv1").rate == 0.6
+    assert 250 < needed < 500
+
+
+def test_an_undecided_layer_of_a_study_at_its_end_does_not_promise_images(tmp_path):
+    found = entry(advise(tmp_path, {"layer1.0.conv1": "sooo"}), "layer1.0.conv1")
+    assert found.reason == (
+        "first of stage 1; 20 % of its filters cost 2.0 points [1.1, 3.0], "
+        "not settled by 1 000 images; safe up to 10 % (0.0 points [−0.4, 0.4])"
+    )
+
+
+def test_the_branch_stands_alone_and_is_no_rate(tmp_path):
+    advice = advise(tmp_path, {"conv1": "ffff"})
+    found = entry(advice, "conv1", "branch")
+    assert found.skipped and found.stage_rate is None
+    assert found.reason.endswith("measured as a branch, not to be removed alone")
+    assert advice.skip == ["conv1"]
+    assert "conv1" not in advice.rates
+    assert all("conv1" not in (*stage.layers, *stage.skipped) for stage in advice.stages)
+
+
+def test_a_coupled_unit_is_a_row_of_its_own_and_explains_its_layers(tmp_path):
+    base = planted.intact(1000)
+    with plant(tmp_path / "a.lesion", {}) as study:
+        unit = Lesion("conv1", "coupled", "l1", 0.5, 32, 64)
+        study.add([unit])
+        planted.record(study, base, {unit: planted.lesioned(base, 100, 0)}, 1000)
+        advice = recommend(study, max_drop=2)
+    found = entry(advice, "conv1", "coupled")
+    assert (found.status, found.rate, found.number) == ("sensitive", 0, None)
+    assert found.line == ("conv1: coupled unit; 50 % of its filters cost 10.0 points [8.2, 12.0]")
+    assert entry(advice, "layer2.2.conv2", "branch").reason == ("its filters fall with unit conv1")
+    assert entry(advice, "conv1", "branch").rate == 0.6
+    assert "conv1" not in {*advice.skip, *advice.rates}
+
+
+def test_a_failed_lesion_ends_the_chain_and_says_why(tmp_path):
+    with plant(tmp_path / "a.lesion", {}) as study:
+        lesion = next(one for one in study.lesions if one.target == "layer3.1.conv1")
+        study.fail(replace(lesion, amount=0.2), "its outputs are not finite")
+        found = entry(recommend(study, max_drop=2), "layer3.1.conv1")
+    assert found.rate == 0.1
+    assert "20 % of its filters: its outputs are not finite" in found.reason
+
+
+def test_of_several_seeds_the_worst_counts(tmp_path):
+    base = planted.intact(1000)
+    with plant(tmp_path / "a.lesion", {}, criteria=("random",)) as study:
+        again = [replace(one, seed=1) for one in study.lesions if one.target == "layer1.0.conv1"]
+        study.add(again)
+        whole = {one: planted.lesioned(base, 100 if one.amount > 0.3 else 0, 0) for one in again}
+        planted.record(study, base, whole, 1000)
+        assert recommend(study, max_drop=2).rates["layer1.0.conv1"] == 0.2
+
+
+def test_l1_is_judged_unless_another_criterion_is_named(tmp_path):
+    with plant(tmp_path / "a.lesion", {}, criteria=("random", "l1")) as study:
+        assert recommend(study, max_drop=2).criterion == "l1"
+        assert recommend(study, max_drop=2, criterion="random").criterion == "random"
+        with pytest.raises(EvidenceError, match=r"one of the criteria .*\(random, l1\), got fpgm"):
+            recommend(study, criterion="fpgm")
+
+
+def test_a_study_without_images_is_no_evidence(tmp_path):
+    with Study.create(tmp_path / "a.lesion", planted.header()) as study:
+        study.add(*planted.lesions(study.anatomy))
+        with pytest.raises(EvidenceError, match=r"Expected measured images .* holds none: run the"):
+            recommend(study)
+
+
+def test_too_few_images_are_refused_with_how_many_it_takes(tmp_path):
+    with plant(tmp_path / "a.lesion", {}, measured=40) as study:
+        with pytest.raises(EvidenceError) as caught:
+            recommend(study, max_drop=2)
+        right = study.intact().outcomes.top1.mean()
+        needed = next(
+            n for n in range(1, 999) if newcombe(n * right, 0, 0, n - n * right).high <= 0.02
+        )
+        assert 200 < needed <= 210
+        assert str(caught.value) == (
+            "Expected one layer at least to lose surely more or surely less than 2 points, but 40 "
+            "images settle none: about 210 would settle a first one; measure more images, or allow "
+            "another drop."
+        )
+
+
+def test_evidence_that_no_number_of_images_would_settle_says_so(tmp_path):
+    with plant(tmp_path / "a.lesion", {}, default="oooo") as study, pytest.raises(
+        EvidenceError, match="settle none: no number of images in reach would"
+    ):  # fmt: skip
+        recommend(study, max_drop=2)
+
+
+@pytest.mark.parametrize("max_drop", [-1, 100, float("nan")])
+def test_a_tolerance_outside_0_and_100_is_refused(tmp_path, max_drop):
+    with plant(tmp_path / "a.lesion", {}) as study, pytest.raises(
+        LesionError, match="Expected a tolerance in points, from 0 to below 100, such as 1, got"
+    ):  # fmt: skip
+        recommend(study, max_drop=max_drop)
+
+
+def test_advice_is_json_and_a_table_and_a_text_that_ends_with_the_caveat(tmp_path):
+    advice = advise(tmp_path, {"layer2.0.conv1": "ffff"})
+    values = json.loads(json.dumps(advice.to_dict(), allow_nan=False))
+    assert values["skip"] == ["layer2.0.conv1"]
+    assert values["rates"] == advice.rates
+    assert values["stages"][1] == {
+        "stage": 2, "rate": 0.6, "layers": ["layer2.1.conv1", "layer2.2.conv1"],
+        "skipped": ["layer2.0.conv1"],
+    }  # fmt: skip
+    table = advice.table()
+    assert list(table["layer"]) == [one.layer for one in advice.layers]
+    assert list(table.loc[table["skipped"], "number"]) == [8]
+    lines = advice.text().splitlines()
+    assert lines[0].startswith("The intact network: 93.00 % top-1 on 1 000 images.")
+    assert lines[1] == "To skip (1 of 10 measured):"
+    assert lines[2] == f"  {entry(advice, 'layer2.0.conv1').line}"
+    assert "  stage 2: 60 % in 2 of 3 layers, without layer2.0.conv1" in lines
+    assert lines[-1] == values["caveat"] == CAVEAT
+    assert "barely correlated with accuracy after it (Feng et al. 2024)" in CAVEAT
