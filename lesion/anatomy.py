@@ -96,7 +96,8 @@ class Parameter:
 def keeps(labels: tuple[int, ...] | np.ndarray, dropped: np.ndarray) -> np.ndarray:
     """Which positions survive, as booleans: those whose label is not dropped, and constants."""
     ids = np.asarray(labels)
-    return (ids == CONSTANT) | ~dropped[np.maximum(ids, 0)]
+    stay: np.ndarray = (ids == CONSTANT) | ~dropped[np.maximum(ids, 0)]
+    return stay
 
 
 @dataclass(frozen=True)

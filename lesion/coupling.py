@@ -127,7 +127,8 @@ class Coupling:
         return bool(len(known)) and not any(a <= float(known[0]) < b for a, b in self.passive)
 
     def unite(self, a: Tensor, b: Tensor, how: str) -> None:
-        a, b = torch.broadcast_tensors(a, b)
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        a, b = a.expand(shape), b.expand(shape)
         both = (a >= 0) & (b >= 0)
         self.united.append((ids(a[both]), ids(b[both]), how))
         for own, other in ((a, b), (b, a)):
@@ -307,8 +308,7 @@ class _Walk:
         active = [(p, labels) for p, labels in operands if self.out.active(labels)]
         if len(active) > 1:
             role = "gate" if node.name in GATES else "sum"
-            shape = torch.broadcast_shapes(*(labels.shape for _, labels in operands))
-            result = self.out.fresh(tuple(shape))
+            result = self.out.fresh(np.broadcast_shapes(*(labels.shape for _, labels in operands)))
             for position, labels in active:
                 self.out.edges.append(Edge(node.index, position, labels, role))
         else:

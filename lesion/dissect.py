@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lesion.adapter import Adapter, BatchAdapter, logits, moved
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.stages import places
+from lesion.subject import device_of, evaluating
 from lesion.tracing import Call, Forward, Graph, TraceError, record, trace
 from lesion.units import Joined, join
 
@@ -60,6 +62,32 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         _final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm")
     )
     return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
+
+
+def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None) -> Anatomy:
+    """The anatomy of a network: `.layers`, `.units`, `.parameters`, `.table()`.
+
+    example: one batch, with any labels: a tensor of images (N, …), or whatever the adapter (by
+        default `BatchAdapter`) takes.  Two images or more, so that the batch axis shows.
+    Its weights, statistics and modes come back as they were.  Raises SubjectError for outputs in
+    which no logits are found.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    >>> anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))
+    >>> [(unit.name, unit.kind, unit.channels) for unit in anatomy.units]
+    [('0', 'free', 4), ('3', 'tied', 2)]
+    >>> [layer.macs for layer in anatomy.layers]  # 2·2 pixels · 9 weights · 4 filters; 16 · 2
+    [144, 32]
+    """
+    given = adapter or BatchAdapter()
+    batch = moved(example, device_of(network))
+
+    def forward(module: nn.Module, images: Any) -> Tensor:
+        plain = isinstance(images, Tensor) and adapter is None
+        return logits(module(images) if plain else given.forward(module, images))
+
+    with evaluating(network):
+        return dissect(network, forward, batch).anatomy
 
 
 def _final(edge: Edge, joined: Joined) -> Edge:

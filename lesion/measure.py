@@ -1,6 +1,6 @@
 """One chunk of images measured: outcomes of every lesion, and of the intact network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def measure(
     tensors = call.tensors(moved(images, device_of(subject.network)))
     answers: dict[Lesion | None, list[Answer]] = {}
     margin: list[np.ndarray] = []
-    for part, own in zip(_parts(tensors, len(labels), batch), labels.split(batch), strict=True):
+    for part, own in _parts(tensors, labels, batch):
         for lesion, logits in engine.run(part, dropped):
             there = own.to(logits.device)
             answers.setdefault(lesion, []).append(Answer.of(logits, there))
@@ -75,10 +75,11 @@ def _scored(
     return measured
 
 
-def _parts(tensors: Sequence[Tensor], images: int, batch: int) -> list[tuple[Tensor, ...]]:
-    """The tensors of a chunk, `batch` images at a time; those without an image axis as they are."""
-    starts = range(0, images, batch)
-    return [
-        tuple(t[i : i + batch] if t.dim() and len(t) == images else t for t in tensors)
-        for i in starts
-    ]
+def _parts(
+    tensors: Sequence[Tensor], labels: Tensor, batch: int
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Tensors and labels, `batch` images at a time; tensors without an image axis as they are."""
+    images = len(labels)
+    for start in range(0, images, batch):
+        now = slice(start, start + batch)
+        yield tuple(t[now] if t.dim() and len(t) == images else t for t in tensors), labels[now]

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lesion.tracing import Graph, Ref, refs, resolve
 
@@ -87,11 +85,15 @@ def _foldable(graph: Graph) -> dict[int, int]:
 
 
 def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
-    _, weight, bias, *rest = (*conv, None)[: max(len(conv), 3)]
-    _, gamma, beta, mean, var, eps = norm
-    wide = [t.double() if t is not None else None for t in (weight, bias, mean, var, gamma, beta)]
-    w, b = fuse_conv_bn_weights(wide[0], wide[1], wide[2], wide[3], eps, wide[4], wide[5])
-    return (conv[0], w.detach().to(weight.dtype), b.detach().to(weight.dtype), *rest)
+    """The convolution's arguments with the batch norm in weight and bias."""
+    x, weight, bias, *rest = (*conv, None)[: max(len(conv), 3)]
+    _, gamma, beta, mean, var, eps = norm[:6]
+    scale = (var.double() + eps).rsqrt()  # in double precision: these numbers serve every image
+    scale = scale if gamma is None else scale * gamma
+    shift = (0.0 if bias is None else bias) - mean.double()
+    shift = shift * scale + (0.0 if beta is None else beta)
+    wide = scale.reshape(-1, *[1] * (weight.dim() - 1))
+    return (x, (weight * wide).to(weight.dtype), shift.to(weight.dtype), *rest)
 
 
 def _needed(steps: Sequence[Step], output: int) -> list[Step]:

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.node import map_arg
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from lesion.errors import LesionError
 
 Forward = Callable[[nn.Module, Any], Any]
+BATCH_NORM = "_native_batch_norm_legit_no_training"  # torch's name for it in evaluation mode
 
 
 class TraceError(LesionError):
@@ -206,9 +206,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
-    named = dict(network.named_parameters(remove_duplicate=False))
-    named |= dict(network.named_buffers(remove_duplicate=False))
-    return {name: value.detach() for name, value in named.items()}
+    own = (*network.named_parameters(remove_duplicate=False),
+           *network.named_buffers(remove_duplicate=False))  # fmt: skip
+    return {name: value.detach() for name, value in own}
 
 
 def _graph(
@@ -242,30 +242,32 @@ def _first_of_batch_norm(fx_node: FxNode) -> bool:
     if fx_node.target is not operator.getitem:
         return False
     source = fx_node.args[0]
-    return isinstance(source, FxNode) and "_native_batch_norm_legit_no_training" in str(source.target)
+    return isinstance(source, FxNode) and BATCH_NORM in str(source.target)
 
 
 def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
     """A call; batch norm gives its result alone, without the statistics it did not compute."""
-    args, kwargs = (
-        map_arg(part, lambda n: Ref(numbers[n])) for part in (fx_node.args, fx_node.kwargs)
-    )
+    args, kwargs = (_own(part, numbers) for part in (fx_node.args, fx_node.kwargs))
     op = fx_node.target
     assert callable(op)
     name = str(getattr(op, "_opname", getattr(op, "__name__", op))).removesuffix("_")
     stack: Sequence[Any] = list(fx_node.meta.get("nn_module_stack", {}).values())
     module = stack[-1][0].removeprefix("network").removeprefix(".") if stack else ""
-    if name == "_native_batch_norm_legit_no_training":
+    if name == BATCH_NORM:
         x, weight, bias, mean, var, _, eps = args
         return Node(index, "call", "batch_norm", batch_norm,
                     (x, weight, bias, mean, var, eps), {}, module)  # fmt: skip
-    return Node(index, "call", name, op, _tuples(args), dict(kwargs), module)
+    return Node(index, "call", name, op, args, kwargs, module)
 
 
-def _tuples(args: Any) -> Any:
-    """fx's immutable lists as plain ones."""
+def _own(args: Any, numbers: dict[FxNode, int]) -> Any:
+    """fx's arguments with Refs for its nodes and plain lists for its immutable ones."""
+    if isinstance(args, FxNode):
+        return Ref(numbers[args])
+    if isinstance(args, dict):
+        return {key: _own(value, numbers) for key, value in args.items()}
     if isinstance(args, tuple):
-        return tuple(_tuples(value) for value in args)
+        return tuple(_own(value, numbers) for value in args)
     if isinstance(args, list):
-        return [_tuples(value) for value in args]
+        return [_own(value, numbers) for value in args]
     return args

@@ -1,5 +1,6 @@
 """l2: the Euclidean norm of a filter."""
 
+import torch
 from torch import Tensor
 
 from lesion.criteria import Filters
@@ -7,4 +8,4 @@ from lesion.criteria import Filters
 
 def score(filters: Filters) -> Tensor:
     """‖W_j‖₂ of each filter j."""
-    return filters.weight.double().flatten(1).norm(dim=1)
+    return torch.linalg.vector_norm(filters.weight.double().flatten(1), dim=1)

@@ -67,7 +67,7 @@ def train(
                 logits = network(x)
             loss = F.cross_entropy(logits.float(), labels[index], label_smoothing=0.05)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             total += loss.item()
@@ -79,7 +79,8 @@ def train(
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Top-1 accuracy in per cent, batch norm in evaluation mode."""
     network.eval()
-    predicted = torch.cat([network(x).argmax(1) for x in images.split(500)])
+    parts = (images[i : i + 500] for i in range(0, len(images), 500))
+    predicted = torch.cat([network(x).argmax(1) for x in parts])
     return 100 * (predicted == labels).double().mean().item()
 
 
