@@ -1,10 +1,10 @@
 """Sensitivity analysis and lesion studies of convolutional networks.
 
-    layers = lesion.find_layers(network, images)      # what can be cut
-    study = lesion.sweep(network, dataset, "study.lesion")
-    lesion.curves(study)                              # a tidy table, a row a layer and ratio
-    advice = lesion.recommend(study, max_drop=1)      # skip list and rates, with reasons
-    lesion.plot_sensitivity(lesion.curves(study), advice)
+layers = lesion.find_layers(network, images)      # what can be cut
+study = lesion.sweep(network, dataset, "study.lesion")
+lesion.curves(study)                              # a tidy table, a row a layer and ratio
+advice = lesion.recommend(study, max_drop=1)      # skip list and rates, with reasons
+lesion.plot_sensitivity(lesion.curves(study), advice)
 """
 
 from lesion.adapter import Adapter

@@ -362,7 +362,7 @@ class _Walk:
         several = [labels for _, labels in parts if self.out.active(labels)]
         if not several or any(labels.shape[dim] > 1 for labels in several):
             return None
-        result = several[0]
+        result: Tensor = several[0]
         for _, labels in parts:
             if labels is not result:
                 self.out.unite(labels, result, "sum")
@@ -445,7 +445,9 @@ class _Walk:
         """Connects a layer with the channels it reads."""
         again = made.nodes[0] != node.index
         if again:
-            self.out.unite(torch.from_numpy(made.reads).double(), torch.from_numpy(read).double(), "sum")
+            self.out.unite(
+                torch.from_numpy(made.reads).double(), torch.from_numpy(read).double(), "sum"
+            )
         else:
             made.reads = read
         role = "carry" if made.depthwise else "read"

@@ -58,9 +58,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         notes=tuple(dict.fromkeys(coupling.notes)),
         whole=whole,
     )
-    reads = tuple(
-        _final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm")
-    )
+    reads = tuple(_final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm"))
     return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
 
 

@@ -233,5 +233,3 @@ def _ahead(
             wanted.add(place)
             todo.extend(program.steps[place].inputs)
     return tuple(sorted(wanted))
-
-

@@ -10,9 +10,7 @@ from lesion.errors import LesionError
 from lesion.tracing import Ref
 
 
-def scores(
-    dissection: Dissection, target: str, kind: str, name: str, seed: int = 0
-) -> np.ndarray:
+def scores(dissection: Dissection, target: str, kind: str, name: str, seed: int = 0) -> np.ndarray:
     """One score a channel of the target, in order of its labels (of its filters for a branch).
 
     A unit that one layer makes has the layer's own scores.  Where several layers shape a channel,

@@ -10,10 +10,9 @@ leave out projection shortcuts: 1×1 convolutions that are alone on their branch
 """
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from lesion.coupling import Making
 from lesion.tracing import Graph
@@ -176,10 +175,9 @@ def _items(
 
 def _prefix(names: Sequence[str]) -> str:
     """The module that holds all the layers; their own names joined where there is none."""
-    parts = os.path.commonprefix([name.split(".") for name in names])
-    if len(names) == 1 and len(parts) > 1:
-        parts = parts[:-1]
-    return ".".join(parts) or " + ".join(names)
+    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    common = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, columns)]
+    return ".".join(common) or " + ".join(names)
 
 
 def _stages(items: Sequence[_Item]) -> dict[str, tuple[int | None, _Item, tuple[str, ...]]]:

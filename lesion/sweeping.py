@@ -101,9 +101,7 @@ class Sweep:
     def _chunk(self, work: Work, images: Any) -> None:
         failed = self.study.failed
         gone = {one: self.lesions[one] for one in work.lesions if one not in failed}
-        found = measure(
-            self.engine, self.dissection.call, self.subject, images, gone, self.batch
-        )
+        found = measure(self.engine, self.dissection.call, self.subject, images, gone, self.batch)
         self.study.record(work.chunk, digest(images), found.intact, found.outcomes)
         for lesion, reason in found.failed.items():
             self.study.fail(lesion, reason)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,6 +60,7 @@ class Answer:
 def margins(logits: Tensor, labels: Tensor) -> np.ndarray:
     """The label's logit minus the best other logit, float32 (n,); positive where right.
 
+    >>> import torch
     >>> margins(torch.tensor([[3.0, 1.0], [0.5, 2.0]]), torch.tensor([0, 0])).tolist()
     [2.0, -1.5]
     """

@@ -8,4 +8,5 @@ from lesion.criteria import Filters
 
 def score(filters: Filters) -> Tensor:
     """‖W_j‖₂ of each filter j."""
-    return torch.linalg.vector_norm(filters.weight.double().flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(filters.weight.double().flatten(1), dim=1)
+    return norms
