@@ -22,7 +22,7 @@ Counts = Callable[[Layer, float], tuple[int, int]]
 def anatomy(depth: int = 20) -> Anatomy:
     """ResNet-20 or -56 with option-A shortcuts: stem, blocks of two convolutions, classifier."""
     blocks = (depth - 2) // 6
-    layers = [_layer("conv1", 1, 3, 16, 32, "conv1", "", stage=1)]
+    layers = [_layer("conv1", 1, 3, 16, 32, "conv1", "", stage=0)]
     made: dict[str, tuple[int, ...]] = {"conv1": tuple(range(16))}
     units, free, reads = [], 64, tuple(range(16))
     parameters = []

@@ -20,7 +20,7 @@ from lesion.zoo.networks import BasicBlock
 
 def shrink(network: nn.Module, anatomy: Anatomy, dropped: np.ndarray) -> nn.Module:
     """A copy of the network without the channels whose labels are in `dropped`."""
-    small = copy.deepcopy(network)
+    small = shell(network)
     layers = {layer.weight: layer for layer in anatomy.layers}
     for parameter in anatomy.parameters:
         module, name = _owner(small, parameter.name)
@@ -36,6 +36,12 @@ def shrink(network: nn.Module, anatomy: Anatomy, dropped: np.ndarray) -> nn.Modu
         _update(module)
     _rewire(small, anatomy, dropped)
     return small
+
+
+def shell(network: nn.Module) -> nn.Module:
+    """A copy of all modules that shares the network's tensors, so that it costs no memory."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 def _owner(network: nn.Module, name: str) -> tuple[nn.Module, str]:
