@@ -23,13 +23,14 @@ from lesion.cost import cost
 from lesion.curves import curves as curves_of
 from lesion.dissect import find_layers
 from lesion.errors import LesionError
+from lesion.identity import HOLDOUT
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
 from lesion.plan import RATIOS
 from lesion.plots import save_all
 from lesion.study import Study
 from lesion.subject import Subject
-from lesion.sweeping import HOLDOUT, Choices, Sweep, placed, prepare
+from lesion.sweeping import Choices, Sweep, placed, prepare
 
 app = typer.Typer(
     help="Which layers of a convolutional network can be pruned, and how far.",

@@ -42,6 +42,6 @@ def free(device: torch.device) -> int:
         return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-def batch(program: Program, sizes: dict[int, int], budget: int, chunk: int) -> int:
-    """How many images of a chunk run at once within `budget` bytes, at least one."""
-    return max(1, min(chunk, budget // max(peak(program, sizes), 1)))
+def that_fit(program: Program, sizes: dict[int, int], budget: int, most: int) -> int:
+    """How many images, at most `most` and at least one, run at once within `budget` bytes."""
+    return max(1, min(most, budget // max(peak(program, sizes), 1)))

@@ -93,7 +93,7 @@ def targets(
         if not members:
             continue
         if unit.kind == "tied":
-            skipped.append(Skipped(unit.name, "tied", unit.reason))
+            skipped += [Skipped(name, "tied", unit.reason) for name in members]
             continue
         if unit.kind == "free":
             chosen.append(Target(unit.name, "free"))

@@ -6,7 +6,7 @@ batch at one moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -68,7 +68,7 @@ def compile_program(graph: Graph, *, fold: bool = True) -> Program:
         steps.append(Step(node.index, node.name, node.op, args, kwargs))
     inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
     output = values[graph.output].index
-    return Program(_constants_once(_needed(steps, output)), inputs, output)
+    return Program(_needed(steps, output), inputs, output)
 
 
 def _foldable(graph: Graph) -> dict[int, int]:
@@ -96,35 +96,14 @@ def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
     return (x, (weight * wide).to(weight.dtype), shift.to(weight.dtype), *rest)
 
 
-def _needed(steps: Sequence[Step], output: int) -> list[Step]:
+def _needed(steps: Sequence[Step], output: int) -> tuple[Step, ...]:
     """The steps that the output depends on."""
     wanted, kept = {output}, []
     for step in reversed(steps):
         if step.index in wanted:
             wanted.update(step.inputs)
             kept.append(step)
-    return kept[::-1]
-
-
-def _constants_once(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps that depend on the batch, with the others' results in their place."""
-    known: dict[int, Any] = {}
-    rest: list[Step] = []
-    for step in steps:
-        if not (inputs := step.inputs) or not all(index in known for index in inputs):
-            filled = _Filled(known)
-            rest.append(replace(step, args=resolve(step.args, filled),
-                                kwargs=resolve(step.kwargs, filled)))  # fmt: skip
-        else:
-            known[step.index] = step.run(known)
-    return tuple(rest)
-
-
-class _Filled(dict[int, Any]):
-    """Known values by number; the others stay references."""
-
-    def __missing__(self, index: int) -> Any:
-        return Ref(index)
+    return tuple(kept[::-1])
 
 
 class Run:

@@ -1,6 +1,5 @@
 """The sweep: from a subject to a study, chunk by chunk, saved as it goes."""
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,25 +10,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from lesion import memory
 from lesion.adapter import Adapter, moved
-from lesion.anatomy import Anatomy
 from lesion.criteria import criterion as known_criterion
 from lesion.dissect import Dissection, dissect
 from lesion.engine import Engine, Replay
 from lesion.errors import LesionError, SubjectError
-from lesion.header import Header
 from lesion.hooks import Whole
+from lesion.identity import HOLDOUT, check_holdout, open_study
 from lesion.images import digest
 from lesion.measure import measure
+from lesion.memory import SHARE, free, parse, that_fit
 from lesion.plan import RATIOS, Lesion, Skipped, Target, check_ratios, dropped, plan, targets
 from lesion.schedule import Work, rounds
 from lesion.scoring import of_layer, scores
 from lesion.study import Study
-from lesion.subject import Subject, device_of, evaluating, fingerprint
+from lesion.subject import Subject, device_of, evaluating
 
-CHUNK = 128
-HOLDOUT = 0.2
 FASTEST = {"cpu": 128}  # images at once, where more fit but gain nothing
 
 
@@ -55,10 +51,7 @@ class Choices:
         """Raises LesionError for what cannot be, before any work."""
         check_ratios(self.ratios, self.rounding)
         known_criterion(self.criterion)
-        if not 0 <= self.holdout < 1:
-            raise LesionError(
-                f"Expected a share of images to keep back from 0 to below 1, got {self.holdout:g}."
-            )
+        check_holdout(self.holdout)
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,9 @@ def prepare(
     with evaluating(subject.network):
         dissection = dissect(subject.network, subject.logits, _placed(subject))
         engine = _engine(subject, dissection)
-    study, warnings = _open(Path(out), subject, dissection.anatomy, choices)
+    study, warnings = open_study(
+        Path(out), subject, dissection.anatomy, choices.seed, choices.holdout
+    )
     try:
         lesions = _lesions(study, dissection, engine, choices)
     except BaseException:
@@ -137,10 +132,10 @@ def prepare(
         raise
     images = min(limit or len(study.header.order), len(study.header.order))
     device = device_of(subject.network)
-    budget = budget or int(memory.SHARE * memory.free(device))
-    batch = FASTEST.get(device.type, CHUNK)
+    batch = FASTEST.get(device.type, study.header.chunk)
     if isinstance(engine, Replay):
-        batch = memory.batch(engine.program, dissection.sizes, budget, batch)
+        bytes_ = budget or int(SHARE * free(device))
+        batch = that_fit(engine.program, dissection.sizes, bytes_, batch)
     return Sweep(study, subject, dissection, engine, lesions, images, batch, warnings)
 
 
@@ -174,8 +169,6 @@ def sweep(
     the same file goes on where it stopped.  The drop at a ratio is measured without retraining
     (Li et al. 2017, section 3.2).
     """
-    from lesion.memory import parse
-
     choices = Choices(ratios, criterion, units, layers, rounding, seed, holdout)
     choices.check()
     with placed(network, device):
@@ -243,54 +236,6 @@ def _engine(subject: Subject, dissection: Dissection) -> Engine:
             "make it deterministic in evaluation mode."
         )
     return engine
-
-
-def _open(
-    path: Path, subject: Subject, anatomy: Anatomy, choices: Choices
-) -> tuple[Study, list[str]]:
-    own, environment = _identity(subject, choices), _environment(subject)
-    if path.exists():
-        study = Study.open(path)
-        try:
-            return study, study.check(own, environment)
-        except BaseException:
-            study.close()
-            raise
-    mixed = np.random.default_rng(choices.seed).permutation(len(subject.images))
-    back = int(choices.holdout * len(mixed))
-    if back >= len(mixed):
-        back = len(mixed) - 1
-    header = Header(
-        subject=own,
-        environment=environment,
-        anatomy=anatomy,
-        order=tuple(mixed[back:].tolist()),
-        holdout=tuple(mixed[:back].tolist()),
-        chunk=CHUNK,
-        classes=subject.classes,
-        settings={"name": subject.name},
-    )
-    return Study.create(path, header), []
-
-
-def _identity(subject: Subject, choices: Choices) -> dict[str, str]:
-    return {
-        "weights": fingerprint(subject.network),
-        "images": str(len(subject.images)),
-        "order": f"seed {choices.seed}, {100 * choices.holdout:g} % kept back",
-        "preprocessing": subject.preprocessing,
-        "score": "classification",
-    }
-
-
-def _environment(subject: Subject) -> dict[str, str]:
-    device = device_of(subject.network)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "torch": torch.__version__,
-        "device": f"{device.type} ({name})",
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def _lesions(
