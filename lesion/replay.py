@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lesion.tracing import Graph, Ref, refs, resolve
@@ -65,6 +66,8 @@ def compile_program(graph: Graph, *, fold: bool = True) -> Program:
         args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
         if node.index in folded:
             args = _folded(args, resolve(graph.nodes[folded[node.index]].args, values))
+        if node.name == "conv2d":
+            args = (args[0], _laid_out(args[1]), *args[2:])
         steps.append(Step(node.index, node.name, node.op, args, kwargs))
     inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
     output = values[graph.output].index
@@ -94,6 +97,13 @@ def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
     shift = shift * scale + (0.0 if beta is None else beta)
     wide = scale.reshape(-1, *[1] * (weight.dim() - 1))
     return (x, (weight * wide).to(weight.dtype), shift.to(weight.dtype), *rest)
+
+
+def _laid_out(weight: Any) -> Any:
+    """A weight channels last: on a CPU the convolutions then need no change of layout between."""
+    if isinstance(weight, Tensor) and weight.device.type == "cpu":
+        return weight.contiguous(memory_format=torch.channels_last)
+    return weight
 
 
 def _needed(steps: Sequence[Step], output: int) -> tuple[Step, ...]:

@@ -257,6 +257,8 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
         x, weight, bias, mean, var, _, eps = args
         return Node(index, "call", "batch_norm", batch_norm,
                     (x, weight, bias, mean, var, eps), {}, module)  # fmt: skip
+    if name in ("view", "_unsafe_view"):  # which would ask for one layout in memory
+        op = torch.ops.aten.reshape.default
     return Node(index, "call", name, op, args, kwargs, module)
 
 
