@@ -31,7 +31,7 @@ from lesion.plots.style import (
 )
 
 BRANCH = (0, (4, 1.5))
-FEW = 3  # as many lines need no choice: all are named
+FEW = 5  # as many lines need no choice: all are named
 AXIS = {"accuracy": "{} (%)", "drop": "drop in {} (points)"}
 
 
@@ -69,7 +69,7 @@ def _intact(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _marked(rows: pd.DataFrame, advice: Advice | None) -> pd.Series[bool]:
-    if advice is not None:
+    if advice is not None and advice.skip:
         return rows["layer"].isin(advice.skip) & (rows["kind"] != "coupled")
     mean = rows.groupby(["panel", "label"], sort=False)["drop"].mean()
     steepest = {name for _, name in mean.groupby(level=0).idxmax()}
@@ -201,7 +201,8 @@ def _bend(ax: Axes, table: pd.DataFrame, tolerance: float) -> None:
 
 
 def _legend(axes: Sequence[Axes], own: bool, table: pd.DataFrame, advice: Advice | None) -> None:
-    name = "layer to skip" if advice is not None else "steepest layer"
+    skips = advice is not None and advice.skip
+    name = "layer to skip" if skips else "steepest layer"
     handles: list[Any] = [Line2D([], [], color=INK, lw=0.8, label="intact network")]
     if advice is not None:
         text = f"tolerance: {points(advice.max_drop)}"
