@@ -5,21 +5,29 @@ study = lesion.sweep(network, dataset, "study.lesion")
 lesion.curves(study)                              # a tidy table, a row a layer and ratio
 advice = lesion.recommend(study, max_drop=1)      # skip list and rates, with reasons
 lesion.plot_sensitivity(lesion.curves(study), advice)
+
+What needs torch or matplotlib is imported when it is first used, so that reading a study is quick
+and works where torch is missing.
 """
 
-from lesion.adapter import Adapter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from lesion.advice import Advice
 from lesion.anatomy import Anatomy
 from lesion.cost import Cost, cost, cost_at
 from lesion.curves import curves
-from lesion.dissect import find_layers
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.judging import recommend
 from lesion.merging import merge
-from lesion.plots import plot_heatmap, plot_norms, plot_rates, plot_sensitivity
 from lesion.study import Study
-from lesion.subject import Subject
-from lesion.sweeping import sweep
+
+if TYPE_CHECKING:
+    from lesion.adapter import Adapter
+    from lesion.dissect import find_layers
+    from lesion.plots import plot_heatmap, plot_norms, plot_rates, plot_sensitivity
+    from lesion.subject import Subject
+    from lesion.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -46,3 +54,20 @@ __all__ = [
     "recommend",
     "sweep",
 ]
+
+_LATER = {
+    "Adapter": "adapter", "Subject": "subject", "find_layers": "dissect", "sweep": "sweeping",
+    **dict.fromkeys(("plot_heatmap", "plot_norms", "plot_rates", "plot_sensitivity"), "plots"),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """A public name that is imported at its first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

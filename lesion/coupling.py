@@ -38,7 +38,8 @@ POOLS = {
 REDUCTIONS = {"mean", "sum", "amax", "amin", "max", "min", "var", "std", "prod", "logsumexp"}
 ALONG = {"softmax", "log_softmax", "_softmax", "_log_softmax", "cumsum"}
 PRODUCTS = {"matmul", "bmm", "mm", "einsum", "baddbmm", "addmm", "scaled_dot_product_attention"}
-GATES = {"mul", "div"}
+SUMS = {"add", "sub", "rsub"}
+GATES = {"mul", "div", "glu"}
 POINTWISE = {
     "dropout", "feature_dropout", "alpha_dropout", "prelu", "_to_copy", "to", "fill", "hardswish",
     "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu", "selu", "gelu", "softplus",
@@ -55,7 +56,8 @@ class Edge:
     """One operand of one operation and its labels: a place where a channel can be cut.
 
     role: "read" (the operation mixes channels), "norm" (it normalises over channels), "carry" (a
-        depthwise layer), "sum" or "gate" (it unites them with others), "output"
+        depthwise layer), "sum", "gate" or "meet" (it unites them with others: in a sum, a product
+        or another operation), "output"
     """
 
     node: int
@@ -90,7 +92,7 @@ class Making:
 class Coupling:
     """What the labels tell, before those that fall together are joined.
 
-    united: pairs of label arrays that fall together, and how: "sum", "gate" or "same"
+    united: pairs of label arrays that fall together, and how: "sum", "gate", "meet" or "same"
     tied: label arrays that cannot be removed, each with the reason
     cells: (groups, channels) label arrays that must lose equally many in every row
     attention: label arrays that meet in a product of activations
@@ -229,6 +231,8 @@ class _Walk:
             return self._reduce(node, value)
         if name in ALONG:
             return self._along(node, value)
+        if name == "glu":
+            return self._halves(node)
         if name in FILLS:
             return torch.full((1,) * value.dim(), float(CONSTANT))
         if name in ("layer_norm", "rms_norm"):
@@ -299,15 +303,12 @@ class _Walk:
             for _, labels, _ in operands:
                 self.out.tie(labels, f"is multiplied out in {node.name}")
             return _fixed(value)  # type: ignore[no-any-return]
-        own: dict[tuple[int, ...], tuple[int, Tensor]] = {}
-        for position, labels in full:
-            own.setdefault((*labels.shape, *labels.reshape(-1).tolist()), (position, labels))
-        return self._join(node, list(own.values()))
+        return self._join(node, _distinct(full))
 
     def _join(self, node: Node, operands: list[tuple[int, Tensor]]) -> Tensor:
         active = [(p, labels) for p, labels in operands if self.out.active(labels)]
         if len(active) > 1:
-            role = "gate" if node.name in GATES else "sum"
+            role = "gate" if node.name in GATES else "sum" if node.name in SUMS else "meet"
             result = self.out.fresh(np.broadcast_shapes(*(labels.shape for _, labels in operands)))
             for position, labels in active:
                 self.out.edges.append(Edge(node.index, position, labels, role))
@@ -362,11 +363,7 @@ class _Walk:
         several = [labels for _, labels in parts if self.out.active(labels)]
         if not several or any(labels.shape[dim] > 1 for labels in several):
             return None
-        result: Tensor = several[0]
-        for _, labels in parts:
-            if labels is not result:
-                self.out.unite(labels, result, "sum")
-        return result
+        return self._join(node, _distinct(parts))
 
     def _pool(self, node: Node, value: Any, dims: int) -> Any:
         labels = self.labels_of(node.args[0].index)
@@ -394,12 +391,26 @@ class _Walk:
             return self._unknown(node, value)
         return labels
 
+    def _halves(self, node: Node) -> Tensor:
+        """A gated linear unit: the first half along an axis times a gate made of the second."""
+        axis = int(node.args[1]) if len(node.args) > 1 else -1
+        halves = self._whole(node.args[0].index).chunk(2, axis)
+        return self._join(node, [(0, compress(half)) for half in halves])
+
     def _channel_norm(self, node: Node) -> Tensor:
         labels: Tensor = self.labels_of(node.args[0].index)
+        if any(size > 1 for size in labels.shape[2:]):
+            return self._crossed(node, labels)
         shape = (1, -1, *(1,) * (labels.dim() - 2))
         for argument in node.args[1:5]:
             if isinstance(argument, Ref):
                 self.out.unite(self.labels_of(argument.index).reshape(shape), labels, "same")
+        return labels
+
+    def _crossed(self, node: Node, labels: Tensor) -> Tensor:
+        """Labels off the axis whose channels a norm treats apart: batch norm leaves them alone."""
+        if node.name != "batch_norm":
+            self.out.tie(labels, f"does not lie on the channel axis of {node.module}")
         return labels
 
     def _layer_norm(self, node: Node) -> Tensor:
@@ -435,8 +446,8 @@ class _Walk:
             self.out.tie(labels, f"does not lie on the channel axis of {node.module}")
             labels = torch.full((1,) * value.dim(), float(FIXED))
         made = self._making(node, value, rest)
-        read = ids(labels.expand(*labels.shape[:axis], len(made.reads), *labels.shape[axis + 1 :]))
-        self._read(node, made, labels, read)
+        labels = labels.expand(*labels.shape[:axis], len(made.reads), *labels.shape[axis + 1 :])
+        self._read(node, made, labels, ids(labels))
         shape = [1] * value.dim()
         shape[axis] = len(made.makes)
         return torch.from_numpy(made.makes).double().reshape(shape)
@@ -450,6 +461,10 @@ class _Walk:
             )
         else:
             made.reads = read
+        if made.groups > 1 and node.name in TRANSPOSED:
+            reason = f"meets {node.module}, a grouped transposed convolution"
+            self.out.tie(labels, reason)
+            self.out.tie(torch.from_numpy(made.makes).double(), reason)
         role = "carry" if made.depthwise else "read"
         self.out.edges.append(Edge(node.index, 0, labels, role))
         if made.depthwise:
@@ -495,6 +510,14 @@ class _Walk:
         )
         self.out.makings[name] = made
         return made
+
+
+def _distinct(operands: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
+    """The operands without those whose labels came before."""
+    own: dict[tuple[int, ...], tuple[int, Tensor]] = {}
+    for position, labels in operands:
+        own.setdefault((*labels.shape, *labels.reshape(-1).tolist()), (position, labels))
+    return list(own.values())
 
 
 def _size(value: Tensor, positions: int, last: bool) -> tuple[int, ...]:

@@ -142,6 +142,8 @@ def _branch(flow: tuple[Edge, ...]) -> str:
     roles = {edge.role for edge in flow}
     if "gate" in roles:
         return "its channels multiply others (a gate), so that no part of a sum is theirs"
+    if "meet" in roles:
+        return "its channels meet others in an operation that is no sum"
     if not roles:
         return "nothing reads its channels"
     return ""

@@ -15,7 +15,9 @@ from lesion.anatomy import keeps
 from lesion.coupling import Edge
 from lesion.dissect import Dissection
 from lesion.engine import edges
+from lesion.errors import SubjectError
 from lesion.plan import Lesion, Target
+from lesion.tracing import Ref
 
 
 class Whole:
@@ -27,10 +29,12 @@ class Whole:
         self._module: dict[int, str] = {}
         readers = {layer.weight: layer.name for layer in dissection.anatomy.layers}
         for node in graph.nodes:
-            if len(node.args) > 1 and hasattr(node.args[1], "index"):
+            if len(node.args) > 1 and isinstance(node.args[1], Ref):
                 weight = graph.nodes[node.args[1].index].name
                 if weight in readers:
                     self._module[node.index] = readers[weight]
+        self._path: list[str] = []
+        self._pass(dissection.call.tensors(dissection.call.leaves))
 
     def obstacle(self, target: Target) -> str:
         """Why a target's lesions cannot be measured exactly; "" if they can."""
@@ -40,7 +44,8 @@ class Whole:
         calls = list(self._module.values())
         for edge in found:
             name = self._module.get(edge.node)
-            if edge.role != "read" or name is None or calls.count(name) > 1:
+            once = calls.count(name) == 1 and self._path.count(name) == 1 if name else False
+            if edge.role != "read" or not once:
                 where = self.dissection.graph.nodes[edge.node].name
                 return (
                     f"the network cannot be traced ({self.dissection.anatomy.whole}), and hooks "
@@ -51,13 +56,33 @@ class Whole:
     def run(
         self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
     ) -> Iterator[tuple[Lesion | None, Tensor]]:
-        """The logits of each lesion, then under None those of the intact network."""
+        """The logits of each lesion, then under None those of the intact network.
+
+        Raises SubjectError where a pass runs other layers than on the first images, for then it is
+        not known where the channels go.
+        """
         for lesion, gone in dropped.items():
             found = edges(self.dissection, Target(lesion.target, lesion.kind))
             with self._cut(found, gone):
-                logits = self.dissection.call(*tensors)
+                logits = self._pass(tensors)
             yield lesion, logits
-        yield None, self.dissection.call(*tensors)
+        yield None, self._pass(tensors)
+
+    def _pass(self, tensors: Sequence[Tensor]) -> Tensor:
+        path: list[str] = []
+        with ExitStack() as stack:
+            for name, module in self.dissection.call.network.named_modules():
+                if any(True for _ in module.parameters(recurse=False)):
+                    stack.enter_context(module.register_forward_pre_hook(_noting(path, name)))
+            logits: Tensor = self.dissection.call(*tensors)
+        self._path = self._path or path
+        if path != self._path:
+            raise SubjectError(
+                "Expected a network that runs the same layers on all images, because it cannot be "
+                f"traced, but it ran {len(path)} where it ran {len(self._path)} on the first "
+                "images, or others: make its forward independent of the values."
+            )
+        return logits
 
     @contextmanager
     def _cut(self, found: Sequence[Edge], gone: np.ndarray) -> Iterator[None]:
@@ -68,6 +93,13 @@ class Whole:
                 module = network.get_submodule(self._module[edge.node])
                 stack.enter_context(module.register_forward_pre_hook(_masking(keep)))
             yield
+
+
+def _noting(path: list[str], name: str):  # type: ignore[no-untyped-def]
+    def hook(*_: object) -> None:
+        path.append(name)
+
+    return hook
 
 
 def _masking(keep: Tensor):  # type: ignore[no-untyped-def]

@@ -138,12 +138,14 @@ def _shortcuts(graph: Graph, makings: Mapping[str, Making]) -> Iterator[str]:
     users = _live_users(graph)
     for fork, join in joins.items():
         branches = [_layers_from(start, join, users, layer_at) for start in users[fork]]
-        for branch in branches:
-            if len(branch) == 1 and any(other - branch for other in branches):
-                (name,) = branch
-                kernel = makings[name].kernel
-                if kernel and math.prod(kernel) == 1:
-                    yield name
+        alone = {
+            name
+            for branch in branches
+            for name in branch
+            if len(branch) == 1 and makings[name].kernel and math.prod(makings[name].kernel) == 1
+        }
+        if set().union(*branches) - alone:
+            yield from alone
 
 
 def _layers_from(
@@ -170,6 +172,7 @@ def _items(
             done.add(span)
             own = tuple(layer for layer in span if inside[layer] == span)
             body = [makings[layer] for layer in own if layer not in shortcuts]
+            body = body or [makings[layer] for layer in own]  # around a block of its own
             yield _Item(own, _prefix(own), body[-1].positions, body[0].positions_in)
 
 

@@ -122,6 +122,7 @@ def prepare(
     with evaluating(subject.network):
         dissection = dissect(subject.network, subject.logits, _placed(subject))
         engine = _engine(subject, dissection)
+    targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
     study, warnings = open_study(
         Path(out), subject, dissection.anatomy, choices.seed, choices.holdout
     )
@@ -188,21 +189,26 @@ def sweep(
 @contextmanager
 def placed(network: nn.Module, device: str | None) -> Iterator[None]:
     """The network on a device, and afterwards where it was."""
-    home = device_of(network)
-    if device is None or torch.device(device) == home:
+    if device is None:
         yield
         return
+    home = device_of(network)
     try:
+        _move(network, device)
+        yield
+    finally:
+        network.to(home)
+
+
+def _move(network: nn.Module, device: str) -> None:
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" takes numbers and does not give them back
         network.to(device)
     except (RuntimeError, AssertionError) as error:
         raise SubjectError(
             f"Expected a device that torch can use here, got '{device}': "
             f"{str(error).splitlines()[0]}"
         ) from error
-    try:
-        yield
-    finally:
-        network.to(home)
 
 
 def _placed(subject: Subject) -> Any:
@@ -222,17 +228,15 @@ def _steady(subject: Subject) -> None:
 @torch.no_grad()
 def _engine(subject: Subject, dissection: Dissection) -> Engine:
     """Replay where it gives what the network gives, whole passes otherwise."""
-    if dissection.anatomy.whole:
-        return Whole(dissection)
-    engine = Replay(dissection)
+    engine = Whole(dissection) if dissection.anatomy.whole else Replay(dissection)
     example = _placed(subject)
     own = subject.logits(subject.network, example)
     ((_, replayed),) = engine.run(dissection.call.tensors(example), {})
     scale = float(own.abs().max()) or 1.0
     if float((own - replayed).abs().max()) > 1e-3 * scale:
         raise SubjectError(
-            "Expected the traced network to give what the network gives, but their outputs differ "
-            "on the first images: its forward draws random numbers or keeps a state; "
+            "Expected the network to give the same outputs at every pass, traced or not, but on "
+            "the first images they differ: its forward draws random numbers or keeps a state; "
             "make it deterministic in evaluation mode."
         )
     return engine

@@ -119,6 +119,7 @@ def _unit(
 def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:
     """The unit with the cells that grouped operations ask for; tied where they cannot be met."""
     keys: dict[int, tuple[int, ...]] = {label: () for label in unit.labels}
+    operations = []
     for raw in coupling.cells:
         rows = joined.labels(raw)
         group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
@@ -127,17 +128,26 @@ def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:
             continue
         if len(inside) != len(set(inside)):
             return _tied(unit, "a grouped operation reads one of its channels more than once")
+        operations.append(rows)
         for label in keys:
             keys[label] += (group.get(label, -1),)
     cells: dict[tuple[int, ...], list[int]] = {}
     for label, key in keys.items():
         cells.setdefault(key, []).append(label)
-    if len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
+    uneven = any(_uneven(rows, list(cells.values())) for rows in operations)
+    if uneven or len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
         return _tied(unit, "its groups are of different sizes and cannot lose equally many")
     found = tuple(map(tuple, cells.values()))
     if unit.kind != "tied" and max(map(len, found)) == 1:
         return _tied(unit, "each of its groups has a single channel")
     return Unit(unit.name, unit.kind, unit.first, unit.channels, unit.layers, found, unit.reason)
+
+
+def _uneven(rows: np.ndarray, cells: Sequence[Sequence[int]]) -> bool:
+    """Whether the rows of a grouped operation hold cells of different sizes, or some hold none."""
+    cell = {label: number for number, labels in enumerate(cells) for label in labels}
+    held = [{cell[label] for label in row if label in cell} for row in rows.tolist()]
+    return len({tuple(sorted(len(cells[number]) for number in row)) for row in held}) > 1
 
 
 def _tied(unit: Unit, reason: str) -> Unit:

@@ -10,6 +10,6 @@ from lesion.criteria import Filters
 
 def score(filters: Filters) -> Tensor:
     """Uniform numbers in [0, 1) that depend on the seed and the layer's name alone."""
-    own = zlib.crc32(filters.layer.encode()) + (filters.seed << 32)
+    own = zlib.crc32(f"{filters.seed} {filters.layer}".encode())  # torch takes 32 bits of a seed
     generator = torch.Generator().manual_seed(own)
     return torch.rand(len(filters.weight), generator=generator, dtype=torch.float64)

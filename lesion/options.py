@@ -1,0 +1,164 @@
+"""The options of the command line that several commands share, and what their texts mean."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lesion.errors import LesionError
+
+SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
+LESIONS, MEANS = "Which lesions", "With what means"
+
+
+class Format(str, Enum):
+    """How a table is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Units(str, Enum):
+    """What is cut."""
+
+    free = "free"
+    all = "all"
+
+
+class Rounding(str, Enum):
+    """How the number of filters that stay is rounded."""
+
+    floor_kept = "floor-kept"
+    nearest = "nearest"
+
+
+Network = Annotated[str, typer.Option(
+    help="FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that returns the module; "
+    "torchvision:NAME; timm:NAME; demo:resnet20; demo:resnet56",
+    rich_help_panel=SUBJECT, metavar="NETWORK", show_default=False,
+)]  # fmt: skip
+Data = Annotated[str, typer.Option(
+    help="imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
+    "torchvision:CIFAR10:data; FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that "
+    "returns a Dataset or DataLoader; demo:fashion-mnist",
+    rich_help_panel=SUBJECT, metavar="DATA", show_default=False,
+)]  # fmt: skip
+Weights = Annotated[str | None, typer.Option(
+    help="a file (safetensors or a saved state_dict), default, a tag or enum's name, or random; "
+    "needed for torchvision:NAME and timm:NAME",
+    rich_help_panel=SUBJECT, metavar="WEIGHTS",
+)]  # fmt: skip
+Classes = Annotated[int | None, typer.Option(
+    help="outputs of a torchvision or timm network whose weights come from a file",
+    rich_help_panel=SUBJECT, metavar="N", min=1,
+)]  # fmt: skip
+
+Resize = Annotated[int | None, typer.Option(
+    help="shorter side, in pixels", rich_help_panel=PREPROCESSING, metavar="N", min=1,
+)]  # fmt: skip
+Crop = Annotated[int | None, typer.Option(
+    help="square at the centre, in pixels", rich_help_panel=PREPROCESSING, metavar="N", min=1,
+)]  # fmt: skip
+Mean = Annotated[str | None, typer.Option(
+    help="one number a channel, on the scale 0 to 1, such as 0.485,0.456,0.406",
+    rich_help_panel=PREPROCESSING, metavar="X,…",
+)]  # fmt: skip
+Std = Annotated[str | None, typer.Option(
+    help="the same", rich_help_panel=PREPROCESSING, metavar="X,…",
+)]  # fmt: skip
+
+Ratios = Annotated[str, typer.Option(
+    help="shares of the filters to remove", rich_help_panel=LESIONS, metavar="X,…",
+    show_default="0.1 to 0.9",
+)]  # fmt: skip
+NewCriterion = Annotated[str, typer.Option(
+    help="which filters go first: l1, l2, fpgm, bn_scale; to compare with, random, largest",
+    rich_help_panel=LESIONS,
+)]  # fmt: skip
+Layers = Annotated[str | None, typer.Option(
+    help="patterns of layer names with commas between them, such as 'layer3.*'",
+    rich_help_panel=LESIONS, metavar="PATTERN,…", show_default="all",
+)]  # fmt: skip
+WhichUnits = Annotated[Units, typer.Option(
+    help="what one layer makes alone (and the stem's part), or what is coupled too",
+    rich_help_panel=LESIONS,
+)]  # fmt: skip
+WhichRounding = Annotated[Rounding, typer.Option(
+    help="how many filters stay: rounded down, or to the nearest", rich_help_panel=LESIONS,
+)]  # fmt: skip
+Limit = Annotated[int | None, typer.Option(
+    help="how many images to measure, the first of the study's random order",
+    rich_help_panel=LESIONS, metavar="N", show_default="all",
+)]  # fmt: skip
+Holdout = Annotated[float, typer.Option(
+    help="share of the images kept back for checking advice",
+    rich_help_panel=LESIONS, metavar="SHARE",
+)]  # fmt: skip
+Seed = Annotated[int, typer.Option(
+    help="of the images' order, the images kept back, and --criterion random",
+    rich_help_panel=LESIONS, metavar="N", min=0,
+)]  # fmt: skip
+
+Memory = Annotated[str | None, typer.Option(
+    help="how much to use, such as 800M or 4G",
+    rich_help_panel=MEANS, metavar="SIZE", show_default="half of what is free",
+)]  # fmt: skip
+Device = Annotated[str | None, typer.Option(
+    help="cpu, cuda, cuda:1", rich_help_panel=MEANS, show_default="cuda where there is one",
+)]  # fmt: skip
+Workers = Annotated[int | None, typer.Option(
+    help="processes that read images", rich_help_panel=MEANS, metavar="N", min=0,
+)]  # fmt: skip
+
+NewStudy = Annotated[Path, typer.Option(
+    "-o", "--out", help="study file, new or to go on with", metavar="STUDY", show_default=False,
+)]  # fmt: skip
+MergedStudy = Annotated[Path, typer.Option(
+    "-o", "--out", help="new study file", metavar="STUDY", show_default=False,
+)]  # fmt: skip
+Folder = Annotated[Path, typer.Option(
+    "-o", "--out", help="folder to write to", metavar="FOLDER",
+)]  # fmt: skip
+StudyFile = Annotated[Path, typer.Argument(help="a file that `lesion sweep` wrote")]
+StudyFiles = Annotated[list[Path], typer.Argument(help="study files of one subject")]
+As = Annotated[Format, typer.Option("--format", help="for people, or for programs")]
+Formats = Annotated[str, typer.Option(help="any of png, svg, pdf, with commas between them")]
+MaxDrop = Annotated[float, typer.Option(
+    help="tolerated, in percentage points of top-1", metavar="POINTS",
+)]  # fmt: skip
+Confidence = Annotated[float, typer.Option(
+    help="of the intervals, in per cent", metavar="PERCENT",
+)]  # fmt: skip
+Criterion = Annotated[str | None, typer.Option(
+    help="which of the study's criteria, where it holds several", show_default="l1, or the first",
+)]  # fmt: skip
+DemoNetwork = Annotated[str, typer.Option(help="demo:resnet20 or demo:resnet56")]
+Seconds = Annotated[float, typer.Option(help="how long to measure, about", min=1)]
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The parts between commas.
+
+    >>> listed("png, svg"), listed(None)
+    (('png', 'svg'), ())
+    """
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """The numbers between commas, None where the option was not given.
+
+    >>> numbers("0.1, .5", "--ratios")
+    (0.1, 0.5)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise LesionError(
+            f"Expected numbers with commas between them for {option}, got '{text}'; "
+            "such as 0.1,0.5."
+        ) from error

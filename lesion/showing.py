@@ -1,0 +1,146 @@
+"""How the command line prints: results to standard output, all else to standard error."""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lesion.errors import LesionError
+from lesion.options import Format
+from lesion.wording import grouped
+
+GAP = "  "
+SHOWN = 3
+
+
+def say(text: str) -> None:
+    """A result, line by line; a terminal's lines are broken between words and stay indented."""
+    width = terminal_width()
+    put("\n".join(line if width is None else _wrapped(line, width) for line in text.split("\n")))
+
+
+def put(text: str) -> None:
+    """A result as it is. Raises LesionError where there is no room for it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # who reads it has enough
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or exit tries once more
+        raise LesionError(
+            f"Expected to write the results to standard output, but {error.strerror}: "
+            "make room, or send them elsewhere."
+        ) from error
+
+
+def tell(text: str) -> None:
+    """What is no result: a warning, an error, a hint."""
+    print(text, file=sys.stderr)
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that reads the results, None where a file or program does."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line broken between words; if it is indented, what follows its first row is further in.
+
+    >>> print(_wrapped("  7 conv: first of stage", 16))
+      7 conv: first
+        of stage
+    """
+    indent = "    " if line.startswith(" ") else ""
+    return textwrap.fill(
+        line, max(width, 20), subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def show(
+    frame: pd.DataFrame,
+    format: Format,
+    less: Sequence[str] = (),
+    titles: Mapping[str, str] | None = None,
+) -> None:
+    """A table as CSV, as JSON, or in aligned columns for people.
+
+    less: the columns that a narrow terminal goes without, the first first
+    """
+    if format is Format.csv:
+        put(frame.to_csv(index=False).rstrip("\n"))
+    elif format is Format.json:
+        put(frame.to_json(orient="records", indent=2, double_precision=15))
+    else:
+        _show_aligned(frame, less, titles or {})
+
+
+def _show_aligned(frame: pd.DataFrame, less: Sequence[str], titles: Mapping[str, str]) -> None:
+    cells: dict[str, list[str]] = {}
+    right = set()
+    for name in map(str, frame.columns):
+        title = titles.get(name, name)
+        cells[title] = [_cell(value, name) for value in frame[name]]
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            right.add(title)
+    left_out = _narrowed(cells, less, terminal_width())
+    put("\n".join(table_lines(cells, right)))
+    if left_out:
+        tell(f"not shown for lack of room: {', '.join(left_out)} (--format csv has everything)")
+
+
+def _narrowed(cells: dict[str, list[str]], less: Sequence[str], width: int | None) -> list[str]:
+    """Takes columns out until the table fits; their names."""
+    left_out = []
+    for name in less:
+        taken = sum(max(map(len, [title, *rows])) + len(GAP) for title, rows in cells.items())
+        if width is not None and taken - len(GAP) > width and name in cells:
+            del cells[name]
+            left_out.append(name)
+    return left_out
+
+
+def table_lines(cells: Mapping[str, Sequence[str]], right: set[str]) -> Iterator[str]:
+    """Titles and rows in aligned columns; those named in `right` are flush right.
+
+    >>> print("\\n".join(table_lines({"layer": ["conv1", "fc"], "MACs": ["9", "10"]}, {"MACs"})))
+    layer  MACs
+    conv1     9
+    fc       10
+    """
+    columns = []
+    for title, rows in cells.items():
+        width = max(map(len, [title, *rows]))
+        pad = str.rjust if title in right else str.ljust
+        columns.append([pad(text, width) for text in (title, *rows)])
+    for row in zip(*columns, strict=True):
+        yield GAP.join(row).rstrip()
+
+
+def _cell(value: Any, column: str = "") -> str:
+    """A value in a table; nothing where there is none, a ratio as it was asked for.
+
+    >>> _cell(1234567), _cell(0.5, "ratio"), _cell(float("nan")), _cell(12.3456)
+    ('1 234 567', '0.5', '', '12.35')
+    """
+    if pd.isna(value):
+        return ""
+    if column == "ratio":
+        return f"{value:g}"
+    if isinstance(value, float):
+        return f"{round(value, 2) + 0.0:.2f}"
+    return grouped(value) if isinstance(value, int) else str(value)
+
+
+def reasons(frame: pd.DataFrame) -> list[str]:
+    """Why rows have no numbers: one line a reason, with the first layers that it holds for."""
+    lines = []
+    for reason, rows in frame[frame["reason"] != ""].groupby("reason", sort=False):
+        names = list(dict.fromkeys(rows["layer"]))
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"  {', '.join(names[:SHOWN])}{more}: {reason}")
+    return lines
