@@ -26,7 +26,9 @@ def prune(
         warnings.simplefilter("ignore")  # it says that it found parameters such as layer_scale
         graph.build_dependency(small, x)
     root = small.get_submodule(unit.layers[0])
-    group = graph.get_pruning_group(root, OUT[type(root)], _fallen(anatomy, unit.layers[0], dropped))
+    group = graph.get_pruning_group(
+        root, OUT[type(root)], _fallen(anatomy, unit.layers[0], dropped)
+    )
     _agree(graph, group, small, anatomy, unit, dropped)
     group.prune()
     return small.requires_grad_(False)
@@ -41,6 +43,7 @@ def _agree(graph, group, small: nn.Module, anatomy: Anatomy, unit: Unit, dropped
     found = {
         names[dep.target.module]: sorted(set(idxs))
         for dep, idxs in group
-        if isinstance(dep.target.module, tuple(OUT)) and graph.is_out_channel_pruning_fn(dep.handler)
+        if isinstance(dep.target.module, tuple(OUT))
+        and graph.is_out_channel_pruning_fn(dep.handler)
     }
     assert found == {layer: _fallen(anatomy, layer, dropped) for layer in unit.layers}

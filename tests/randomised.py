@@ -8,7 +8,7 @@ that signals stay alive in deep networks, and those are then shifted and stretch
 import torch
 from torch import Tensor, nn
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def randomise(network: nn.Module, x: Tensor, seed: int = 0) -> nn.Module:
@@ -30,7 +30,8 @@ def randomise(network: nn.Module, x: Tensor, seed: int = 0) -> nn.Module:
 def _affine(module: nn.Module, numbers: torch.Generator) -> None:
     if isinstance(module, NORMS) and module.weight is not None:
         module.weight.copy_(_between(0.5, 1.5, module.weight, numbers))
-        module.bias.copy_(0.5 * _normal(module.bias, numbers))
+        if getattr(module, "bias", None) is not None:
+            module.bias.copy_(0.5 * _normal(module.bias, numbers))
     elif isinstance(module, nn.PReLU):
         module.weight.copy_(_between(0.1, 0.5, module.weight, numbers))
     elif getattr(module, "bias", None) is not None:

@@ -10,6 +10,7 @@ import torchvision
 from pruned_elsewhere import prune
 from randomised import randomise
 from slicing import shrink
+from small_networks import NETWORKS
 from torch import Tensor, nn
 
 from lesion.anatomy import Unit
@@ -61,6 +62,12 @@ def case(network: nn.Module, *shape: int, seed: int = 0) -> Case:
     return Case(network, x, dissection, Replay(dissection))
 
 
+def again(case: Case) -> Case:
+    """The case once more, after its network's parameters were changed in place."""
+    dissection = dissect(case.network, forward, case.x)
+    return Case(case.network, case.x, dissection, Replay(dissection))
+
+
 @lru_cache(maxsize=1)
 def family(name: str, size: int = 64) -> Case:
     """A network of torchvision or of the bundled ones, without trained weights."""
@@ -71,20 +78,23 @@ def family(name: str, size: int = 64) -> Case:
     return case(torchvision.models.get_model(name, weights=None, **options), 3, size, size)
 
 
+@lru_cache(maxsize=64)
+def small(name: str) -> Case:
+    """A small network of `small_networks`."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    return case(network, *getattr(network, "shape", (3, 6, 6)))
+
+
 def drops(unit: Unit, labels: int, seeds: int = 1) -> Iterator[np.ndarray]:
     """Random sets of the unit's labels, as many in each of its cells: a half, then a quarter."""
     for seed in range(seeds):
         numbers = np.random.default_rng(seed)
         dropped = np.zeros(labels, bool)
         for cell in unit.cells:
-            dropped[numbers.choice(cell, len(cell) // (2 + 2 * (seed % 2)), replace=False)] = True
+            count = max(len(cell) // (2 + 2 * (seed % 2)), min(1, len(cell) - 1))
+            dropped[numbers.choice(cell, count, replace=False)] = True
         yield dropped
-
-
-def whole(unit: Unit, dropped: np.ndarray) -> Lesion:
-    """The lesion that removes these labels of a unit."""
-    count = int(dropped.sum())
-    return Lesion(unit.name, unit.kind, "random", count / unit.channels, count, unit.channels)
 
 
 def smaller(case: Case, unit: Unit, dropped: np.ndarray, reference: str) -> nn.Module:
@@ -101,60 +111,78 @@ def smaller(case: Case, unit: Unit, dropped: np.ndarray, reference: str) -> nn.M
     return small
 
 
-@torch.no_grad()
-def logits(case: Case, unit: Unit, dropped: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The lesion's logits and those of the intact network."""
-    lesion = whole(unit, dropped)
-    found = dict(case.replay.run((case.x,), {lesion: dropped}))
-    return found[lesion], found[None]
+def whole(unit: Unit, dropped: np.ndarray) -> Lesion:
+    """The lesion that removes these labels of a unit."""
+    count = int(dropped.sum())
+    return Lesion(unit.name, unit.kind, "random", count / unit.channels, count, unit.channels)
 
 
 def removal(case: Case, unit: Unit, dropped: np.ndarray, reference: str = SLICING) -> Removal:
-    """Removes the labels both ways: from the lesion's logits, and physically."""
+    """Removes the labels both ways: in replay, and physically."""
     small = smaller(case, unit, dropped, reference)
-    lesioned, intact = logits(case, unit, dropped)
-    effect = float((lesioned - intact).abs().max())
-    if effect > FLOOR * float(intact.abs().max()):
-        with torch.no_grad():
-            error, at = float((small(case.x) - lesioned).abs().max()) / effect, "logits"
-    else:
-        error, at = at_consumers(case, unit, dropped, small), "consumers"
-    expected = sum(
-        int(np.prod(parameter.kept(dropped)))
-        for parameter in case.dissection.anatomy.parameters
-        if parameter.trained
-    )
-    return Removal(unit, reference, error, at, (expected, sum(p.numel() for p in small.parameters())))
+    with torch.no_grad():
+        error, at = _compared(case, unit, dropped, small)
+    parameters = case.dissection.anatomy.parameters
+    counted = sum(int(np.prod(one.kept(dropped))) for one in parameters if one.trained)
+    there = sum(one.numel() for one in small.parameters())
+    return Removal(unit, reference, error, at, (counted, there))
 
 
-def at_consumers(case: Case, unit: Unit, dropped: np.ndarray, small: nn.Module) -> float:
-    """The largest error in the outputs of the layers that read the unit, relative to the effect."""
-    errors = []
-    for edge in edges(case.dissection, Target(unit.name, unit.kind)):
-        module = case.dissection.graph.nodes[edge.node].module
-        intact, lesioned = _value(case, edge.node, unit, dropped)
-        effect = float((lesioned - intact).abs().max())
-        error = float((_output(small, module, case.x) - lesioned).abs().max())
-        errors.append(error / effect)
-    return max(errors)
+def _compared(case: Case, unit: Unit, dropped: np.ndarray, small: nn.Module) -> tuple[float, str]:
+    """The error relative to the effect, on the logits, or at the consumers where the logits show
+    no effect; where the consumers show none either, relative to the size of their outputs."""
+    found = _replayed(case.replay, case.x, unit, dropped)
+    if found.effect > FLOOR * found.size:
+        return found.error(small(case.x)) / found.effect, "logits"
+    consumers = [
+        (_at(case, edge.node, unit, dropped), edge.node)
+        for edge in edges(case.dissection, Target(unit.name, unit.kind))
+    ]
+    errors = [
+        (one, one.error(_output(small, case.dissection.graph.nodes[node].module, case.x)))
+        for one, node in consumers
+    ]
+    if all(one.effect > 0 for one, _ in errors):
+        return max(error / one.effect for one, error in errors), "consumers"
+    return max(error / one.size for one, error in errors), "nothing"
 
 
-def _value(case: Case, node: int, unit: Unit, dropped: np.ndarray) -> tuple[Tensor, Tensor]:
-    """What one operation gives in the intact and in the lesioned network."""
+@dataclass(frozen=True)
+class Replayed:
+    """One value of the network, intact and lesioned."""
+
+    intact: Tensor
+    lesioned: Tensor
+
+    @property
+    def effect(self) -> float:
+        return float((self.lesioned - self.intact).abs().max())
+
+    @property
+    def size(self) -> float:
+        return float(self.intact.abs().max())
+
+    def error(self, expected: Tensor) -> float:
+        return float((self.lesioned - expected).abs().max())
+
+
+def _replayed(replay: Replay, x: Tensor, unit: Unit, dropped: np.ndarray) -> Replayed:
+    lesion = whole(unit, dropped)
+    found = dict(replay.run((x,), {lesion: dropped}))
+    return Replayed(found[None], found[lesion])
+
+
+def _at(case: Case, node: int, unit: Unit, dropped: np.ndarray) -> Replayed:
+    """What one operation gives, in place of the logits."""
     replay = Replay(case.dissection, fold=False)
     replay.program = replace(replay.program, output=node)
-    lesion = whole(unit, dropped)
-    with torch.no_grad():
-        found = dict(replay.run((case.x,), {lesion: dropped}))
-    return found[None], found[lesion]
+    return _replayed(replay, case.x, unit, dropped)
 
 
 def _output(network: nn.Module, module: str, x: Tensor) -> Tensor:
     """What one module gives on the way through the network."""
     seen: list[Tensor] = []
-    hook = network.get_submodule(module).register_forward_hook(
-        lambda _module, _inputs, output: seen.append(output)
-    )
-    with hook, torch.no_grad():
+    place = network.get_submodule(module)
+    with place.register_forward_hook(lambda _module, _inputs, output: seen.append(output)):
         network(x)
     return seen[0]

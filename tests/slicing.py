@@ -1,8 +1,8 @@
 """The physically smaller network, sliced by hand: an answer that owes nothing to replay.
 
 A deep copy keeps its own forward; its parameters and buffers lose the dropped channels and its
-modules learn their new sizes. Two kinds of block have channel counts in their forward, and get one
-that is rewired for the channels that stay: option-A shortcuts and ShuffleNet's split and shuffle.
+modules learn their new sizes. What has channel numbers in its forward is rewired for the channels
+that stay: option-A shortcuts, ShuffleNet's split and shuffle, and shuffles between grouped layers.
 """
 
 import copy
@@ -79,7 +79,8 @@ def _resize(module: nn.Module, layer: Layer, weight: Tensor, dropped: np.ndarray
     """A layer's sizes: depthwise ones have fewer groups, other grouped ones as many as before."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
-        return
+    if not isinstance(module, nn.modules.conv._ConvNd):
+        return  # such as attention, which no removal touches
     if layer.depthwise:
         module.groups = len(_kept(layer.reads, dropped))
     one, other = weight.shape[0], weight.shape[1] * module.groups
@@ -88,9 +89,9 @@ def _resize(module: nn.Module, layer: Layer, weight: Tensor, dropped: np.ndarray
 
 def _update(module: nn.Module) -> None:
     """The sizes of modules that follow channels."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = len(module.running_mean)
-    elif isinstance(module, nn.LayerNorm):
+    if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d)):
+        module.num_features = len(module.weight)
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, nn.GroupNorm):
         module.num_channels = len(module.weight)
@@ -107,14 +108,26 @@ class OptionA(nn.Module):
 
     def __init__(self, block: BasicBlock, wide: int, inside: Tensor, outside: Tensor) -> None:
         super().__init__()
-        self.body = nn.Sequential(block.conv1, block.bn1, nn.ReLU(), block.conv2, block.bn2)
+        self.conv1, self.bn1, self.conv2, self.bn2 = block.conv1, block.bn1, block.conv2, block.bn2
         self.stride, self.wide, self.inside, self.outside = block.stride, wide, inside, outside
 
     def forward(self, x: Tensor) -> Tensor:
         thin = x[:, :, :: self.stride, :: self.stride]
         whole = thin.new_zeros(len(x), self.wide, *thin.shape[2:])
         whole[:, self.inside] = thin
-        return F.relu(self.body(x) + whole[:, self.outside])
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + whole[:, self.outside])
+
+
+class Reordered(nn.Module):
+    """A shuffle of the channels that stay."""
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.order]
 
 
 class Shuffled(nn.Module):
@@ -138,6 +151,11 @@ def _rewire(small: nn.Module, anatomy: Anatomy, dropped: np.ndarray) -> None:
             made = anatomy.made_by(f"{name}.conv2")
             inside = _kept(anatomy.layer[f"{name}.conv1"].reads, dropped)
             _replace(small, name, OptionA(module, len(made), inside, _kept(made, dropped)))
+    for name, (before, after) in getattr(small, "shuffles", {}).items():
+        made, read = anatomy.made_by(before), anatomy.layer[after].reads
+        kept = [label for label in made if not dropped[label]]
+        order = [kept.index(label) for label in read if not dropped[label]]
+        _replace(small, name, Reordered(torch.tensor(order)))
     if isinstance(small, ShuffleNetV2):
         _rewire_shuffles(small, anatomy, dropped)
 
@@ -149,7 +167,7 @@ def _rewire_shuffles(small: ShuffleNetV2, anatomy: Anatomy, dropped: np.ndarray)
         if not isinstance(block, InvertedResidual):
             continue
         right = np.asarray(anatomy.made_by(f"{name}.branch2.5"))
-        left, second = np.split(x, 2)
+        left = x[: len(x) // 2]
         if block.stride == 2:
             left = np.asarray(anatomy.made_by(f"{name}.branch1.2"))
         whole = np.concatenate([left, right])

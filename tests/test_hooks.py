@@ -1,0 +1,125 @@
+"""Networks that no trace stands for: whole passes with hooks, exact or with a reason."""
+
+import networks
+import numpy as np
+import plain_loop
+import pytest
+import torch
+from torch import nn
+
+from lesion.dissect import dissect
+from lesion.errors import SubjectError
+from lesion.hooks import Whole
+from lesion.plan import Lesion, Target
+from lesion.sweeping import sweep
+
+
+def whole(network, data):
+    """An engine of whole passes."""
+    with torch.no_grad():
+        return Whole(dissect(network, lambda net, x: net(x), data.tensors[0][:2]))
+
+
+def lesion(engine, unit, count):
+    """A lesion of a unit's first channels, and the labels that fall."""
+    record = engine.dissection.anatomy.unit[unit]
+    gone = np.zeros(engine.dissection.anatomy.channels, bool)
+    gone[record.first : record.first + count] = True
+    return Lesion(unit, record.kind, "l1", 0.5, count, record.channels), gone
+
+
+def test_it_says_so_and_equals_the_plain_loop(tmp_path):
+    network, data = networks.plain(40, kind=networks.Wayward)
+    with sweep(network, data, tmp_path / "s", units="all", holdout=0) as study:
+        assert study.anatomy.whole.startswith("torch.export cannot trace it (")
+        assert len(study.lesions) == 18 and not study.failed
+        images = data.tensors[0][list(study.header.order)]
+        own = plain_loop.logits(network, images).argmax(1)
+        moved = 0
+        for one in study.lesions:
+            filters = plain_loop.lowest(network, one.target, one.pruned)
+            zeros = plain_loop.along(network, one.target, filters)
+            agree = (plain_loop.logits(network, images, zeros).argmax(1) == own).numpy()
+            assert np.array_equal(study.outcomes(one).agreement, agree)
+            moved += int((~agree).sum())
+        assert moved > 40
+
+
+def test_replay_and_whole_passes_agree():
+    network, data = networks.plain(8)
+    engine = whole(network, data)
+    cuts = dict(lesion(engine, unit, count) for unit in "ab" for count in (1, 4))
+    with torch.no_grad():
+        found = dict(engine.run((data.tensors[0],), cuts))
+    for one in cuts:
+        zeros = plain_loop.along(network, one.target, np.arange(one.pruned))
+        want = plain_loop.logits(network, data.tensors[0], zeros)
+        assert torch.allclose(found[one], want, atol=1e-5)
+
+
+class WithSums(networks.Wayward):
+    """A sum, a normalisation over channels, and a layer called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.c, self.d = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.e, self.layernorm = nn.Conv2d(8, 6, 1), nn.LayerNorm(6)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        bright = float(x.max()) > -1e9
+        x = torch.relu(self.norm(self.a(x)))
+        x = self.b(x) + self.c(self.d(x))[:, :, :3, :3]
+        x = self.d(torch.relu(x)) if bright else x
+        return self.last(self.layernorm(self.e(x).mean((2, 3))))
+
+
+def test_what_hooks_cannot_cut_has_a_reason(tmp_path):
+    network, data = networks.plain(20, kind=WithSums)
+    with sweep(network, data, tmp_path / "s", units="all", ratios=(0.5,), holdout=0) as study:
+        reasons = {(one.target, one.kind): one.reason for one in study.skipped}
+        measured = {one.target for one in study.lesions}
+    for target, where in ((("e", "free"), "layer_norm"), (("b", "branch"), "add")):
+        assert reasons[target].startswith("the network cannot be traced (torch.export")
+        assert reasons[target].endswith(f"and hooks cannot cut its channels at {where}")
+    assert "e" not in measured and "b" not in measured
+
+
+class Functional(networks.Wayward):
+    """Reads the channels of "a" through a function, where no hook is asked."""
+
+    def forward(self, x):
+        bright = float(x.max()) > -1e9
+        x = torch.relu(self.norm(self.a(x)))
+        x = 2 * x if bright else x
+        x = nn.functional.conv2d(x, self.b.weight, self.b.bias, stride=2)
+        return self.fc(torch.relu(x).mean((2, 3)))
+
+
+def test_a_layer_used_as_a_function_has_a_reason():
+    network, data = networks.plain(20, kind=Functional)
+    engine = whole(network, data)
+    assert engine.obstacle(Target("a", "free")).endswith("hooks cannot cut its channels at b")
+    assert engine.obstacle(Target("b", "free")) == ""
+
+
+class Choosing(networks.Plain):
+    """Other images, another layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Conv2d(8, 8, 3, stride=2)
+
+    def forward(self, x):
+        first = torch.relu(self.norm(self.a(x)))
+        second = self.b(first) if float(x.max()) < 50 else self.other(first)
+        return self.fc(torch.relu(second).mean((2, 3)))
+
+
+def test_another_path_than_the_first_images_took_is_refused(tmp_path):
+    network, data = networks.plain(40, kind=Choosing)
+    sweep(network, data, tmp_path / "a", ratios=(0.5,), holdout=0).close()
+    data.tensors[0][30] += 100
+    with pytest.raises(SubjectError, match="Expected a network that runs the same layers on all"):
+        sweep(network, data, tmp_path / "b", ratios=(0.5,), holdout=0)
+    assert not any(module._forward_pre_hooks for module in network.modules())

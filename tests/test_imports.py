@@ -1,0 +1,142 @@
+"""Imports go one way along the pipeline, and what judges needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lesion
+
+ROOT = Path(lesion.__file__).parent
+# each station may import those above it, and others on its own line as long as no circle arises
+PIPELINE = """
+errors
+anatomy outcomes intervals wording
+plan cost
+adapter images subject tracing
+coupling
+stages units
+dissect criteria
+replay damage scoring tally
+engine
+hooks memory schedule
+measure
+cells database header
+study
+merging identity curves evidence advice
+judging sweeping plots
+zoo
+options
+showing
+attended
+cli
+""".split("\n")
+LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
+NO_TORCH = [
+    "errors", "anatomy", "outcomes", "plan", "cost", "cells", "database", "header", "study",
+    "merging", "intervals", "curves", "evidence", "wording", "advice", "judging", "plots",
+    "schedule",
+]  # fmt: skip
+FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+
+
+def imported(file):
+    """The modules that a file imports, dotted; those for types alone left out."""
+    tree = ast.parse((ROOT / file).read_text())
+    typing = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            yield node.module
+            if node.module == "lesion":
+                yield from (f"lesion.{name.name}" for name in node.names)
+
+
+def station(module):
+    """The part of the pipeline that a dotted name belongs to; "" for none."""
+    parts = [*module.split("."), ""]
+    return parts[1] if parts[0] == "lesion" and parts[1] in LEVEL else ""
+
+
+def test_every_module_has_its_place():
+    stations = {file.parts[0].removesuffix(".py") for file in FILES} - {"__init__", "__main__"}
+    assert stations - LEVEL.keys() == set(), "add it to the pipeline"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_go_one_way(file):
+    own = file.parts[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    for module in imported(file):
+        other = station(module)
+        if other and other != own:
+            assert LEVEL[other] <= LEVEL[own], f"{file} imports {module}, which lies behind it"
+
+
+def test_there_is_no_circle():
+    reads = {}
+    for file in FILES:
+        own = file.parts[0].removesuffix(".py")
+        others = {station(module) for module in imported(file)} - {"", own}
+        reads.setdefault(own, set()).update(others)
+    reads.pop("__init__", None)
+    while reads:
+        free = {own for own, others in reads.items() if not others & reads.keys()}
+        assert free, f"a circle among {sorted(reads)}"
+        reads = {own: others for own, others in reads.items() if own not in free}
+
+
+def naming(package):
+    """The files that import a package."""
+    return [
+        file for file in FILES if any(name.split(".")[0] == package for name in imported(file))
+    ]
+
+
+@pytest.mark.parametrize("package", ["torchvision", "timm"])
+def test_only_the_zoo_knows_the_subjects_packages(package):
+    assert {file.parts[0] for file in naming(package)} <= {"zoo"}
+
+
+def test_optional_packages_are_named_in_one_file_each():
+    for package in ("timm", "torch_pruning", "ray"):
+        assert len(naming(package)) <= 1, package
+
+
+BLOCKED = """
+import importlib, sys, types
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "timm"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Refusing())
+package = types.ModuleType("lesion")  # without its __init__, which offers everything
+package.__path__ = [sys.argv[1]]
+sys.modules["lesion"] = package
+for name in sys.argv[2:]:
+    importlib.import_module(f"lesion.{name}")
+try:
+    importlib.import_module("lesion.engine")
+except ImportError:
+    print("blocked")
+"""
+
+
+def test_what_judges_needs_no_torch():
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, str(ROOT), *NO_TORCH], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("blocked\n", "")
