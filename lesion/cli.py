@@ -308,13 +308,15 @@ def demo(
 def _drops(study: Study, without: str) -> str:
     """What there is where it is too little for advice: the drop of each layer at each ratio."""
     found = curves_of(study)
-    worst = found[found["reason"] == ""].pivot_table(
+    table = found[found["reason"] == ""]
+    worst = table.pivot_table(
         index="layer", columns="ratio", values="drop", aggfunc="max", sort=False
     )
     cells = {
         "points lost at": list(worst.index),
-        **{f"{ratio:g}": [signed(drop, 1) for drop in worst[ratio]] for ratio in sorted(worst)},
-    }
+        **{f"{ratio:g}": [signed(drop, 1) for drop in worst[ratio]]
+           for ratio in sorted(table["ratio"].unique().tolist())},
+    }  # fmt: skip
     lines = table_lines(cells, set(cells) - {"points lost at"})
     return "\n".join([*lines, baseline(study), f"no advice yet: {without}"])
 

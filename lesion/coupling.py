@@ -26,7 +26,7 @@ MOVES = {
     "split", "split_with_sizes", "chunk", "tensor_split", "roll", "flip", "repeat", "index",
     "index_select", "narrow", "movedim", "swapaxes", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "expand_as", "view_as", "unfold", "cat", "stack", "pad", "constant_pad_nd",
-    "lift_fresh_copy", "im2col",
+    "lift_fresh_copy", "im2col", "slice_scatter", "select_scatter",
 }  # fmt: skip
 POOLS = {
     f"{kind}{d}d": d
@@ -233,6 +233,8 @@ class _Walk:
             return self._along(node, value)
         if name == "glu":
             return self._halves(node)
+        if name == "copy":  # of the second argument, in the shape of the first
+            return compress(self._whole(node.args[1].index).expand(value.shape))
         if name in FILLS:
             return torch.full((1,) * value.dim(), float(CONSTANT))
         if name in ("layer_norm", "rms_norm"):
@@ -332,6 +334,8 @@ class _Walk:
         moved = [self._whole(ref.index) for ref in ([first] if single else first)]
         args = list(resolve(node.args, self.values))
         args[0] = moved[0] if single else moved
+        if node.name in ("slice_scatter", "select_scatter"):  # y[:, 2:] = … without a trace in y
+            args[1] = self._whole(node.args[1].index)
         if node.name in ("pad", "constant_pad_nd"):
             args = [args[0], args[1], *(["constant"] if node.name == "pad" else []), CONSTANT]
             if node.name == "pad" and len(node.args) > 2 and node.args[2] != "constant":
@@ -438,14 +442,18 @@ class _Walk:
         source = self.graph.nodes[w.index]
         labels = self.labels_of(x.index)
         axis = value.dim() - 1 if node.name == "linear" else 1
+        name = source.name
         if source.kind != "parameter":
+            name = f"{node.module or node.index}.weight"
+            self.graph.parameters[name] = self.values[w.index].detach()
             self.out.tie(labels, f"is read by {node.module}, whose weights are computed each pass")
-            self.out.notes.append(f"{node.module}: its weights are computed in every pass")
-            return _fixed(value)  # type: ignore[no-any-return]
         if any(size > 1 for a, size in enumerate(labels.shape) if a != axis):
             self.out.tie(labels, f"does not lie on the channel axis of {node.module}")
             labels = torch.full((1,) * value.dim(), float(FIXED))
-        made = self._making(node, value, rest)
+        made = self._making(name, node, value, rest)
+        if source.kind != "parameter":  # from all of them, so that none can be taken out alone
+            makes = torch.from_numpy(made.makes).double()
+            self.out.tie(makes, "its layer's weights are computed in every pass")
         labels = labels.expand(*labels.shape[:axis], len(made.reads), *labels.shape[axis + 1 :])
         self._read(node, made, labels, ids(labels))
         shape = [1] * value.dim()
@@ -476,8 +484,7 @@ class _Walk:
             if not again:
                 self.out.cells.append(made.makes.reshape(made.groups, -1))
 
-    def _making(self, node: Node, value: Tensor, rest: list[Any]) -> Making:
-        name = self.graph.nodes[node.args[1].index].name
+    def _making(self, name: str, node: Node, value: Tensor, rest: list[Any]) -> Making:
         weight = self.graph.parameters[name]
         positions, positions_in = (
             v.numel() // (self.images * v.shape[-1 if node.name == "linear" else 1])

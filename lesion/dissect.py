@@ -164,6 +164,8 @@ def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple
     for name, labels in coupling.axes.items():
         axes.setdefault(name, _axes(labels, joined))
     named = dict(network.named_parameters()) | dict(network.named_buffers())
+    computed = {name: coupling.graph.parameters[name] for name in coupling.makings}
+    named = {**computed, **named}
     trained = {name for name, _ in network.named_parameters()}
     return tuple(
         Parameter(name, tuple(value.shape), axes.get(name, {}), name in trained)

@@ -13,16 +13,16 @@ from lesion.tracing import Ref
 def scores(dissection: Dissection, target: str, kind: str, name: str, seed: int = 0) -> np.ndarray:
     """One score a channel of the target, in order of its labels (of its filters for a branch).
 
-    A unit that one layer makes has the layer's own scores.  Where several layers shape a channel,
-    its score is the sum of theirs, each divided by its layer's mean, so that no layer counts more
-    for having larger weights.  Raises LesionError where the criterion fits none of the layers.
+    A unit that one layer makes has the layer's own scores (summed where several of its filters fall
+    together).  Where several layers shape a channel, its score is the sum of theirs, each divided
+    by its layer's mean, so that no layer counts more for having larger weights.
+
+    Raises LesionError where the criterion fits none of the layers.
     """
     anatomy = dissection.anatomy
     if kind == "branch":
         return of_layer(dissection, anatomy.layer[target], name, seed)
     unit = anatomy.unit[target]
-    if len(unit.layers) == 1:
-        return of_layer(dissection, anatomy.layer[unit.layers[0]], name, seed)
     total, problem = np.zeros(unit.channels), LesionError("")
     counted = False
     for member in unit.layers:
@@ -34,7 +34,7 @@ def scores(dissection: Dissection, target: str, kind: str, name: str, seed: int 
         counted = True
         labels = np.array(anatomy.made_by(member)) - unit.first
         inside = (labels >= 0) & (labels < unit.channels)
-        mean = abs(own[inside].mean())
+        mean = abs(own[inside].mean()) if len(unit.layers) > 1 else 1.0
         np.add.at(total, labels[inside], own[inside] / (mean if mean > 0 else 1.0))
     if not counted:
         raise problem

@@ -5,6 +5,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -50,9 +51,9 @@ def terminal_width() -> int | None:
 def _wrapped(line: str, width: int) -> str:
     """A line broken between words; if it is indented, what follows its first row is further in.
 
-    >>> print(_wrapped("  7 conv: first of stage", 16))
-      7 conv: first
-        of stage
+    >>> print(_wrapped("  7 conv: first of stage", 20))
+      7 conv: first of
+        stage
     """
     indent = "    " if line.startswith(" ") else ""
     return textwrap.fill(
@@ -133,7 +134,7 @@ def _cell(value: Any, column: str = "") -> str:
         return f"{value:g}"
     if isinstance(value, float):
         return f"{round(value, 2) + 0.0:.2f}"
-    return grouped(value) if isinstance(value, int) else str(value)
+    return grouped(int(value)) if isinstance(value, Integral) else str(value)
 
 
 def reasons(frame: pd.DataFrame) -> list[str]:

@@ -80,7 +80,7 @@ def advice_lines(advice: "Advice") -> Iterator[str]:
         f"{grouped(advice.images)} images. Safe means: the {advice.confidence:g} % interval of the "
         f"drop ends at or below {points(advice.max_drop)}; filters fall by {advice.criterion}."
     )
-    yield f"To skip ({len(skipped)} of {len(measured)} measured):"
+    yield f"To skip ({len(skipped) or 'none'} of {len(measured)} measured):"
     yield from (f"  {entry.line}" for entry in skipped)
     yield "Rates by stage:"
     for stage in advice.stages:
@@ -88,6 +88,10 @@ def advice_lines(advice: "Advice") -> Iterator[str]:
         without = f", without {', '.join(stage.skipped)}" if stage.layers and stage.skipped else ""
         name = f"stage {stage.stage}" if stage.stage else "stem"
         yield f"  {name}: {percent(stage.rate)} in {len(stage.layers)} of {of} layers{without}"
+    shared = [entry for entry in measured if entry.stage_rate]
+    if shared:
+        yield "Of these layers each by itself:"
+        yield from (f"  {entry.line}" for entry in shared)
     alone = [entry for entry in measured if entry.stage_rate is None and not entry.skipped]
     if alone:
         yield "Outside the stages' rates:"

@@ -176,5 +176,5 @@ def test_a_name_that_is_no_unit_is_refused(anatomies):
         cost_at(anatomy, {"layer9": 0.5})
     with pytest.raises(LesionError, match=r"got 'fc': its channels are the network's outputs\.$"):
         cost_at(anatomy, {"fc": 0.5})
-    with pytest.raises(LesionError, match="Expected pruning ratios between 0 and 1, got 1.5"):
+    with pytest.raises(LesionError, match=r"Expected pruning ratios between 0 and 1, got 1\.5"):
         cost_at(anatomy, {"layer1.0.conv1": 1.5})

@@ -81,6 +81,30 @@ def test_slicing_and_padding_move_labels():
     assert found.layer["fc"].reads == tuple(b)
 
 
+def test_writing_into_a_slice_moves_labels():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        y = n.a(x).clone()
+        y[:, 2:] += n.b(x)
+        return n.c(y)
+
+    found = net(step, a=conv(3, 6), b=conv(3, 4), c=conv(6, 4), fc=fc(4))
+    assert labels(found, "b") == labels(found, "a")[2:]
+    assert list(found.layer["c"].reads) == labels(found, "a")
+    assert {found.unit[found.layer[name].unit].kind for name in "ab"} == {"coupled"}
+
+
+def test_writing_into_a_row_of_pixels_ties_the_channels():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        y = n.a(x).clone()
+        y[:, :, 0] = n.b(x)[:, :, 1]
+        return n.c(y)
+
+    found = net(step, a=conv(3, 6), b=conv(3, 6), c=conv(6, 4), fc=fc(4))
+    for name in "ab":
+        unit = found.unit[found.layer[name].unit]
+        assert (unit.kind, unit.reason) == ("tied", "does not lie on the channel axis of c")
+
+
 def test_flattening_repeats_each_label_once_a_pixel():
     found = planted("flattened")
     assert list(found.layer["f"].reads) == [one for one in labels(found, "a") for _ in range(9)]

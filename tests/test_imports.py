@@ -11,28 +11,28 @@ import lesion
 
 ROOT = Path(lesion.__file__).parent
 # each station may import those above it, and others on its own line as long as no circle arises
-PIPELINE = """
-errors
-anatomy outcomes intervals wording
-plan cost
-adapter images subject tracing
-coupling
-stages units
-dissect criteria
-replay damage scoring tally
-engine
-hooks memory schedule
-measure
-cells database header
-study
-merging identity curves evidence advice
-judging sweeping plots
-zoo
-options
-showing
-attended
-cli
-""".split("\n")
+PIPELINE = (
+    "errors",
+    "anatomy outcomes intervals wording",
+    "plan cost",
+    "adapter images subject tracing",
+    "coupling",
+    "stages units",
+    "dissect criteria",
+    "replay damage scoring tally",
+    "engine",
+    "hooks memory schedule",
+    "measure",
+    "cells database header",
+    "study",
+    "merging identity curves evidence advice",
+    "judging sweeping plots",
+    "zoo",
+    "options",
+    "showing",
+    "attended",
+    "cli",
+)
 LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
 NO_TORCH = [
     "errors", "anatomy", "outcomes", "plan", "cost", "cells", "database", "header", "study",
@@ -101,9 +101,7 @@ def test_there_is_no_circle():
 
 def naming(package):
     """The files that import a package."""
-    return [
-        file for file in FILES if any(name.split(".")[0] == package for name in imported(file))
-    ]
+    return [file for file in FILES if any(name.split(".")[0] == package for name in imported(file))]
 
 
 @pytest.mark.parametrize("package", ["torchvision", "timm"])

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 from lesion.plan import Lesion
 from lesion.schedule import rounds
 
-STATES = st.tuples(
-    st.lists(st.integers(0, 90), max_size=8), st.integers(1, 90), st.integers(1, 40)
-)
+STATES = st.tuples(st.lists(st.integers(0, 90), max_size=8), st.integers(1, 90), st.integers(1, 40))
 
 
 def named(counts):

@@ -6,17 +6,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import netz
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from cli import netz
 from lesion.cli import main
 
 HERE = Path(__file__).parent
 CLASSES = ("blau", "gruen", "rot")
-IMAGES = 60
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def home(tmp_path_factory) -> Home:
     (folder / "netz.py").write_text((HERE / "netz.py").read_text())
     torch.save({"state_dict": netz.trained().state_dict()}, folder / "netz.pt")
     noise = np.random.default_rng(0)
-    for place in range(IMAGES):
+    for place in range(netz.IMAGES):
         label = place % len(CLASSES)
         pixels = noise.integers(0, 60, (8, 8, 3), np.uint8)
         pixels[:, :, 2 - label] += 150

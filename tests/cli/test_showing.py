@@ -32,8 +32,9 @@ def test_columns_are_aligned_and_numbers_flush_right(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("width", "left"), [(49, ""), (48, "block"), (39, "block"), (38, "block, MACs"), (5, "block, MACs")]
-)  # fmt: skip
+    ("width", "left"),
+    [(49, ""), (48, "block"), (39, "block"), (38, "block, MACs"), (5, "block, MACs")],
+)
 def test_a_narrow_terminal_goes_without_columns_and_says_which(capsys, monkeypatch, width, left):
     ran = shown(capsys, monkeypatch, width)
     told = f"not shown for lack of room: {left} (--format csv has everything)\n" if left else ""

@@ -11,8 +11,10 @@ from torch import nn
 from lesion import criteria
 from lesion.criteria import Filters, criterion, names
 from lesion.curves import curves
+from lesion.dissect import dissect
 from lesion.errors import LesionError
 from lesion.plan import Target, falling
+from lesion.study import Study
 from lesion.subject import Subject
 from lesion.sweeping import Choices, prepare, sweep
 
@@ -109,11 +111,11 @@ def test_a_module_in_the_folder_is_a_criterion(tmp_path, monkeypatch):
 
 
 class Scaled(nn.Module):
-    """A convolution, its batch norm with ε = 0, and two readers."""
+    """A convolution, its batch norm, and two readers."""
 
     def __init__(self):
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 6, 3, bias=False), nn.BatchNorm2d(6, eps=0)
+        self.conv, self.norm = nn.Conv2d(1, 6, 3, bias=False), nn.BatchNorm2d(6)
         self.second, self.fc = nn.Conv2d(6, 4, 3), nn.Linear(4, 3)
 
     def forward(self, x):
@@ -121,13 +123,14 @@ class Scaled(nn.Module):
         return self.fc(torch.relu(self.second(x)).mean((2, 3)))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(factor=st.floats(2, 50), place=st.integers(0, 5))
 def test_the_scale_trap(factor, place, tmp_path_factory):
     """A filter and its statistics stretched alike: the same function, another l1."""
     torch.manual_seed(0)
     data = networks.random_images(40, 1, 8, 8, classes=3)
     network = networks.spread(Scaled(), data.tensors[0])
+    network.norm.eps = 0
     with torch.no_grad():
         before = network(data.tensors[0])
     wanted = scores_of(network, data, tmp_path_factory.mktemp("s"))
@@ -153,39 +156,47 @@ def scores_of(network, data, folder):
     return {name: found["conv", "free", name, 0] for name in ("l1", "bn_scale")}
 
 
-def drops(images, folder, seeds=(0,)):
-    """The mean drop at 90 % over the free layers of the bundled ResNet-20, by criterion."""
+def drops(images, folder, seeds):
+    """Studies of the bundled ResNet-20 at 90 %: criterion, seed, file."""
     network, data = networks.resnet20(images)
     for name, own in (("l1", (0,)), ("random", seeds), ("largest", (0,))):
         for seed in own:
             path = folder / f"{name}{seed}"
-            sweep(network, data, path, ratios=(0.9,), criterion=name, seed=seed, holdout=0).close()
+            sweep(
+                network, data, path, ratios=(0.9,), layers=["layer*.conv1"],
+                criterion=name, seed=seed, holdout=0,
+            ).close()  # fmt: skip
             yield name, seed, path
 
 
-@pytest.mark.parametrize(
-    "images", [pytest.param(100, id="few"), pytest.param(500, marks=pytest.mark.complete)]
-)
-def test_smallest_first_beats_random_beats_largest_first(images, tmp_path):
-    from lesion.study import Study
-
+def mean_drops(images, folder, seeds):
+    """The mean drop over layers by criterion, for random also over seeds; prints each layer's."""
     found: dict[str, list] = {}
-    for name, _, path in drops(images, tmp_path, (0, 1, 2) if images > 100 else (0,)):
+    for name, _, path in drops(images, folder, seeds):
         with Study.open(path) as study:
-            rows = curves(study).query("ratio == 0.9 and kind == 'free'")
-            found.setdefault(name, []).append(rows.set_index("layer")["drop"])
+            found.setdefault(name, []).append(curves(study).dropna().set_index("layer")["drop"])
     means = {name: sum(each) / len(each) for name, each in found.items()}
     for layer in means["l1"].index:
         print(f"{layer:16}", *(f"{name} {own[layer]:6.1f}" for name, own in means.items()))
-    smallest, drawn, largest = (float(means[name].mean()) for name in ("l1", "random", "largest"))
-    print(f"mean drop at 90 %: {smallest:.1f} < {drawn:.1f} < {largest:.1f}")
-    assert len(means["l1"]) == 9 and smallest < drawn < largest
+    assert len(means["l1"]) == 9
+    return {name: float(own.mean()) for name, own in means.items()}
+
+
+def test_smallest_first_beats_largest_first(tmp_path):
+    found = mean_drops(120, tmp_path, range(1))
+    assert found["l1"] < found["largest"] - 2
+
+
+@pytest.mark.complete
+def test_smallest_first_beats_random_beats_largest_first(tmp_path):
+    """Random as the mean over ten seeds: a single one may beat the smallest."""
+    found = mean_drops(1000, tmp_path, range(10))
+    print("mean drop at 90 %:", found)
+    assert found["l1"] < found["random"] < found["largest"]
 
 
 def test_the_lowest_of_each_criterion_fall():
     network, data = networks.plain(4)
-    from lesion.dissect import dissect
-
     anatomy = dissect(network, lambda net, x: net(x), data.tensors[0]).anatomy
     for name in ("l1", "l2", "fpgm", "largest"):
         own = np.array(FORMULAS[name](network.a.weight.detach().double().numpy()))

@@ -89,3 +89,8 @@ def test_same_weights_each_time():
     first, second = (TABLE["open_network"]("squeezenet1_1") for _ in range(2))
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_notes_that_say_the_same_are_one():
+    notes = ["a.b: cannot be followed", "a.c: cannot be followed", "d: is shared"]
+    assert list(TABLE["alike"](notes)) == ["cannot be followed (2 modules)", "is shared (d)"]
