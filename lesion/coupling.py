@@ -233,7 +233,7 @@ class _Walk:
             return self._along(node, value)
         if name == "glu":
             return self._halves(node)
-        if name == "copy":  # of the second argument, in the shape of the first
+        if name == "copy" and not node.op._schema.is_mutable:  # type: ignore[union-attr]
             return compress(self._whole(node.args[1].index).expand(value.shape))
         if name in FILLS:
             return torch.full((1,) * value.dim(), float(CONSTANT))
@@ -258,7 +258,7 @@ class _Walk:
         return found
 
     def _unknown(self, node: Node, value: Any) -> Any:
-        reason = f"enters {node.name}, whose channels cannot be followed"
+        reason = f"enters {node.name}, behind which channels cannot be followed"
         if node.name in PRODUCTS:
             reason = f"attention: is summed against other activations in {node.name}"
         operands = [labels for _, labels in self._operands(node)]
@@ -267,7 +267,7 @@ class _Walk:
                 self.out.attention.append(ids(labels[labels >= 0]))
             self.out.tie(labels, reason)
         if node.name not in PRODUCTS and any(map(self.out.active, operands)):
-            self.out.notes.append(f"{node.module or 'the network'}: the channels {reason}")
+            self.out.notes.append(f"{node.module or 'the network'}: what {reason}")
         return _fixed(value)
 
     def _pointwise(self, node: Node, value: Tensor) -> Tensor:

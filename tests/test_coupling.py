@@ -105,6 +105,17 @@ def test_writing_into_a_row_of_pixels_ties_the_channels():
         assert (unit.kind, unit.reason) == ("tied", "does not lie on the channel axis of c")
 
 
+def test_a_write_that_the_trace_shows_only_as_a_side_effect_ties_the_channels():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        y = n.a(x * 2 if float(x.sum()) > 1e9 else x)  # which torch.export refuses
+        y[:, 2:] = n.b(x)
+        return n.c(y)
+
+    found = net(step, a=conv(3, 6), b=conv(3, 4), c=conv(6, 4), fc=fc(4))
+    assert found.whole
+    assert {found.unit[found.layer[name].unit].kind for name in "ab"} == {"tied"}
+
+
 def test_flattening_repeats_each_label_once_a_pixel():
     found = planted("flattened")
     assert list(found.layer["f"].reads) == [one for one in labels(found, "a") for _ in range(9)]
@@ -144,9 +155,9 @@ def test_outputs_are_tied():
 
 def test_an_operation_that_is_not_known_ties_its_channels_and_says_so():
     found = net(lambda n, x: n.b(n.a(x).cumprod(1)), a=conv(3, 6), b=conv(6, 4), fc=fc(4))
-    reason = "enters cumprod, whose channels cannot be followed"
+    reason = "enters cumprod, behind which channels cannot be followed"
     assert (found.unit["a"].kind, found.unit["a"].reason) == ("tied", reason)
-    assert found.notes == (f"the network: the channels {reason}",)
+    assert found.notes == (f"the network: what {reason}",)
     assert found.unit["b"].kind == "free"
 
 
