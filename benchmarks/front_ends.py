@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
 from torch import fx, nn
 from torchvision_table import CLASSES, markdown, names, open_network, row_of, size_of, write
@@ -91,6 +90,8 @@ def compare(out: Path | None) -> None:
 
 def open_timm(name: str) -> nn.Module:
     """A network of timm with random weights, in evaluation mode."""
+    import timm
+
     torch.manual_seed(0)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=CLASSES)
     return network.eval()

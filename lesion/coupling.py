@@ -444,8 +444,7 @@ class _Walk:
         axis = value.dim() - 1 if node.name == "linear" else 1
         name = source.name
         if source.kind != "parameter":
-            name = f"{node.module or node.index}.weight"
-            self.graph.parameters[name] = self.values[w.index].detach()
+            name = self._computed(node, self.values[w.index].detach())
             self.out.tie(labels, f"is read by {node.module}, whose weights are computed each pass")
         if any(size > 1 for a, size in enumerate(labels.shape) if a != axis):
             self.out.tie(labels, f"does not lie on the channel axis of {node.module}")
@@ -483,6 +482,15 @@ class _Walk:
             self.out.cells.append(read.reshape(made.groups, -1))
             if not again:
                 self.out.cells.append(made.makes.reshape(made.groups, -1))
+
+    def _computed(self, node: Node, weight: Tensor) -> str:
+        """A name for a computed weight: that of its layer's own parameter, if it looks alike."""
+        name = f"{node.module or node.index}.weight"
+        own = self.graph.parameters.setdefault(name, weight)  # the parameter stays as it is
+        if own.shape != weight.shape or name in self.out.makings:
+            name = f"{node.module}.{node.index}.weight"
+            self.graph.parameters[name] = weight
+        return name
 
     def _making(self, name: str, node: Node, value: Tensor, rest: list[Any]) -> Making:
         weight = self.graph.parameters[name]

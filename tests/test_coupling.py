@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lesion.anatomy import CONSTANT, Anatomy
+from lesion.cost import cost
 from lesion.dissect import dissect
+from lesion.engine import Replay
 
 
 def anatomy(network: nn.Module) -> Anatomy:
@@ -227,6 +229,25 @@ def test_weights_made_in_every_pass_are_not_a_layer():
     found = net(step, a=conv(3, 6), b=conv(6, 4), fc=fc(4))
     assert found.unit["a"].kind == "tied"
     assert "whose weights are computed each pass" in found.unit["a"].reason
+
+
+class Standardised(nn.Conv2d):
+    """Its filters are standardised in every pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight / self.weight.std((1, 2, 3), keepdim=True))
+
+
+def test_weights_made_from_a_parameter_leave_it_as_it_is():
+    network = Net(lambda n, x: n.b(n.a(x)), a=Standardised(3, 6, 3), b=Standardised(6, 4, 3))
+    network.add_module("fc", fc(4))
+    x = torch.randn(2, 3, 6, 6)
+    dissection = dissect(network.eval(), forward, x)
+    assert torch.equal(dissection.graph.parameters["a.weight"], network.a.weight)
+    assert [layer.name for layer in dissection.anatomy.layers] == ["a", "b", "fc"]
+    assert cost(dissection.anatomy).parameters == sum(p.numel() for p in network.parameters())
+    ((_, logits),) = Replay(dissection).run((x,), {})
+    torch.testing.assert_close(logits, network(x))
 
 
 # branches: one layer's part in a sum
