@@ -1,7 +1,7 @@
 """A network as a list of functional operations that can be run from any of them on.
 
-The front end is `torch.export`: of the two that torch offers it reads every network that
-`torch.fx` reads here and more, names only functional operations, and knows the shapes.
+The front end is `torch.export`.  `torch.fx` traces torchvision's networks as well and much faster,
+but `torch.export` gives a small vocabulary of functional operations, whatever made them.
 """
 
 import logging
