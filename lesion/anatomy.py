@@ -24,7 +24,7 @@ class Layer:
         tokens of one image it computes, all calls together
     weight, bias: the names of its parameters; macs: multiply-accumulates for one image
     unit: the unit its output channels belong to; branch: why it cannot be cut as a branch, or ""
-    reads: the labels of its input channels
+    reads, makes: the labels of its input channels, and of its output channels, filter by filter
     """
 
     name: str
@@ -45,6 +45,7 @@ class Layer:
     block: str | None = None
     position: tuple[str, ...] = ()
     reads: tuple[int, ...] = ()
+    makes: tuple[int, ...] = ()
 
     @property
     def depthwise(self) -> bool:
@@ -78,7 +79,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter or buffer: its shape, and for each axis that follows channels their labels."""
+    """A parameter or buffer: its shape, and for each axis that follows channels their labels.
+
+    A grouped layer's weight has on its axis 1 the labels of the first group; the others lose as
+    many.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -134,7 +139,9 @@ class Anatomy:
     def made_by(self, layer: str) -> tuple[int, ...]:
         """The labels of a layer's output channels, filter by filter."""
         record = self.layer[layer]
-        weight = self.parameter[record.weight]
+        if record.makes:
+            return record.makes
+        weight = self.parameter[record.weight]  # left to it by a record made by hand
         return weight.axes[1 if record.kind.startswith("transposed") else 0]
 
     def _rows(self) -> Iterator[dict[str, object]]:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from lesion.adapter import Adapter, BatchAdapter, logits, moved
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
+from lesion.errors import SubjectError
 from lesion.stages import places
 from lesion.subject import device_of, evaluating
-from lesion.tracing import Call, Forward, Graph, TraceError, record, trace
+from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, record, trace
 from lesion.units import Joined, join
 
 
@@ -21,7 +22,8 @@ class Dissection:
     """A traced network: its anatomy, its graph, and the edges where channels are cut.
 
     reads: the edges of operations that mix channels, with final labels
-    flows: for each layer the edges at which its channels, not yet united with others, arrive
+    flows: for each layer the edges at which its channels, not yet united with others, arrive; a
+        depthwise layer on the way follows, so that its bias is not left
     sizes: bytes of each node's value for one image
     """
 
@@ -37,7 +39,8 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     """The anatomy of `forward(network, batch)`, the network being in evaluation mode.
 
     A network that cannot be traced for any input is traced for this batch alone; then its anatomy
-    says under `whole` why it has to be measured by whole forward passes.
+    says under `whole` why it has to be measured by whole forward passes.  Raises SubjectError for
+    one that mixes the images of a batch.
     """
     call = Call(network, forward, batch)
     whole = ""
@@ -45,6 +48,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         graph = trace(network, forward, batch)
     except TraceError as error:
         graph, whole = record(network, forward, batch), str(error)
+    _check_images_apart(graph)
     with torch.no_grad():
         coupling = couple(graph, call.tensors(batch))
     names = {weight: weight.rpartition(".")[0] or weight for weight in coupling.makings}
@@ -62,13 +66,24 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
 
 
+def _check_images_apart(graph: Graph) -> None:
+    for node in graph.nodes:
+        if node.kind == "call" and of_the_batch(node):
+            where = f"{node.module}, which" if node.module else "one that"
+            raise SubjectError(
+                f"Expected batch norms with running statistics, got {where} normalises by the "
+                "images of its batch, so that an image's outputs depend on those beside it; give "
+                "it running statistics (track_running_stats=True), or another normalisation."
+            )
+
+
 def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None) -> Anatomy:
     """The anatomy of a network: `.layers`, `.units`, `.parameters`, `.table()`.
 
     example: one batch, with any labels: a tensor of images (N, …), or whatever the adapter (by
         default `BatchAdapter`) takes.  Two images or more, so that the batch axis shows.
     Its weights, statistics and modes come back as they were.  Raises SubjectError for outputs in
-    which no logits are found.
+    which no logits are found, and for batch norms without running statistics.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     >>> anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))
@@ -95,14 +110,29 @@ def _final(edge: Edge, joined: Joined) -> Edge:
 
 def _flow(made: Making, coupling: Coupling, joined: Joined) -> tuple[Edge, ...]:
     """The edges where the layer's own labels arrive, other layers' labels there made CONSTANT."""
+    mine, followers = _followed(made, coupling)
     found = []
     for edge in coupling.edges:
         raw = edge.labels.numpy().astype(int)
-        own = np.isin(raw, made.makes)
-        if own.any():
+        own = np.isin(raw, mine)
+        if own.any() and edge.node not in followers:
             labels = np.where(own, joined.labels(raw), CONSTANT)
             found.append(replace(edge, labels=torch.from_numpy(labels)))
     return tuple(found)
+
+
+def _followed(made: Making, coupling: Coupling) -> tuple[np.ndarray, set[int]]:
+    """A layer's labels with those of the depthwise layers that read them, and where these run.
+
+    One that runs several times is left out: it may read other values there.
+    """
+    mine, nodes = made.makes, set[int]()
+    for other in coupling.makings.values():
+        read = np.isin(other.reads, mine)
+        if other.depthwise and len(other.nodes) == 1 and read.any():
+            mine = np.concatenate([mine, other.makes.reshape(len(read), -1)[read].reshape(-1)])
+            nodes.update(other.nodes)
+    return mine, nodes
 
 
 def _layers(
@@ -133,6 +163,7 @@ def _layers(
             block=place[name].block,
             position=place[name].position,
             reads=tuple(joined.labels(made.reads).tolist()),
+            makes=tuple(joined.labels(made.makes).tolist()),
         )
         for name, made in makings.items()
     )
@@ -144,6 +175,8 @@ def _branch(flow: tuple[Edge, ...]) -> str:
         return "its channels multiply others (a gate), so that no part of a sum is theirs"
     if "meet" in roles:
         return "its channels meet others in an operation that is no sum"
+    if "carry" in roles:
+        return "a depthwise layer that runs several times reads its channels"
     if not roles:
         return "nothing reads its channels"
     return ""
@@ -153,12 +186,7 @@ def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple
     axes: dict[str, dict[int, tuple[int, ...]]] = {}
     for made in coupling.makings.values():
         makes, reads = (tuple(joined.labels(x).tolist()) for x in (made.makes, made.reads))
-        out, inner = (1, 0) if made.kind.startswith("transposed") else (0, 1)
-        share = len(makes) // made.groups if out else len(makes)
-        axes[made.weight] = {out: makes[:share]}
-        inside = reads if out else reads[: len(reads) // made.groups]
-        if not made.depthwise:
-            axes[made.weight][inner] = inside
+        axes[made.weight] = _weight_axes(made, makes, reads)
         if made.bias:
             axes[made.bias] = {0: makes}
     for name, labels in coupling.axes.items():
@@ -171,6 +199,17 @@ def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple
         Parameter(name, tuple(value.shape), axes.get(name, {}), name in trained)
         for name, value in named.items()
     )
+
+
+def _weight_axes(
+    made: Making, makes: tuple[int, ...], reads: tuple[int, ...]
+) -> dict[int, tuple[int, ...]]:
+    """The labels along a layer's weight: all of one side on axis 0, a group's other side on 1."""
+    transposed = made.kind.startswith("transposed")
+    if made.depthwise:  # whose channels follow their input, and lie on axis 0 alone
+        return {0: makes[:: len(makes) // len(reads)] if transposed else makes}
+    first, second = (reads, makes) if transposed else (makes, reads)
+    return {0: first, 1: second[: len(second) // made.groups]}
 
 
 def _axes(labels: Tensor, joined: Joined) -> dict[int, tuple[int, ...]]:

@@ -67,7 +67,11 @@ def kept(channels: int, ratio: float, rounding: str = "floor-kept") -> int:
 
 @dataclass(frozen=True)
 class Target:
-    """What a lesion cuts: a unit ("free", "coupled") or one layer's part in a sum ("branch")."""
+    """What a lesion cuts: a unit ("free", "coupled") or one layer's part in a sum ("branch").
+
+    A branch's channels are gone up to the sum: from what reads them, from normalisation, from the
+    depthwise layers that they go through.  In the sum they count as zero; the others' parts stay.
+    """
 
     name: str
     kind: str

@@ -262,6 +262,12 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
     return Node(index, "call", name, op, args, kwargs, module)
 
 
+def of_the_batch(node: Node) -> bool:
+    """Whether a call is a batch norm whose statistics are those of the images at hand."""
+    recorded = node.name == "batch_norm" and node.args[5] is True  # `training`, where we put eps
+    return recorded or node.name.startswith("_native_batch_norm_legit")
+
+
 def _own(args: Any, numbers: dict[FxNode, int]) -> Any:
     """fx's arguments with Refs for its nodes and plain lists for its immutable ones."""
     if isinstance(args, FxNode):

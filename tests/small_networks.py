@@ -86,6 +86,13 @@ def transposed() -> Net:
                  nn.ReLU(), nn.ConvTranspose2d(8, 4, 3), out=4)  # fmt: skip
 
 
+def transposed_in_groups() -> Net:
+    """In two groups, then depthwise with two filters a channel."""
+    return chain(conv(3, 8), nn.ReLU(), nn.ConvTranspose2d(8, 12, 2, 2, groups=2),
+                 nn.BatchNorm2d(12), nn.ReLU(), nn.ConvTranspose2d(12, 24, 3, groups=12),
+                 nn.ReLU(), conv(24, 4), out=4)  # fmt: skip
+
+
 def grouped_and_shuffled() -> Net:
     network = chain(conv(3, 8, 1), nn.BatchNorm2d(8), conv(8, 8, groups=2), nn.BatchNorm2d(8),
                     nn.ReLU(), nn.ChannelShuffle(2), conv(8, 12, groups=2), nn.ReLU(),
@@ -284,13 +291,13 @@ def transformer() -> VisionTransformer:
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     function.__name__: function
     for function in (
-        one_dimension, three_dimensions, transposed, grouped_and_shuffled, depthwise_doubled,
-        group_norm, layer_norm, layer_norm_over_images, rms_norm, parametric_relu, concatenation,
-        concatenated_with_itself, pre_activation, flattened, pixel_shuffle, shared,
-        added_to_its_input, gated_halves, gated_linear_unit, squeeze_and_excite, own_parameters,
-        padded_and_sliced, larger_of_two, instance_norm, transformer,
-        grouped_over_two, norm_over_two, one_channel_expanded, side_by_side, norm_over_tokens,
-        pooled_twice,
+        one_dimension, three_dimensions, transposed, transposed_in_groups, grouped_and_shuffled,
+        depthwise_doubled, group_norm, layer_norm, layer_norm_over_images, rms_norm,
+        parametric_relu, concatenation, concatenated_with_itself, pre_activation, flattened,
+        pixel_shuffle, shared, added_to_its_input, gated_halves, gated_linear_unit,
+        squeeze_and_excite, own_parameters, padded_and_sliced, larger_of_two, instance_norm,
+        transformer, grouped_over_two, norm_over_two, one_channel_expanded, side_by_side,
+        norm_over_tokens, pooled_twice,
     )
 }  # fmt: skip
 
@@ -298,6 +305,7 @@ UNITS: dict[str, dict[str, tuple[str, int, int]]] = {
     "one_dimension": {"a": ("free", 8, 1), "d": ("free", 6, 1)},
     "three_dimensions": {"a": ("free", 8, 1), "e": ("free", 4, 1)},
     "transposed": {"a": ("free", 6, 1), "c": ("free", 8, 1), "f": ("free", 4, 1)},
+    "transposed_in_groups": {"a": ("free", 8, 2), "c": ("free", 12, 2), "h": ("free", 4, 1)},
     "grouped_and_shuffled": {"a": ("free", 8, 2), "c": ("free", 8, 4), "g": ("free", 12, 2)},
     "depthwise_doubled": {"a": ("free", 6, 1), "g": ("free", 5, 1)},
     "group_norm": {"a": ("free", 12, 3), "d": ("free", 6, 1)},

@@ -16,6 +16,9 @@ PIPELINE = (
     "anatomy outcomes intervals wording",
     "plan cost",
     "adapter images subject tracing",
+    "channels",
+    "walk",
+    "rules",
     "coupling",
     "stages units",
     "dissect criteria",
@@ -34,6 +37,8 @@ PIPELINE = (
     "cli",
 )
 LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
+# inside a folder, where its modules build on each other
+FOLDERS = {"rules": ("__init__", "opaque", "elementwise", "layers moves norms pooling")}
 NO_TORCH = [
     "errors", "anatomy", "outcomes", "plan", "cost", "cells", "database", "header", "study",
     "merging", "intervals", "curves", "evidence", "wording", "advice", "judging", "plots",
@@ -84,6 +89,18 @@ def test_imports_go_one_way(file):
         other = station(module)
         if other and other != own:
             assert LEVEL[other] <= LEVEL[own], f"{file} imports {module}, which lies behind it"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_go_one_way_inside_a_folder(folder):
+    level = {name: n for n, line in enumerate(FOLDERS[folder]) for name in line.split()}
+    files = [file for file in FILES if file.parts[0] == folder]
+    assert {file.stem for file in files} == level.keys(), "add it to the folder's order"
+    for file in files:
+        for module in imported(file):
+            *parents, name = module.split(".")
+            if parents == ["lesion", folder]:
+                assert level[name] < level[file.stem], f"{file} imports {module}"
 
 
 def test_there_is_no_circle():

@@ -2,7 +2,8 @@
 
 A convolution or linear layer that reads the channels gets zeros for them, or zero weights, as is
 cheaper; a normalisation over channels is computed over those that stay; at an addition (a branch)
-the channels contribute zero.  The result is that of the physically smaller network.
+the channels contribute zero, also where they come through a depthwise layer: its filters fall with
+them.  The result is that of the physically smaller network.
 """
 
 from collections.abc import Callable

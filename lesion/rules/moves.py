@@ -1,0 +1,88 @@
+"""Operations that move positions and change no value: they are run on the labels themselves."""
+
+from typing import Any
+
+from torch import Tensor
+
+from lesion.anatomy import CONSTANT
+from lesion.channels import compress
+from lesion.rules.elementwise import join
+from lesion.tracing import Node, Ref, resolve
+from lesion.walk import Rule, Walk
+
+MOVES = {
+    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose",
+    "permute", "t", "slice", "select", "expand", "clone", "contiguous", "alias", "detach", "unbind",
+    "split", "split_with_sizes", "chunk", "tensor_split", "roll", "flip", "repeat", "index",
+    "index_select", "narrow", "movedim", "swapaxes", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "expand_as", "view_as", "unfold", "stack", "lift_fresh_copy", "im2col",
+}  # fmt: skip
+
+
+def move(walk: Walk, node: Node, value: Any) -> Any:
+    """The labels where the operation puts them."""
+    result = _run(walk, node, _arguments(walk, node))
+    return compress(result) if isinstance(result, Tensor) else [compress(one) for one in result]
+
+
+def cat(walk: Walk, node: Node, value: Tensor) -> Any:
+    """Labels behind each other; united if the axis is one without channels (tokens, say)."""
+    dim = int(node.args[1]) if len(node.args) > 1 else 0
+    parts = [(0, walk.labels_of(ref.index)) for ref in node.args[0]]
+    several = [labels for _, labels in parts if walk.out.active(labels)]
+    if not several or any(labels.shape[dim] > 1 for labels in several):
+        return move(walk, node, value)
+    return join(walk, node, parts)
+
+
+def scatter(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """What y[:, 2:] = … without a trace in y becomes: labels written over others."""
+    args = _arguments(walk, node)
+    args[1] = walk.whole(node.args[1].index)
+    return compress(_run(walk, node, args))
+
+
+def pad(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """Constants beside the labels; along an axis without channels the padding does not count."""
+    args = _arguments(walk, node)
+    if node.name == "constant_pad_nd":
+        args = [*args[:2], CONSTANT]
+    elif len(args) < 3 or args[2] == "constant":
+        args = [*args[:2], "constant", CONSTANT]
+    else:
+        args = args[:3]
+    result = _run(walk, node, args)
+    before = walk.labels_of(node.args[0].index)
+    for axis in range(result.dim()):
+        if before.shape[axis] == 1:
+            result = result.amax(axis, keepdim=True)
+    return compress(result)
+
+
+def _arguments(walk: Walk, node: Node) -> list[Any]:
+    """The operation's arguments with labels in place of the first, a tensor or several."""
+    first = node.args[0]
+    moved: Any = (
+        walk.whole(first.index)
+        if isinstance(first, Ref)
+        else [walk.whole(ref.index) for ref in first]
+    )
+    return [moved, *resolve(node.args[1:], walk.values)]
+
+
+def _run(walk: Walk, node: Node, args: list[Any]) -> Any:
+    assert node.op is not None
+    return node.op(*args, **resolve(node.kwargs, walk.values))
+
+
+def item(walk: Walk, node: Node, value: Any) -> Any:
+    """The labels of one of several tensors."""
+    return walk.labels_of(node.args[0].index)[node.args[1]]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(("slice_scatter", "select_scatter"), scatter),
+    **dict.fromkeys(("pad", "constant_pad_nd"), pad),
+    "cat": cat,
+}

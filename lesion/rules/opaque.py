@@ -1,0 +1,50 @@
+"""Operations behind which no channel can be followed, and values that have no channels."""
+
+from typing import Any
+
+from torch import Tensor
+
+from lesion.anatomy import CONSTANT
+from lesion.channels import FIXED, everywhere, ids
+from lesion.tracing import Node
+from lesion.walk import Rule, Walk
+
+PRODUCTS = {"matmul", "bmm", "mm", "einsum", "baddbmm", "addmm", "scaled_dot_product_attention"}
+FILLS = {"zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like",
+         "new_full", "scalar_tensor"}  # fmt: skip
+
+
+def unknown(walk: Walk, node: Node, value: Any) -> Any:
+    """Ties the channels that enter, and says in a note that they cannot be followed."""
+    reason = f"enters {node.name}, behind which channels cannot be followed"
+    operands = [labels for _, labels in walk.operands(node)]
+    for labels in operands:
+        walk.out.tie(labels, reason)
+    if any(map(walk.out.active, operands)):
+        walk.out.notes.append(f"{node.module or 'the network'}: what {reason}")
+    return fixed(value)
+
+
+def product(walk: Walk, node: Node, value: Any) -> Any:
+    """A product of activations, as in attention: ties the channels that enter."""
+    for _, labels in walk.operands(node):
+        if walk.out.active(labels):
+            walk.out.attention.append(ids(labels[labels >= 0]))
+        reason = f"attention: is summed against other activations in {node.name}"
+        walk.out.tie(labels, reason)
+    return fixed(value)
+
+
+def fill(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """A value made of one number: no channel is in it."""
+    return everywhere(CONSTANT, value.dim())
+
+
+def fixed(value: Any) -> Any:
+    """Labels for a tensor, or several, whose channels nothing can remove."""
+    if isinstance(value, Tensor):
+        return everywhere(FIXED, value.dim())
+    return [fixed(one) for one in value]
+
+
+RULES: dict[str, Rule] = {**dict.fromkeys(PRODUCTS, product), **dict.fromkeys(FILLS, fill)}

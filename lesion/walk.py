@@ -1,0 +1,94 @@
+"""The walk: one pass over the graph on which every value goes with its labels.
+
+The walk computes the values; what an operation does to labels is the answer of a rule.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lesion.anatomy import CONSTANT
+from lesion.channels import FIXED, Coupling, Edge, everywhere
+from lesion.tracing import Graph, Node, Ref, resolve
+
+Rule = Callable[["Walk", Node, Any], Any]
+
+
+class Walk:
+    """Values and labels of the nodes that are still needed, and what the labels told so far.
+
+    rule: gives the labels of a call's value; what it learns on the way it notes in `out`
+    """
+
+    def __init__(self, graph: Graph, tensors: tuple[Tensor, ...], rule: Rule) -> None:
+        self.graph, self.rule = graph, rule
+        self.inputs, self.images = iter(tensors), tensors[0].shape[0]
+        self.values: dict[int, Any] = {}
+        self.labels: dict[int, Any] = {}
+        self.out = Coupling(graph)
+
+    def go(self) -> Coupling:
+        """Everything that the labels told, once the output is reached."""
+        last = self.graph.last_use()
+        ends: dict[int, list[int]] = {}
+        for index, end in enumerate(last):
+            ends.setdefault(end, []).append(index)
+        for node in self.graph.nodes:
+            self._step(node)
+            for index in ends.get(node.index, ()):
+                self.values.pop(index, None)
+                self.labels.pop(index, None)
+        labels = self.labels_of(self.graph.output)
+        if isinstance(labels, Tensor):
+            self.out.tie(labels, "its channels are the network's outputs")
+            self.out.edges.append(Edge(len(self.graph.nodes), 0, labels, "output"))
+        return self.out
+
+    def _step(self, node: Node) -> None:
+        if node.kind == "input":
+            self.values[node.index] = value = next(self.inputs)
+            self.out.sizes[node.index] = _bytes(value) // self.images
+            self.labels[node.index] = everywhere(FIXED, value.dim())
+        elif node.kind == "parameter":
+            self.values[node.index] = self.graph.parameters[node.name]
+        else:
+            assert node.op is not None
+            value = node.op(*resolve(node.args, self.values), **resolve(node.kwargs, self.values))
+            self.values[node.index] = value
+            self.out.sizes[node.index] = _bytes(value) // self.images
+            self.labels[node.index] = self.rule(self, node, value)
+
+    def labels_of(self, index: int) -> Any:
+        """The labels of a node; a parameter gets them when first asked."""
+        if index not in self.labels:
+            node = self.graph.nodes[index]
+            shape = tuple(self.values[index].shape)
+            if node.name not in self.out.axes:
+                one = math.prod(shape) <= 1
+                self.out.axes[node.name] = (
+                    torch.full(shape, float(CONSTANT)) if one else self.out.fresh(shape, True)
+                )
+            self.labels[index] = self.out.axes[node.name]
+        return self.labels[index]
+
+    def whole(self, index: int) -> Tensor:
+        """The labels of a node in the shape of its value."""
+        labels: Tensor = self.labels_of(index)
+        return labels.expand(self.values[index].shape).contiguous()
+
+    def operands(self, node: Node) -> list[tuple[int, Tensor]]:
+        """The tensor arguments of a call as (position, labels), lists of tensors flattened."""
+        found = []
+        for position, argument in enumerate(node.args):
+            for one in argument if isinstance(argument, (list, tuple)) else [argument]:
+                if isinstance(one, Ref) and isinstance(self.values[one.index], Tensor):
+                    found.append((position, self.labels_of(one.index)))
+        return found
+
+
+def _bytes(value: Any) -> int:
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return sum(one.numel() * one.element_size() for one in several if isinstance(one, Tensor))

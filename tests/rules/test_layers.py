@@ -1,0 +1,69 @@
+"""Convolutions and linear layers: the labels that they make and read."""
+
+import torch
+from anatomies import labels, net, planted
+from removal import forward
+from small_networks import Net, conv, fc
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lesion.anatomy import CONSTANT
+from lesion.cost import cost
+from lesion.dissect import dissect
+from lesion.engine import Replay
+
+
+def test_the_network_reads_its_input_as_constants():
+    assert planted("flattened").layer["a"].reads == (CONSTANT,) * 3
+
+
+def test_a_depthwise_layer_with_multiplier_2_makes_each_label_twice():
+    found = planted("depthwise_doubled")
+    assert labels(found, "d") == [label for label in labels(found, "a") for _ in range(2)]
+    assert list(found.layer["g"].reads) == labels(found, "d")
+
+
+def test_a_grouped_transposed_convolution_makes_labels_of_its_own_in_every_group():
+    found = planted("transposed_in_groups")
+    made, read = labels(found, "c"), labels(found, "a")
+    assert made == list(found.unit["c"].labels)
+    assert found.unit["a"].cells == (tuple(read[:4]), tuple(read[4:]))
+    assert found.unit["c"].cells == (tuple(made[:6]), tuple(made[6:]))
+    assert found.parameter["c.weight"].axes == {0: tuple(read), 1: tuple(made[:6])}
+    assert found.parameter["c.bias"].axes == {0: tuple(made)}
+
+
+def test_a_depthwise_transposed_convolution_makes_the_labels_that_it_reads():
+    found = planted("transposed_in_groups")
+    made = labels(found, "c")
+    assert labels(found, "f") == [label for label in made for _ in range(2)]
+    assert found.parameter["f.weight"].axes == {0: tuple(made)}
+    assert found.unit["c"].layers == ("c", "f")
+
+
+def test_weights_made_in_every_pass_are_not_a_layer():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        return n.b(F.conv2d(n.a(x), n.a.weight.mean(1, keepdim=True).expand(6, 6, 3, 3)))
+
+    found = net(step, a=conv(3, 6), b=conv(6, 4), fc=fc(4))
+    assert found.unit["a"].kind == "tied"
+    assert "whose weights are computed each pass" in found.unit["a"].reason
+
+
+class Standardised(nn.Conv2d):
+    """Its filters are standardised in every pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight / self.weight.std((1, 2, 3), keepdim=True))
+
+
+def test_weights_made_from_a_parameter_leave_it_as_it_is():
+    network = Net(lambda n, x: n.b(n.a(x)), a=Standardised(3, 6, 3), b=Standardised(6, 4, 3))
+    network.add_module("fc", fc(4))
+    x = torch.randn(2, 3, 6, 6)
+    dissection = dissect(network.eval(), forward, x)
+    assert torch.equal(dissection.graph.parameters["a.weight"], network.a.weight)
+    assert [layer.name for layer in dissection.anatomy.layers] == ["a", "b", "fc"]
+    assert cost(dissection.anatomy).parameters == sum(p.numel() for p in network.parameters())
+    ((_, logits),) = Replay(dissection).run((x,), {})
+    torch.testing.assert_close(logits, network(x))
