@@ -38,12 +38,12 @@ def by_lesion(network: nn.Module, images: Tensor, labels: Tensor) -> Outcomes:
     with tempfile.TemporaryDirectory() as folder:
         study = lesion.sweep(
             network, TensorDataset(images, labels), Path(folder) / "study.lesion",
-            layers=LAYERS, holdout=0,
+            layers=LAYERS, holdout=0, full=True,
         )  # fmt: skip
         with study:
             order = torch.tensor(study.header.order)
             return {
-                f"{one.target} {one.amount:.1f}": _in_place(study.outcomes(one).top1, order)
+                f"{one.target} {one.amount:.1f}": _in_place(study.outcomes(one)["top1"], order)
                 for one in study.lesions
             }
 

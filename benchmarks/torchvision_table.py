@@ -20,6 +20,7 @@ from torch import nn
 from torchvision import models
 
 from lesion import Subject
+from lesion.goals import Full
 from lesion.sweeping import Choices, Sweep, prepare
 
 CLASSES, IMAGES, RATIOS = 10, 4, (0.3, 0.7)
@@ -107,7 +108,8 @@ def row_of(name: str, network: nn.Module, size: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         subject = Subject.of(network, data)
-        sweep = prepare(subject, Path(folder) / "study.lesion", Choices(RATIOS, holdout=0))
+        choices = Choices(RATIOS, holdout=0)
+        sweep = prepare(subject, Path(folder) / "study.lesion", choices, Full())
         seconds = time.perf_counter() - start
         anatomy = sweep.dissection.anatomy
         kinds = [anatomy.unit[layer.unit].kind for layer in anatomy.layers]
@@ -133,7 +135,7 @@ def swept(sweep: Sweep) -> str:
     sweep.lesions = {one: gone for one, gone in sweep.lesions.items() if one.target in two}
     for _ in sweep:
         pass
-    complete = sum(sweep.study.images(lesion) == IMAGES for lesion in sweep.lesions)
+    complete = sum(bool(sweep.study.seen(lesion).all()) for lesion in sweep.lesions)
     reasons = set(sweep.study.failed.values())
     if not two:
         reasons = {skipped.reason for skipped in sweep.study.skipped}

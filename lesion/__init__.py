@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lesion.advice import Advice
 from lesion.anatomy import Anatomy
+from lesion.classes import class_drops
+from lesion.comparison import Comparison, compare
 from lesion.cost import Cost, cost, cost_at
 from lesion.curves import curves
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
@@ -25,7 +27,14 @@ from lesion.study import Study
 if TYPE_CHECKING:
     from lesion.adapter import Adapter
     from lesion.dissect import find_layers
-    from lesion.plots import plot_heatmap, plot_norms, plot_rates, plot_sensitivity
+    from lesion.evaluation import sweep_whole
+    from lesion.plots import (
+        plot_heatmap,
+        plot_norms,
+        plot_rates,
+        plot_recovery,
+        plot_sensitivity,
+    )
     from lesion.subject import Subject
     from lesion.sweeping import sweep
 
@@ -35,6 +44,7 @@ __all__ = [
     "Adapter",
     "Advice",
     "Anatomy",
+    "Comparison",
     "Cost",
     "EvidenceError",
     "LesionError",
@@ -42,6 +52,8 @@ __all__ = [
     "StudyError",
     "Subject",
     "SubjectError",
+    "class_drops",
+    "compare",
     "cost",
     "cost_at",
     "curves",
@@ -50,14 +62,19 @@ __all__ = [
     "plot_heatmap",
     "plot_norms",
     "plot_rates",
+    "plot_recovery",
     "plot_sensitivity",
     "recommend",
     "sweep",
+    "sweep_whole",
 ]
 
 _LATER = {
     "Adapter": "adapter", "Subject": "subject", "find_layers": "dissect", "sweep": "sweeping",
-    **dict.fromkeys(("plot_heatmap", "plot_norms", "plot_rates", "plot_sensitivity"), "plots"),
+    "sweep_whole": "evaluation",
+    **dict.fromkeys(
+        ("plot_heatmap", "plot_norms", "plot_rates", "plot_recovery", "plot_sensitivity"), "plots"
+    ),
 }  # fmt: skip
 
 

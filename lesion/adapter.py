@@ -58,6 +58,32 @@ class BatchAdapter:
         return split(batch)[1]
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """Understands batches without labels: a tensor, several inputs, or a dict of inputs.
+
+    What is no tensor, such as the names of files, is no input.
+    """
+
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """The network's outputs for all of the batch."""
+        if isinstance(batch, Mapping):
+            inputs = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+            return _call_by_name(network, inputs or batch)
+        if isinstance(batch, (tuple, list)):
+            return network(*([part for part in batch if isinstance(part, Tensor)] or batch))
+        return network(batch)
+
+    def targets(self, batch: Any) -> Any:
+        """Nothing."""
+        return None
+
+
+def without_labels(adapter: Adapter) -> Adapter:
+    """The adapter for data that turned out to have no labels: all of a batch is input."""
+    return Unlabelled() if isinstance(adapter, BatchAdapter) else adapter
+
+
 def split(batch: Any) -> tuple[Mapping[str, Any] | tuple[Any, ...], Any]:
     """The inputs (a mapping or a tuple) and the labels of a batch.
 
@@ -74,7 +100,8 @@ def split(batch: Any) -> tuple[Mapping[str, Any] | tuple[Any, ...], Any]:
         return tuple(inputs), labels
     raise SubjectError(
         f"Expected batches with labels, such as (images, labels) or {{'image': …, 'label': …}}, "
-        f"got {describe(batch)}; give labelled data, or an adapter that finds the labels."
+        f"got {describe(batch)}; give labelled data or an adapter that finds the labels, or use a "
+        "score that needs none: --score agreement."
     )
 
 
@@ -109,6 +136,17 @@ def logits(outputs: Any) -> Tensor:
         raise SubjectError(
             "Expected logits of shape (images, classes) among the network's outputs, "
             f"got {describe(outputs)}; give an adapter whose forward returns them."
+        )
+    return found
+
+
+def output(outputs: Any) -> Tensor:
+    """The tensor (N, …) in the outputs of a network, found as `logits` finds it, of any shape."""
+    found = _tensor(outputs)
+    if found is None:
+        raise SubjectError(
+            f"Expected one tensor among the network's outputs, got {describe(outputs)}; give an "
+            "adapter whose forward returns it."
         )
     return found
 
@@ -168,6 +206,25 @@ def moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, dict):
         return {name: moved(value, device) for name, value in batch.items()}
     return batch.to(device) if hasattr(batch, "to") else batch
+
+
+def rows_of(targets: Any, rows: Any, images: int) -> Any:
+    """Some of the images' targets: the rows of every tensor in them, the entries of a list.
+
+    >>> rows_of({"mask": torch.arange(3)}, [0, 2], 3), rows_of(["a", "b", "c"], [0, 2], 3)
+    ({'mask': tensor([0, 2])}, ['a', 'c'])
+    """
+    if isinstance(targets, Mapping):
+        return {name: rows_of(value, rows, images) for name, value in targets.items()}
+    if isinstance(targets, (tuple, list)):
+        if len(targets) == images and not all(_by_image(value, images) for value in targets):
+            return [targets[row] for row in rows]
+        return [rows_of(value, rows, images) for value in targets]
+    return targets[rows] if _by_image(targets, images) else targets
+
+
+def _by_image(value: Any, images: int) -> bool:
+    return isinstance(value, Tensor) and value.shape[:1] == (images,)
 
 
 def describe(value: Any) -> str:

@@ -62,6 +62,7 @@ class Advice:
     """Rates for a stated tolerance, with what they rest on; max_drop, baseline in points, per cent.
 
     layers: one entry for every layer of the network and every measured coupled unit
+    guarantee: what the confidence is of, in words
     """
 
     max_drop: float
@@ -72,6 +73,7 @@ class Advice:
     baseline: float
     layers: tuple[LayerAdvice, ...]
     stages: tuple[StageAdvice, ...]
+    guarantee: str
     caveat: str = CAVEAT
 
     @property

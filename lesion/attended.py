@@ -1,19 +1,26 @@
 """A sweep that somebody watches: announced, with a progress bar, and stopped by Ctrl-C."""
 
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lesion.curves import column_of
 from lesion.errors import LesionError
 from lesion.showing import say, tell
 from lesion.study import Study
-from lesion.wording import grouped
+from lesion.wording import duration, grouped, rounded, scored
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from lesion.evaluation import Evaluate, WholeSweep
+    from lesion.goals import Goal
     from lesion.subject import Subject
     from lesion.sweeping import Choices, Sweep
 
@@ -59,19 +66,68 @@ def resumable(out: Path) -> Iterator[None]:
 
 @contextmanager
 def prepared(
-    subject: "Subject", out: Path, choices: "Choices", limit: int | None = None,
-    budget: int | None = None, device: str | None = None,
+    subject: "Subject", out: Path, choices: "Choices", goal: "Goal | None" = None,
+    limit: int | None = None, budget: int | None = None, device: str | None = None,
 ) -> Iterator["Sweep"]:  # fmt: skip
     """A sweep ready to run, announced; its study is closed at the end."""
     from lesion.sweeping import placed, prepare
 
     with placed(subject.network, device or _best_device()):
-        ready = prepare(subject, out, choices, limit=limit, budget=budget)
+        ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
         try:
             _announce(ready)
             yield ready
         finally:
             ready.study.close()
+
+
+@contextmanager
+def evaluated(
+    network: "nn.Module", evaluate: "Evaluate", out: Path, example: Any, choices: "Choices",
+    part: str, device: str | None,
+) -> Iterator["WholeSweep"]:  # fmt: skip
+    """Evaluations ready to run, announced; their study is closed at the end."""
+    from lesion.evaluation import prepare_whole
+    from lesion.sweeping import placed
+
+    with placed(network, device or _best_device()):
+        ready = prepare_whole(network, evaluate, out, example, choices, part)
+        with ready.study:
+            for warning in ready.warnings:
+                tell(f"warning: {warning}")
+            for note in ready.study.anatomy.notes:
+                tell(f"note: {note}")
+            say(
+                f"{len(ready.lesions)} lesions, each evaluated once as a whole: none stops early, "
+                "and no interval stands behind a drop"
+            )
+            yield ready
+
+
+def foresee(
+    subject: "Subject", out: Path, choices: "Choices", goal: "Goal", limit: int | None,
+    budget: int | None, device: str | None,
+) -> None:  # fmt: skip
+    """Says what a sweep would take; the study at `out` stays as it is, or absent."""
+    from lesion.outlook import outlook
+
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial.lesion"
+        if out.exists():
+            shutil.copyfile(out, trial)
+        with prepared(subject, trial, choices, goal, limit, budget, device) as ready:
+            found = outlook(ready)
+    say(
+        f"{grouped(found.lesions)} lesions of {grouped(found.targets)} layers and units, "
+        f"{grouped(found.macs)} MACs an image\n"
+        f"every lesion on every image: {grouped(found.passes)} passes; "
+        f"{duration(found.plain_seconds)} by whole passes, {duration(found.full_seconds)} by replay"
+    )
+    if found.deciding is not None and found.deciding_seconds is not None:
+        say(
+            f"until they are told apart: about {grouped(rounded(found.deciding))} passes, "
+            f"{duration(found.deciding_seconds)}"
+        )
 
 
 def _best_device() -> str:
@@ -97,7 +153,7 @@ def _announce(ready: "Sweep") -> None:
     )
 
 
-def run(ready: "Sweep", seconds: float = float("inf")) -> None:
+def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
     """Runs the sweep with a progress bar, at most about so many seconds."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -124,7 +180,10 @@ def run(ready: "Sweep", seconds: float = float("inf")) -> None:
 
 def doubt(study: Study) -> None:
     """Warns where the intact network hardly does better than guessing."""
-    right, guess = study.intact().outcomes.top1, 1 / study.header.classes
+    outcomes = study.intact().outcomes
+    if "top1" not in outcomes.columns:
+        return
+    right, guess = outcomes["top1"], 1 / study.header.classes
     if right.mean() < guess + BY_CHANCE * (1 - guess):
         tell(
             f"warning: the intact network is right on {100 * right.mean():.1f} % of "
@@ -136,8 +195,10 @@ def doubt(study: Study) -> None:
 
 def baseline(study: Study) -> str:
     """How good the intact network is, in words."""
-    right = study.intact().outcomes.top1
-    if not len(right):
+    outcomes, column, values = study.intact().outcomes, column_of(study, None), study.evaluations
+    if None in values:
+        return f"the intact network: {scored(column, values[None], 0)}"
+    if not len(outcomes):
         return "nothing is measured yet"
-    images = grouped(len(right))
-    return f"the intact network: {100 * right.mean():.2f} % top-1 on {images} images"
+    mean = 100 * outcomes[column].mean()
+    return f"the intact network: {scored(column, mean, len(outcomes))}"

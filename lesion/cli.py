@@ -16,18 +16,30 @@ import typer
 
 from lesion import __version__, options
 from lesion.advice import Advice
+from lesion.aim import Aim
 from lesion.anatomy import Anatomy
-from lesion.attended import baseline, check_place, doubt, make_folder, prepared, resumable, run
+from lesion.attended import (
+    baseline,
+    check_place,
+    doubt,
+    evaluated,
+    foresee,
+    make_folder,
+    prepared,
+    resumable,
+    run,
+)
+from lesion.classes import class_drops
 from lesion.cost import cost
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError, LesionError
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
-from lesion.options import Format, Rounding, Units, listed, numbers
+from lesion.options import Estimand, Format, Guarantee, Order, Rounding, Units, listed, numbers
 from lesion.plan import RATIOS
-from lesion.showing import put, reasons, say, show, table_lines, tell
+from lesion.showing import put, reasons, say, show, tell
 from lesion.study import Study
-from lesion.wording import grouped, signed
+from lesion.wording import grouped
 
 app = typer.Typer(
     help="Which layers of a convolutional network can be pruned, and how far.\n\n"
@@ -39,7 +51,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 EVERY_TENTH = ",".join(map(str, RATIOS))
-DEMO_SECONDS = 120
 
 
 def main() -> None:
@@ -79,6 +90,7 @@ def layers(
     crop: options.Crop = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    score: options.WhichScore = "agreement",
     format: options.As = Format.table,
 ) -> None:
     """Show the anatomy: every layer, its stage, block and unit, its MACs and parameters.
@@ -90,7 +102,7 @@ def layers(
 
     subject = zoo.open_subject(
         network, weights, data, resize=resize, crop=crop, mean=numbers(mean, "--mean"),
-        std=numbers(std, "--std"), classes=classes,
+        std=numbers(std, "--std"), classes=classes, score=score,
     )  # fmt: skip
     anatomy = find_layers(subject.network, subject.example, subject.adapter)
     if format is Format.table:
@@ -136,6 +148,15 @@ def sweep(
     crop: options.Crop = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    max_drop: options.Aimed = 1.0,
+    confidence: options.Certain = 95,
+    half_width: options.HalfWidth = None,
+    full: options.Everything = False,
+    budget: options.Budget = None,
+    dry_run: options.Dry = False,
+    score: options.WhichScore = "top1",
+    order: options.WhichOrder = Order.margin,
+    estimand: options.Of = Estimand.set,
     ratios: options.Ratios = EVERY_TENTH,
     criterion: options.NewCriterion = "l1",
     layers: options.Layers = None,
@@ -148,32 +169,89 @@ def sweep(
     device: options.Device = None,
     workers: options.Workers = None,
 ) -> None:
-    """Measure: prune each unit on its own, at every ratio, and count what is still right.
+    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
 
-    Stop it whenever you like: the same command goes on where it stopped, and with more ratios,
-    layers or images it measures what is new.
+    Stop it whenever you like: the same command goes on where it stopped, and with another
+    tolerance, more ratios, layers or images it measures what is new.
     """
     with resumable(out):
         from lesion import zoo
+        from lesion.goals import aimed
         from lesion.memory import parse
+        from lesion.subject import judged
         from lesion.sweeping import Choices
 
         choices = Choices(
             ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
             layers=listed(layers), rounding=rounding.value, seed=seed, holdout=holdout,
+            order=order.value, estimand=estimand.value,
         )  # fmt: skip
         choices.check()
+        goal = aimed(max_drop, confidence, judged(score), half_width, full)
+        longest = options.seconds(budget)
         check_place(out)
-        budget = None if memory is None else parse(memory)
+        room = None if memory is None else parse(memory)
         subject = zoo.open_subject(
             network, weights, data, resize=resize, crop=crop, mean=numbers(mean, "--mean"),
-            std=numbers(std, "--std"), classes=classes, workers=workers, seed=seed,
+            std=numbers(std, "--std"), classes=classes, score=score, workers=workers, seed=seed,
         )  # fmt: skip
         say(f"preprocessing: {subject.preprocessing or 'none'}")
-        with prepared(subject, out, choices, limit, budget, device) as ready:
-            run(ready)
+        if dry_run:
+            foresee(subject, out, choices, goal, limit, room, device)
+            return
+        with prepared(subject, out, choices, goal, limit, room, device) as ready:
+            run(ready, longest)
             say(baseline(ready.study))
         say(f"study: {out}\nnext: lesion recommend {out}")
+
+
+@app.command()
+def evaluate(
+    network: options.Network,
+    data: options.Data,
+    evaluate: options.Function,
+    out: options.NewStudy,
+    part: options.Part = "",
+    weights: options.Weights = None,
+    classes: options.Classes = None,
+    resize: options.Resize = None,
+    crop: options.Crop = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    budget: options.Budget = None,
+    ratios: options.Ratios = EVERY_TENTH,
+    criterion: options.NewCriterion = "l1",
+    layers: options.Layers = None,
+    units: options.WhichUnits = Units.free,
+    rounding: options.WhichRounding = Rounding.floor_kept,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+) -> None:
+    """Measure by a function of the whole network, for what is no mean over images, such as mAP.
+
+    Each lesion takes one evaluation: none stops early, and no interval stands behind a drop, which
+    is in the function's own unit. Of the data two images are read, to see the layers. Where an
+    image has a score of its own, `lesion sweep --score` needs far fewer passes.
+    """
+    with resumable(out):
+        from lesion import zoo
+        from lesion.sweeping import Choices
+
+        choices = Choices(
+            ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
+            layers=listed(layers), rounding=rounding.value, seed=seed,
+        )  # fmt: skip
+        choices.check()
+        longest = options.seconds(budget)
+        check_place(out)
+        module, function, example = zoo.open_evaluation(
+            network, weights, data, evaluate, resize=resize, crop=crop,
+            mean=numbers(mean, "--mean"), std=numbers(std, "--std"), classes=classes, seed=seed,
+        )  # fmt: skip
+        with evaluated(module, function, out, example, choices, part, device) as ready:
+            run(ready, longest)
+            say(baseline(ready.study))
+        say(f"study: {out}\nnext: lesion recommend {out} --max-drop …")
 
 
 @app.command()
@@ -181,8 +259,13 @@ def curves(
     study: options.StudyFile,
     format: options.As = Format.table,
     confidence: options.Confidence = 95,
+    by_class: options.ByClass = False,
 ) -> None:
     """Show accuracy and drop of every layer at every ratio, with paired intervals."""
+    if by_class:
+        with Study.open(study) as opened:
+            show(class_drops(opened), format)
+        return
     with Study.open(study) as opened:
         found, summary = curves_of(opened, confidence=confidence), baseline(opened)
     if format is Format.table:
@@ -208,14 +291,15 @@ def _show_curves(found: pd.DataFrame) -> None:
 @app.command()
 def recommend(
     study: options.StudyFile,
-    max_drop: options.MaxDrop = 1.0,
-    confidence: options.Confidence = 95,
+    max_drop: options.MaxDrop = None,
+    confidence: options.Sure = None,
     criterion: options.Criterion = None,
+    guarantee: options.Whose = Guarantee.study,
     format: options.As = Format.table,
 ) -> None:
     """Say which layers to skip, and rates for stages and layers, each with its reason."""
     with Study.open(study) as opened:
-        advice = recommend_from(opened, max_drop, confidence, criterion)
+        advice = recommend_from(opened, max_drop, confidence, criterion, guarantee=guarantee.value)
         doubt(opened)
     if format is Format.json:
         put(json.dumps(advice.to_dict(), indent=2))
@@ -230,13 +314,13 @@ def plot(
     study: options.StudyFile,
     out: options.Folder,
     formats: options.Formats = "png",
-    max_drop: options.MaxDrop = 1.0,
+    max_drop: options.MaxDrop = None,
     confidence: options.Confidence = 95,
     criterion: options.Criterion = None,
 ) -> None:
     """Draw the curves, a heatmap, the sorted filter norms, and the rates."""
     with Study.open(study) as opened:
-        advice, without = _judged(opened, max_drop, confidence, criterion)
+        advice, without = _judged(opened, max_drop, criterion)
         paths = _drawn(opened, out, advice, listed(formats), confidence, criterion)
     if without:
         tell(f"drawn without advice: {without}")
@@ -245,11 +329,11 @@ def plot(
 
 
 def _judged(
-    study: Study, max_drop: float, confidence: float = 95, criterion: str | None = None
+    study: Study, max_drop: float | None, criterion: str | None = None
 ) -> tuple[Advice | None, str]:
     """The advice, or why the study holds too little for it."""
     try:
-        return recommend_from(study, max_drop, confidence, criterion), ""
+        return recommend_from(study, max_drop, criterion=criterion), ""
     except EvidenceError as error:
         return None, str(error)
 
@@ -281,44 +365,24 @@ def merge(studies: options.StudyFiles, out: options.MergedStudy) -> None:
 def demo(
     out: options.Folder = Path("lesion-demo"),
     network: options.DemoNetwork = "demo:resnet20",
-    seconds: options.Seconds = DEMO_SECONDS,
-    max_drop: options.MaxDrop = 1.0,
+    max_drop: options.Aimed = 1.0,
 ) -> None:
     """Measure a bundled network on bundled images: skip list, rates, study and figures."""
     file = out / "study.lesion"
     make_folder(out)
     with resumable(file):
         from lesion import zoo
+        from lesion.goals import Decide
         from lesion.sweeping import Choices
 
-        say(f"{network} on the test images of Fashion-MNIST, for about {seconds:g} s")
+        say(f"{network} on the test images of Fashion-MNIST")
         subject = zoo.open_subject(network, None, "demo:fashion-mnist")
-        with prepared(subject, file, Choices()) as ready:
-            run(ready, seconds)
+        with prepared(subject, file, Choices(), Decide(Aim(max_drop))) as ready:
+            run(ready)
             advice, without = _judged(ready.study, max_drop)
-            say(advice.text() if advice else _drops(ready.study, without))
+            say(advice.text() if advice else without)
             paths = _drawn(ready.study, out, advice)
-            measured, there = ready.study.images(), ready.images
     _list(f"study: {file}", [f"figure: {path}" for path in paths])
-    say(f"measured on {grouped(measured)} of {grouped(there)} images in the time given")
-    if measured < there:
-        say("run it again to measure more: it goes on, and the intervals get narrower")
-
-
-def _drops(study: Study, without: str) -> str:
-    """What there is where it is too little for advice: the drop of each layer at each ratio."""
-    found = curves_of(study)
-    table = found[found["reason"] == ""]
-    worst = table.pivot_table(
-        index="layer", columns="ratio", values="drop", aggfunc="max", sort=False
-    )
-    cells = {
-        "points lost at": list(worst.index),
-        **{f"{ratio:g}": [signed(drop, 1) for drop in worst[ratio]]
-           for ratio in sorted(table["ratio"].unique().tolist())},
-    }  # fmt: skip
-    lines = table_lines(cells, set(cells) - {"points lost at"})
-    return "\n".join([*lines, baseline(study), f"no advice yet: {without}"])
 
 
 if __name__ == "__main__":

@@ -1,54 +1,103 @@
 """What each lesion costs: one row a lesion, drops paired image by image, with intervals."""
 
-from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from lesion.aim import Aim
 from lesion.anatomy import Anatomy
+from lesion.deciding import Decisions, Evaluated
 from lesion.errors import LesionError
-from lesion.intervals import newcombe
-from lesion.outcomes import COLUMNS, Intact, Outcomes
+from lesion.intervals import bonett_price, newcombe
+from lesion.outcomes import SCORES, Intact, Outcomes
 from lesion.plan import Lesion, Skipped
 from lesion.study import Study
+from lesion.wording import UNMEASURED
 
-UNMEASURED = "not measured yet"
 NAMES: Any = {
     "layer": str, "number": "Int64", "stage": "Int64", "block": object, "position": str,
-    "unit": str, "kind": str, "criterion": str, "seed": "Int64", "rounding": str, "ratio": float,
-    "pruned": "Int64", "channels": "Int64", "images": "Int64", "baseline": float,
-    "accuracy": float, "drop": float, "low": float, "high": float, "broken": "Int64",
-    "repaired": "Int64", "loss_rise": float, "reason": str,
+    "unit": str, "kind": str, "criterion": str, "recovery": str, "seed": "Int64",
+    "rounding": str, "ratio": float, "pruned": "Int64", "channels": "Int64", "images": "Int64",
+    "baseline": float, "accuracy": float, "drop": float, "low": float, "high": float,
+    "interval": str, "broken": "Int64", "repaired": "Int64", "loss_rise": float, "reason": str,
 }  # fmt: skip
 
 
-def curves(study: Study, column: str = "top1", confidence: float = 95) -> pd.DataFrame:
+def curves(
+    study: Study, column: str | None = None, confidence: float = 95,
+    decisions: Decisions | Evaluated | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """One row a lesion and one a target without lesions, in order of execution, kind and ratio.
 
     - layer (for a coupled lesion the unit's name), number, stage, block, position, unit, kind,
-      criterion, seed, rounding, ratio asked, pruned of channels, images
-    - baseline, accuracy: of the intact and the lesioned network on the same images, in per cent
+      criterion, recovery ("" for one-shot), seed, rounding, ratio asked, pruned of channels, images
+      seen
+    - baseline, accuracy: mean score of the intact and the lesioned network in per cent
     - drop: baseline − accuracy in percentage points, negative where the lesion helps; low, high:
-      Newcombe's interval at `confidence` per cent
+      its interval at `confidence` per cent
+    - interval: "fixed" where the lesion has seen all images that the intact network has (of the
+      population they are drawn from: Newcombe's for hits, else Bonett and Price's); "anytime"
+      where it stopped when the outcomes allowed: then drop and interval are those of the process
+      that chose the images, valid whenever one looks; "none" where each lesion has one evaluation
+      of its own, see `sweep_whole`: then baseline, accuracy and drop are in that evaluation's unit,
+      images is 0, low and high are NaN
     - broken, repaired: images right in the intact, or in the lesioned network only
-    - loss_rise: rise of the mean cross-entropy in nats
+    - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
     - reason: "" or why there are no numbers; such a row has NaN in their place
 
-    `column` is the score that is judged: "top1", "top5" or "agreement" (whose baseline is 100).
-    Raises LesionError for another column or a confidence outside 50 to 100.
+    column: the score that is judged, None for the study's own; decisions: those already followed,
+    if there are: then other lesions have no rows. Raises LesionError for another column or a
+    confidence outside 50 to 100.
     """
-    if column not in COLUMNS:
-        raise LesionError(f"Expected one of the columns {', '.join(COLUMNS)}, got {column!r}.")
-    level, failed, intact = proportion(confidence), study.failed, cache(study.intact)
+    column = column_of(study, column)
+    level, failed = proportion(confidence), study.failed
     rows = [_skipped(study.anatomy, target) for target in study.skipped]
-    for lesion in study.lesions:
+    intact, stopped, values = study.intact(), [], study.evaluations
+    shown = {*(decisions.lesions if decisions else study.lesions), *failed}
+    for lesion in filter(shown.__contains__, study.lesions):
         rows.append({**_place(study.anatomy, lesion.target, lesion.kind), **_amount(lesion)})
+        if lesion in values:
+            rows[-1].update(_evaluated(values[None], values[lesion]))
+            continue
         outcomes = study.outcomes(lesion)
         if lesion in failed or not len(outcomes):
             rows[-1]["reason"] = failed.get(lesion, UNMEASURED)
+            continue
+        rows[-1].update(_counts(outcomes, intact, column))
+        if len(outcomes) == len(intact):
+            rows[-1].update(_numbers(outcomes, intact, column, level))
         else:
-            rows[-1].update(_numbers(outcomes, intact(len(outcomes)), column, level))
+            stopped.append((lesion, rows[-1]))
+    if stopped:
+        decisions = decisions or followed(study, column)
+        found = decisions.intervals([lesion for lesion, _ in stopped], level)
+        baseline = 100 * float(intact.outcomes[column].mean())
+        for (_, row), (drop, low, high) in zip(stopped, 100 * found, strict=True):
+            row.update(baseline=baseline, accuracy=baseline - drop, drop=drop, low=low, high=high,
+                       interval="anytime")  # fmt: skip
     return _tidy(rows, study.anatomy)
+
+
+def column_of(study: Study, column: str | None) -> str:
+    """The score to judge. Raises LesionError for one that the study does not hold."""
+    held = [name for name in study.header.columns if name in SCORES]
+    if column is None:
+        own = str(study.header.settings.get("score", held[0]))
+        return own if own in held else held[0]
+    if column not in held:
+        raise LesionError(f"Expected one of the columns {', '.join(held)}, got {column!r}.")
+    return column
+
+
+def followed(study: Study, column: str) -> Decisions:
+    """The study's lesions under the last aim that was asked of them, as far as outcomes go."""
+    aims = [aim for aim in study.aims if aim.column == column]
+    failed = study.failed
+    lesions = [lesion for lesion in study.lesions if lesion not in failed]
+    found = Decisions(study, aims[-1] if aims else Aim(column=column), lesions)
+    found.follow()
+    return found
 
 
 def proportion(confidence: float) -> float:
@@ -79,26 +128,51 @@ def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:
 
 def _amount(lesion: Lesion) -> dict[str, Any]:
     return {
-        "criterion": lesion.criterion, "seed": lesion.seed, "rounding": lesion.rounding,
-        "ratio": lesion.amount, "pruned": lesion.pruned, "channels": lesion.channels,
+        "criterion": lesion.criterion, "recovery": lesion.recovery, "seed": lesion.seed,
+        "rounding": lesion.rounding, "ratio": lesion.amount, "pruned": lesion.pruned,
+        "channels": lesion.channels, "interval": "",
     }  # fmt: skip
 
 
 def _skipped(anatomy: Anatomy, target: Skipped) -> dict[str, Any]:
     place = _place(anatomy, target.target, target.kind)
-    return {**place, "criterion": "", "rounding": "", "reason": target.reason}
+    texts = dict.fromkeys(("criterion", "recovery", "rounding", "interval"), "")
+    return {**place, **texts, "reason": target.reason}
+
+
+def _counts(outcomes: Outcomes, intact: Intact, column: str) -> dict[str, Any]:
+    """How many images were seen, broken and repaired."""
+    found: dict[str, Any] = {"images": len(outcomes), "reason": ""}
+    lesion = outcomes[column]
+    if lesion.dtype == bool:
+        base = intact.outcomes[column][outcomes.images]
+        found.update(broken=int((base & ~lesion).sum()), repaired=int((~base & lesion).sum()))
+    return found
+
+
+def _evaluated(intact: float, lesioned: float) -> dict[str, Any]:
+    return {
+        "baseline": intact, "accuracy": lesioned, "drop": intact - lesioned, "interval": "none",
+        "reason": "",
+    }  # fmt: skip
 
 
 def _numbers(outcomes: Outcomes, intact: Intact, column: str, level: float) -> dict[str, Any]:
-    base, lesion = getattr(intact.outcomes, column), getattr(outcomes, column)
-    both, broken = int((base & lesion).sum()), int((base & ~lesion).sum())
-    repaired, neither = int((~base & lesion).sum()), int((~base & ~lesion).sum())
-    drop, low, high = newcombe(both, broken, repaired, neither, level)
+    base, lesion = intact.outcomes[column], outcomes[column]
+    if base.dtype == bool:
+        counts = (base & lesion, base & ~lesion, ~base & lesion, ~base & ~lesion)
+        both, broken, repaired, neither = (int(count.sum()) for count in counts)
+        drop, low, high = newcombe(both, broken, repaired, neither, level)
+    else:
+        base, lesion = base.astype(float), lesion.astype(float)
+        drop, low, high = bonett_price((base - lesion).tolist(), level)
+    rise = np.nan
+    if "loss" in outcomes.columns:
+        rise = float(outcomes["loss"].mean(dtype=float) - intact.outcomes["loss"].mean(dtype=float))
     return {
-        "images": len(base), "baseline": 100 * base.mean(), "accuracy": 100 * lesion.mean(),
-        "drop": 100 * drop, "low": 100 * low, "high": 100 * high,
-        "broken": broken, "repaired": repaired,
-        "loss_rise": (outcomes.loss - intact.outcomes.loss) / len(base), "reason": "",
+        "baseline": 100 * base.mean(), "accuracy": 100 * lesion.mean(),
+        "drop": 100 * drop, "low": 100 * low, "high": 100 * high, "interval": "fixed",
+        "loss_rise": rise,
     }  # fmt: skip
 
 
@@ -109,5 +183,5 @@ def _tidy(rows: list[dict[str, Any]], anatomy: Anatomy) -> pd.DataFrame:
     at = {name: place for place, name in enumerate(anatomy.layer)}
     starts = {unit.name: at[unit.layers[0]] for unit in anatomy.units if unit.layers}
     place = frame["layer"].map({**starts, **at})
-    keys = ["place", "kind", "layer", "criterion", "ratio", "rounding", "seed"]
+    keys = ["place", "kind", "layer", "criterion", "recovery", "ratio", "rounding", "seed"]
     return frame.assign(place=place).sort_values(keys, ignore_index=True).drop(columns="place")

@@ -5,33 +5,77 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lesion.errors import StudyError
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE header (content BLOB NOT NULL);
 CREATE TABLE lesions (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, target TEXT NOT NULL, kind TEXT NOT NULL,
     criterion TEXT NOT NULL, amount REAL NOT NULL, pruned INTEGER NOT NULL,
     channels INTEGER NOT NULL, damage TEXT NOT NULL, rounding TEXT NOT NULL,
-    seed INTEGER NOT NULL, failed TEXT NOT NULL DEFAULT '');
+    seed INTEGER NOT NULL, recovery TEXT NOT NULL, failed TEXT NOT NULL DEFAULT '');
+CREATE TABLE recoveries (name TEXT PRIMARY KEY, training TEXT NOT NULL);
 CREATE TABLE skipped (
     target TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (target, kind, reason));
 CREATE TABLE scores (
     target TEXT NOT NULL, kind TEXT NOT NULL, criterion TEXT NOT NULL, seed INTEGER NOT NULL,
     content BLOB NOT NULL, PRIMARY KEY (target, kind, criterion, seed));
+CREATE TABLE aims (
+    max_drop REAL NOT NULL, confidence REAL NOT NULL, score TEXT NOT NULL,
+    guarantee TEXT NOT NULL, half_width REAL NOT NULL,
+    PRIMARY KEY (max_drop, confidence, score, guarantee, half_width));
 CREATE TABLE intact (
-    chunk INTEGER PRIMARY KEY, digest TEXT NOT NULL, images INTEGER NOT NULL,
-    top1 BLOB NOT NULL, top5 BLOB NOT NULL, agreement BLOB NOT NULL, loss REAL,
-    label BLOB NOT NULL, prediction BLOB NOT NULL, margin BLOB NOT NULL);
+    images INTEGER NOT NULL, positions BLOB NOT NULL, content BLOB NOT NULL, label BLOB NOT NULL,
+    prediction BLOB NOT NULL, margin BLOB NOT NULL, digest BLOB NOT NULL);
 CREATE TABLE outcomes (
-    lesion INTEGER NOT NULL REFERENCES lesions (id), chunk INTEGER NOT NULL,
-    images INTEGER NOT NULL, top1 BLOB NOT NULL, top5 BLOB NOT NULL, agreement BLOB NOT NULL,
-    loss REAL, PRIMARY KEY (lesion, chunk)) WITHOUT ROWID;
+    lesion INTEGER NOT NULL REFERENCES lesions (id), images INTEGER NOT NULL,
+    positions BLOB NOT NULL, content BLOB NOT NULL);
+CREATE INDEX of_lesion ON outcomes (lesion);
+CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
 """
+
+
+class Store:
+    """A study file's tables: queries, and transactions that are kept whole or not at all."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with told(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+    def write(self, query: str, *values: Any) -> None:
+        """One change, within a transaction."""
+        self._connection.execute(query, values)
+
+    def version(self) -> int:
+        """A number that changes when another process has written."""
+        return int(self.rows("PRAGMA data_version")[0][0])
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes in it are kept, or none of them where anything raises."""
+        with told(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
 
 def create(path: Path, content: bytes) -> None:
@@ -60,8 +104,8 @@ def create(path: Path, content: bytes) -> None:
         os.replace(fresh, path)
 
 
-def connect(path: Path, timeout: float) -> sqlite3.Connection:
-    """A connection to a study file; waits `timeout` seconds for another process's lock.
+def connect(path: Path, timeout: float) -> Store:
+    """The tables of a study file; waits `timeout` seconds for another process's lock.
 
     Raises StudyError when the file is missing, no study, damaged, or of a newer format.
     """
@@ -77,7 +121,7 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    return connection
+    return Store(path, connection)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -85,10 +129,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if application != APPLICATION:
         raise _foreign(path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
+    if version != VERSION:
+        how = "install a newer lesion to read it" if version > VERSION else "measure again"
         raise StudyError(
-            f"Expected a study of format {VERSION} or older, but {path} is of format {version}: "
-            "install a newer lesion to read it."
+            f"Expected a study of format {VERSION}, but {path} is of format {version}: {how}."
         )
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
@@ -114,7 +158,7 @@ def _explained(path: Path, error: sqlite3.Error) -> StudyError:
         return _foreign(path)
     if "full" in text:
         return StudyError(
-            f"Expected room to write {path}, but the disk is full: every chunk recorded before is "
+            f"Expected room to write {path}, but the disk is full: what was recorded before is "
             "kept; free some space and run the same command again, it goes on from there."
         )
     if "locked" in text:
@@ -129,7 +173,7 @@ def _explained(path: Path, error: sqlite3.Error) -> StudyError:
         )
     if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
         return StudyError(
-            f"Expected to read and write {path}, but SQLite says “{text}”: every chunk recorded "
+            f"Expected to read and write {path}, but SQLite says “{text}”: what was recorded "
             "before is kept; check the disk and run the same command again."
         )
     return damaged(path, text)

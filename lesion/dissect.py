@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, BatchAdapter, logits, moved
+from lesion.adapter import Adapter, BatchAdapter, moved, output
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
@@ -83,7 +83,7 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
     example: one batch, with any labels: a tensor of images (N, …), or whatever the adapter (by
         default `BatchAdapter`) takes.  Two images or more, so that the batch axis shows.
     Its weights, statistics and modes come back as they were.  Raises SubjectError for outputs in
-    which no logits are found, and for batch norms without running statistics.
+    which no tensor is found, and for batch norms without running statistics.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     >>> anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))
@@ -97,7 +97,7 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
 
     def forward(module: nn.Module, images: Any) -> Tensor:
         plain = isinstance(images, Tensor) and adapter is None
-        return logits(module(images) if plain else given.forward(module, images))
+        return output(module(images) if plain else given.forward(module, images))
 
     with evaluating(network):
         return dissect(network, forward, batch).anatomy

@@ -1,17 +1,23 @@
-"""One batch of images and lesions in, the logits of each lesioned network out."""
+"""One batch of images and lesions in, the outputs of each lesioned network out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lesion.coupling import Edge
 from lesion.damage import filters
 from lesion.dissect import Dissection
+from lesion.keeping import Kept, places
 from lesion.plan import Lesion, Target
 from lesion.replay import Behind, Program, Run, behind, compile_program, frees
+from lesion.rows import Trial, Way, rows_at
+
+LOOKED_AT = 10_000  # images that lesions come back to, at most, where they stop early
 
 
 @dataclass(frozen=True)
@@ -22,26 +28,60 @@ class Cut:
     behind: Behind
 
 
+@dataclass(frozen=True, eq=False)
+class Cutting:
+    """What a lesion drops, and on which images of a batch it is measured.
+
+    dropped: the labels that fall, as booleans; rows: places in the batch, rising, None for all
+    """
+
+    dropped: np.ndarray
+    rows: np.ndarray | None = None
+
+    def within(self, now: range) -> "Cutting":
+        """The same for a part of the batch."""
+        if self.rows is None:
+            return self
+        inside = self.rows[(self.rows >= now.start) & (self.rows < now.stop)] - now.start
+        return Cutting(self.dropped, None if len(inside) == len(now) else inside)
+
+    def among(self, rows: np.ndarray) -> "Cutting":
+        """The same where only some rows of the batch are there, its own among them."""
+        own = rows if self.rows is None else self.rows
+        return Cutting(self.dropped, None if len(own) == len(rows) else np.searchsorted(rows, own))
+
+    @property
+    def some(self) -> bool:
+        """Whether there is an image to measure it on."""
+        return self.rows is None or len(self.rows) > 0
+
+
 class Engine(Protocol):
-    """Knows one thing: images and lesions in, logits out."""
+    """Knows one thing: images and lesions in, outputs out."""
 
     def obstacle(self, target: Target) -> str:
         """Why a target's lesions cannot be measured exactly; "" if they can."""
 
     def run(
-        self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:
-        """The logits of each lesion, then under None those of the intact network, for one batch.
+        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        keys: np.ndarray | None = None,
+    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+        """The outputs of each lesion, and last under None the intact network's, for one batch.
 
-        dropped: for each lesion the labels that fall, as a boolean array
+        A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
+        keys: numbers of the images, by which an engine may remember them
         """
 
 
 class Replay:
-    """Measures by replay: the intact network runs once, each lesion from its cut on."""
+    """Measures by replay: the intact network runs once, each lesion from its cut on.
 
-    def __init__(self, dissection: Dissection, *, fold: bool = True) -> None:
-        self.dissection = dissection
+    fold: whether batch norm is folded; most: how many rows of a batch are replayed at once
+    """
+
+    def __init__(self, dissection: Dissection, *, fold: bool = True, most: int = 1024) -> None:
+        self.dissection, self.most = dissection, most
+        self.kept: Kept | None = None
         self.program: Program = compile_program(dissection.graph, fold=fold)
         self.position = self.program.position()
         self._cuts: dict[Target, Cut] = {}
@@ -52,35 +92,126 @@ class Replay:
 
     def cut(self, lesion: Lesion) -> Cut:
         """Where a lesion cuts."""
-        target = Target(lesion.target, lesion.kind)
+        return self.cut_of(Target(lesion.target, lesion.kind))
+
+    def cut_of(self, target: Target) -> Cut:
+        """Where a target's lesions cut."""
         if target not in self._cuts:
             found = edges(self.dissection, target)
             self._cuts[target] = Cut(found, behind(self.program, {edge.node for edge in found}))
         return self._cuts[target]
 
     def run(
-        self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:
-        """The logits of each lesion, in order of their cuts, then under None those of the intact
-        network, for one batch."""
-        run = Run(self.program, tensors)
-        before: tuple[Cut, bytes, Tensor] | None = None
-        for lesion in sorted(dropped, key=lambda one: self.cut(one).behind.pause):
-            cut, gone = self.cut(lesion), dropped[lesion].tobytes()
-            if before is None or before[0] is not cut or before[1] != gone:
+        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        keys: np.ndarray | None = None,
+    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+        """The outputs of each lesion, in order of their cuts, and last under None the intact ones.
+
+        A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
+        keys: numbers of the images by which values may be kept between calls
+        """
+        if keys is None or self.kept is None or intact:
+            run, images = Run(self.program, tensors), len(tensors[0])
+            yield from self._lesions(run, cuts, images)
+            if intact:
+                self._see(run, keys)
+                yield None, run.output()
+            return
+        for place, group in self._by_place(cuts).items():
+            rows = _union([cutting.rows for cutting in group.values()], len(keys))
+            if place is None:
+                run = Run(self.program, tensors)
+                yield from self._lesions(run, group, len(keys))
+                continue
+            own = [t[rows] if t.dim() and len(t) == len(keys) else t for t in tensors]
+            run = Run(self.program, own, self.kept.at(place, own, keys[rows]), place)
+            cuts_here = {lesion: cutting.among(rows) for lesion, cutting in group.items()}
+            yield from self._lesions(run, cuts_here, len(rows))
+
+    def _see(self, run: Run, keys: np.ndarray | None) -> None:
+        """Keep values of the first pass over the images."""
+        if self.kept is not None and self.kept.early and keys is not None:
+            for place in self.kept.alive:
+                if run.position <= place:
+                    run.forward(place)
+                    self.kept.see(place, run.values, keys)
+
+    def _by_place(
+        self, cuts: Mapping[Lesion, Cutting]
+    ) -> dict[int | None, dict[Lesion, Cutting]]:  # fmt: skip
+        """The lesions by the last place before their cut at which values are kept."""
+        assert self.kept is not None
+        found: dict[int | None, dict[Lesion, Cutting]] = {}
+        for lesion, cutting in cuts.items():
+            place = self.kept.before(self.cut(lesion).behind.pause)
+            found.setdefault(place, {})[lesion] = cutting
+        return found
+
+    def _lesions(
+        self, run: Run, cuts: Mapping[Lesion, Cutting], images: int
+    ) -> Iterator[tuple[Lesion, Tensor]]:
+        """The outputs of each lesion, in order of their cuts; equal ones are replayed once."""
+        before: tuple[tuple[Any, ...], Tensor] | None = None
+        for lesion in sorted(cuts, key=lambda one: self.cut(one).behind.pause):
+            cut, cutting = self.cut(lesion), cuts[lesion]
+            rows = b"" if cutting.rows is None else cutting.rows.tobytes()
+            same = (id(cut), cutting.dropped.tobytes(), cutting.rows is None, rows)
+            if before is None or before[0] != same:
                 run.forward(cut.behind.pause)
                 run.ahead(cut.behind.ahead)
-                before = cut, gone, self._replay(run, cut, dropped[lesion])
-            yield lesion, before[2]
-        yield None, run.output()
+                before = same, self._rows(run, cut, cutting, images)
+            yield lesion, before[1]
 
-    def _replay(self, run: Run, cut: Cut, dropped: np.ndarray) -> Tensor:
+    def _rows(self, run: Run, cut: Cut, cutting: Cutting, images: int) -> Tensor:
+        """The outputs of a lesion's rows, as few replayed as can be."""
+        if cutting.rows is None:
+            return self._replay(run, cut, cutting.dropped, None)
+        rows = torch.from_numpy(cutting.rows).to(run.device)
+        found = []
+        for start in range(0, len(rows), self.most):
+            some = rows[start : start + self.most]
+            at = rows_at(run.values, self._ways, cut.behind.reads, some, images)
+            if at is None:
+                return self._replay(run, cut, cutting.dropped, None).index_select(0, rows)
+            found.append(self._replay(run, cut, cutting.dropped, at))
+        return torch.cat(found)
+
+    def keep(self, targets: Iterable[Target], images: int, budget: int) -> None:
+        """Keep values at a few places before the targets' cuts, for as many images, in `budget`
+        bytes at most."""
+        pauses = sorted(self.cut_of(target).behind.pause for target in targets)
+        costs = self._trial.costs
+        share = budget / min(images, LOOKED_AT)
+        chosen = places(self.program, self._ways, self.dissection.sizes, costs, pauses, share)
+        early = sum(chosen.values()) * images <= budget
+        self.kept = Kept(self.program, self._ways, chosen, budget, early) if chosen else None
+
+    @property
+    def _ways(self) -> dict[int, Way]:
+        return self._trial.ways
+
+    @cached_property
+    def _trial(self) -> Trial:
+        call = self.dissection.call
+        return Trial.of(self.program, call.tensors(call.leaves))
+
+    def _replay(
+        self, run: Run, cut: Cut, dropped: np.ndarray, at: Mapping[int, Any] | None
+    ) -> Tensor:
         steps = {place: self.program.steps[place] for place in cut.behind.replayed}
         for edge in cut.edges:
             place = self.position[edge.node]
             steps[place] = filters.edit(steps[place], edge, dropped)
-        logits: Tensor = run.replay(list(steps.values()), cut.behind.ends)
-        return logits
+        outputs: Tensor = run.replay(list(steps.values()), cut.behind.ends, at)
+        return outputs
+
+
+def _union(rows: Iterable[np.ndarray | None], images: int) -> np.ndarray:
+    """The rows that any of them has; None stands for all."""
+    found = list(rows)
+    if any(own is None for own in found):
+        return np.arange(images)
+    return np.unique(np.concatenate([own for own in found if own is not None]))
 
 
 def edges(dissection: Dissection, target: Target) -> tuple[Edge, ...]:

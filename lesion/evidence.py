@@ -1,23 +1,20 @@
-"""What a study says of one layer or unit at each ratio: safe, failing or undecided."""
+"""What a study says of one layer or unit at each ratio: safe, sensitive or undecided."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 
-from lesion.intervals import images_needed
-from lesion.wording import grouped, percent, rounded, signed
+from lesion.wording import UNMEASURED, grouped, percent, rounded, signed
 
-SAFE, FAILING, UNDECIDED = "safe", "failing", "undecided"
+SAFE, SENSITIVE, UNDECIDED = "safe", "sensitive", "undecided"
+HOPELESS = 1e7  # images: more than that are not worth naming
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How many points may be lost, and with how much confidence (a proportion) that is to hold.
-
-    most: how many images the study could measure
-    """
+    """How many points may be lost, and how many images the study could measure."""
 
     max_drop: float
-    confidence: float
     most: int
 
 
@@ -25,8 +22,8 @@ class Tolerance:
 class Cell:
     """One ratio of one target: how many channels fall, and the drop with its interval in points.
 
-    counts: images right in both networks, broken, repaired, wrong in both; reason: "" or why
-    there are no numbers
+    verdict: "safe", "sensitive" or "undecided"; images: how many were seen; left: how many more a
+    verdict would likely take; reason: "" or why there are no numbers
     """
 
     ratio: float
@@ -35,20 +32,15 @@ class Cell:
     drop: float
     low: float
     high: float
-    counts: tuple[int, int, int, int]
+    verdict: str
+    images: int
+    left: float
     reason: str
 
-    def verdict(self, tolerance: Tolerance) -> str:
-        """Safe: the interval ends at or below the tolerance; failing: it begins above it."""
-        if self.high <= tolerance.max_drop:
-            return SAFE
-        return FAILING if self.low > tolerance.max_drop else UNDECIDED
-
-    def needed(self, tolerance: Tolerance, most: int) -> int | None:
-        """About how many images would decide, None where `most` would not."""
-        if not sum(self.counts):
-            return None
-        return images_needed(self.counts, tolerance.max_drop / 100, tolerance.confidence, most)
+    @property
+    def failed(self) -> bool:
+        """Whether it cannot be measured."""
+        return self.reason not in ("", UNMEASURED)
 
     def words(self, tolerance: Tolerance, noun: str) -> str:
         """The cell as half a sentence: what share costs how much, and what is open."""
@@ -56,28 +48,28 @@ class Cell:
         if self.reason:
             return f"{share}: {self.reason}"
         text = f"{share} cost {self.points(tolerance)}"
-        if self.verdict(tolerance) != UNDECIDED:
-            return text
-        return f"{text}, {self.doubt(tolerance)}"
+        return text if self.verdict != UNDECIDED else f"{text}, {self.doubt(tolerance)}"
 
     def doubt(self, tolerance: Tolerance) -> str:
-        """Why an undecided cell is so, and about how many images would settle it."""
-        text = f"not settled by {grouped(sum(self.counts))} images"
-        if sum(self.counts) >= tolerance.most:
+        """Why an undecided cell is so, and about how many images more would settle it."""
+        text = f"not settled by {grouped(self.images)} images"
+        if self.images >= tolerance.most:
             return text
-        needed = self.needed(tolerance, tolerance.most)
-        if needed is None:
+        if self.left > tolerance.most - self.images:
             return f"{text}, nor likely by all {grouped(tolerance.most)} of the study"
-        return f"{text}, about {grouped(rounded(needed))} would"
+        return f"{text}, about {grouped(rounded(int(self.left) + 1))} more would"
 
     def points(self, tolerance: Tolerance) -> str:
-        """Drop and interval, with as many decimals as it takes to show on which side it lies."""
+        """Drop and interval, if there is one, with as many decimals as show on which side of the
+        tolerance."""
+        if isnan(self.low):  # one evaluation, in a unit of its own
+            return f"{self.drop:.4g}".replace("-", "−")
+        ends = (self.drop, self.low, self.high)
         for digits in (1, 2, 3):
-            shown = Cell(
-                self.ratio, self.pruned, self.channels, self.drop,
-                round(self.low, digits), round(self.high, digits), self.counts, "",
-            )  # fmt: skip
-            if shown.verdict(tolerance) == self.verdict(tolerance):
+            shown = (round(end, digits) for end in ends)
+            if [end <= tolerance.max_drop for end in shown] == [
+                end <= tolerance.max_drop for end in ends
+            ]:
                 break
         return f"{signed(self.drop, digits)} points " + (
             f"[{signed(self.low, digits)}, {signed(self.high, digits)}]"
@@ -94,37 +86,50 @@ class Evidence:
     tolerance: Tolerance
 
     @cached_property
-    def chain(self) -> tuple[Cell, ...]:
-        """The cells before the first that is not safe: a lucky one beyond it counts for nothing."""
-        verdicts = [cell.verdict(self.tolerance) for cell in self.cells]
-        ends = next((i for i, verdict in enumerate(verdicts) if verdict != SAFE), len(verdicts))
-        return self.cells[:ends]
+    def top(self) -> Cell | None:
+        """The largest safe ratio below the first that is sensitive or cannot be measured.
+
+        Ratios below it that were not looked at, because a larger one is safe, are no hindrance.
+        """
+        stops = (
+            at for at, cell in enumerate(self.cells) if cell.verdict == SENSITIVE or cell.failed
+        )
+        ends = next(stops, len(self.cells))
+        safe = [cell for cell in self.cells[:ends] if cell.verdict == SAFE]
+        return safe[-1] if safe else None
 
     @property
     def rate(self) -> float:
         """The largest safe ratio, 0 if there is none."""
-        return self.chain[-1].ratio if self.chain else 0.0
+        return self.top.ratio if self.top else 0.0
 
     @property
     def limit(self) -> Cell | None:
-        """The first cell that is not safe."""
-        return self.cells[len(self.chain)] if len(self.chain) < len(self.cells) else None
+        """The first cell above the rate that speaks against it: sensitive, or looked at in vain."""
+        above = [cell for cell in self.cells if cell.ratio > self.rate]
+        looked = [cell for cell in above if cell.verdict == SENSITIVE or cell.images or cell.failed]
+        return next(iter(looked or above), None)
+
+    @property
+    def status(self) -> str:
+        """Safe at some ratio, sensitive at the lowest that was looked at, or undecided."""
+        if self.top:
+            return SAFE
+        return SENSITIVE if self.limit and self.limit.verdict == SENSITIVE else UNDECIDED
 
     def removed(self, ratio: float) -> tuple[int, int]:
-        """How many of how many channels fall at the largest measured ratio up to `ratio`."""
+        """How many of how many channels fall at the largest planned ratio up to `ratio`."""
         below = [cell for cell in self.cells if cell.ratio <= ratio]
         return (below[-1].pruned, below[-1].channels) if below else (0, 1)
 
     def safe_words(self) -> str:
         """Up to where it is safe, or nothing."""
-        if not self.chain:
+        if not self.top:
             return ""
-        top = self.chain[-1]
-        return f"safe up to {percent(top.ratio)} ({top.points(self.tolerance)})"
+        return f"safe up to {percent(self.top.ratio)} ({self.top.points(self.tolerance)})"
 
     def stop_words(self, noun: str, ratio: float = 0) -> str:
-        """What speaks against `ratio`: the first cell up to it that fails, else the limit."""
+        """What speaks against `ratio`: the first sensitive cell up to it, else the limit."""
         below = (cell for cell in self.cells if cell.ratio <= ratio)
-        failing = (cell for cell in below if cell.verdict(self.tolerance) == FAILING)
-        cell = next(failing, self.limit)
+        cell = next((cell for cell in below if cell.verdict == SENSITIVE), self.limit)
         return cell.words(self.tolerance, noun) if cell else ""

@@ -18,7 +18,7 @@ class Header:
     subject: what must be the same for outcomes to be comparable (weights, order, preprocessing …),
         each a text; environment: versions, device, threads, which only warn when they differ
     order: indices of the scored images in the study's random order; holdout: those kept back
-    chunk: images a chunk, the last of the order may have fewer; classes: how many there are
+    columns: the scores kept of every image; classes: how many there are, 0 without logits
     settings: whatever the sweep wants to remember, as JSON values
     """
 
@@ -27,18 +27,9 @@ class Header:
     anatomy: Anatomy
     order: tuple[int, ...]
     holdout: tuple[int, ...]
-    chunk: int
+    columns: tuple[str, ...]
     classes: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks the order has."""
-        return -(-len(self.order) // self.chunk)
-
-    def indices(self, chunk: int) -> tuple[int, ...]:
-        """The dataset indices of a chunk's images."""
-        return self.order[chunk * self.chunk : (chunk + 1) * self.chunk]
 
     def to_bytes(self) -> bytes:
         """Itself as compressed JSON."""
@@ -49,7 +40,7 @@ class Header:
         """The header that `to_bytes` wrote."""
         values = json.loads(zlib.decompress(data))
         values["anatomy"] = _to_anatomy(values["anatomy"])
-        for name in ("order", "holdout"):
+        for name in ("order", "holdout", "columns"):
             values[name] = tuple(values[name])
         return cls(**values)
 

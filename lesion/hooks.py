@@ -1,30 +1,33 @@
 """Lesions by whole forward passes, for a network that no trace stands for.
 
 What such a network does may depend on the images, so nothing is replayed: hooks put zeros in place
-of the channels at the input of every layer that reads them, and the network runs as it is.
+of the channels at the input of every layer that reads them, and the network runs as it is.  The
+same hooks cut them for good from a copy of a network that is to change.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lesion.anatomy import keeps
 from lesion.coupling import Edge
 from lesion.dissect import Dissection
-from lesion.engine import edges
+from lesion.engine import Cutting, edges
 from lesion.errors import SubjectError
 from lesion.plan import Lesion, Target
-from lesion.tracing import Ref
+from lesion.tracing import Call, Ref
 
 
 class Whole:
     """Measures by one whole forward pass a lesion."""
 
     def __init__(self, dissection: Dissection) -> None:
-        self.dissection = dissection
+        self.dissection, self.call = dissection, dissection.call
         graph = dissection.graph
         self._module: dict[int, str] = {}
         readers = {layer.weight: layer.name for layer in dissection.anatomy.layers}
@@ -34,47 +37,70 @@ class Whole:
                 if weight in readers:
                     self._module[node.index] = readers[weight]
         self._path: list[str] = []
-        self._pass(dissection.call.tensors(dissection.call.leaves))
+        self.outputs(self.call.tensors(self.call.leaves))
 
     def obstacle(self, target: Target) -> str:
         """Why a target's lesions cannot be measured exactly; "" if they can."""
-        found = edges(self.dissection, target)
-        if not found:
+        if not edges(self.dissection, target):
             return "nothing reads its channels"
+        where = self.beyond(target)
+        if not where:
+            return ""
+        return (
+            f"the network cannot be traced ({self.dissection.anatomy.whole}), and hooks "
+            f"cannot cut its channels at {where}"
+        )
+
+    def beyond(self, target: Target) -> str:
+        """The first place where hooks cannot cut a target's channels; "" if they always can."""
         calls = list(self._module.values())
-        for edge in found:
+        for edge in edges(self.dissection, target):
             name = self._module.get(edge.node)
             once = calls.count(name) == 1 and self._path.count(name) == 1 if name else False
             if edge.role != "read" or not once:
-                where = self.dissection.graph.nodes[edge.node].name
-                return (
-                    f"the network cannot be traced ({self.dissection.anatomy.whole}), and hooks "
-                    f"cannot cut its channels at {name or where}"
-                )
+                return name or self.dissection.graph.nodes[edge.node].name
         return ""
 
+    def without(self, call: Call, target: Target, dropped: np.ndarray) -> "Whole":
+        """The same of a copy of the network, that of `call`, with the target's channels cut.
+
+        dropped: the labels that fall; they stay cut, however the copy is used or trained
+        """
+        other = copy.copy(self)
+        other.call = call
+        list(other._hooked(edges(self.dissection, target), dropped))
+        return other
+
     def run(
-        self, tensors: Sequence[Tensor], dropped: Mapping[Lesion, np.ndarray]
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:
-        """The logits of each lesion, then under None those of the intact network.
+        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        keys: np.ndarray | None = None,
+    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+        """The outputs of each lesion on its rows, and last under None the intact network's.
 
         Raises SubjectError where a pass runs other layers than on the first images, for then it is
         not known where the channels go.
         """
-        for lesion, gone in dropped.items():
+        images = len(tensors[0])
+        for lesion, cutting in cuts.items():
             found = edges(self.dissection, Target(lesion.target, lesion.kind))
-            with self._cut(found, gone):
-                logits = self._pass(tensors)
-            yield lesion, logits
-        yield None, self._pass(tensors)
+            own: Sequence[Tensor] = tensors
+            if cutting.rows is not None:
+                rows = torch.from_numpy(cutting.rows)
+                own = [t[rows] if t.dim() and len(t) == images else t for t in tensors]
+            with self._cut(found, cutting.dropped):
+                outputs = self.outputs(own)
+            yield lesion, outputs
+        if intact:
+            yield None, self.outputs(tensors)
 
-    def _pass(self, tensors: Sequence[Tensor]) -> Tensor:
+    def outputs(self, tensors: Sequence[Tensor]) -> Tensor:
+        """What the network gives for a batch, in the mode that it is in."""
         path: list[str] = []
         with ExitStack() as stack:
-            for name, module in self.dissection.call.network.named_modules():
+            for name, module in self.call.network.named_modules():
                 if any(True for _ in module.parameters(recurse=False)):
                     stack.enter_context(module.register_forward_pre_hook(_noting(path, name)))
-            logits: Tensor = self.dissection.call(*tensors)
+            logits: Tensor = self.call(*tensors)
         self._path = self._path or path
         if path != self._path:
             raise SubjectError(
@@ -86,13 +112,16 @@ class Whole:
 
     @contextmanager
     def _cut(self, found: Sequence[Edge], gone: np.ndarray) -> Iterator[None]:
-        network = self.dissection.call.network
         with ExitStack() as stack:
-            for edge in found:
-                keep = torch.from_numpy(keeps(edge.labels.numpy(), gone))
-                module = network.get_submodule(self._module[edge.node])
-                stack.enter_context(module.register_forward_pre_hook(_masking(keep)))
+            for handle in self._hooked(found, gone):
+                stack.enter_context(handle)
             yield
+
+    def _hooked(self, found: Sequence[Edge], gone: np.ndarray) -> Iterator[RemovableHandle]:
+        for edge in found:
+            keep = torch.from_numpy(keeps(edge.labels.numpy(), gone))
+            module = self.call.network.get_submodule(self._module[edge.node])
+            yield module.register_forward_pre_hook(_masking(keep))
 
 
 def _noting(path: list[str], name: str):  # type: ignore[no-untyped-def]

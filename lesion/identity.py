@@ -1,37 +1,59 @@
 """Whose study it is: the fingerprint of a subject, and the split and order of its images."""
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lesion.anatomy import Anatomy
 from lesion.errors import LesionError
 from lesion.header import Header
+from lesion.outcomes import EVALUATION
 from lesion.study import Study
 from lesion.subject import Subject, device_of, fingerprint
 
-CHUNK = 128  # images: the atom of storage and resume
 HOLDOUT = 0.2
+KNOWN = ("top1", "top5", "agreement", "tv")
 
 
 def open_study(
-    path: Path, subject: Subject, anatomy: Anatomy, seed: int, holdout: float
-) -> tuple[Study, list[str]]:
+    path: Path, subject: Subject, anatomy: Anatomy, seed: int, holdout: float,
+    settings: Mapping[str, str],
+) -> tuple[Study, list[str]]:  # fmt: skip
     """The study at `path`, made if there is none, and warnings where the environment differs.
 
+    settings: what a new study is to remember, such as the order in which lesions see the images
     Raises StudyError where the file holds another subject's study.
     """
-    own, environment = _identity(subject, seed, holdout), _environment(subject)
+    order, back = _split(len(subject.images), seed, holdout)
+    header = Header(
+        _identity(subject, seed, holdout), _environment(subject.network), anatomy, order, back,
+        subject.tally.columns, subject.classes,
+        {"name": subject.name, "score": subject.score, **settings},
+    )  # fmt: skip
+    return _opened(path, header)
+
+
+def open_evaluated(
+    path: Path, network: nn.Module, anatomy: Anatomy, how: Mapping[str, str]
+) -> tuple[Study, list[str]]:
+    """The same of a network that is evaluated as a whole; how: what else has to be the same."""
+    header = Header(
+        {"weights": fingerprint(network), **how}, _environment(network), anatomy, (), (),
+        (EVALUATION,), 0, {"name": type(network).__name__, "score": how["evaluation"]},
+    )  # fmt: skip
+    return _opened(path, header)
+
+
+def _opened(path: Path, header: Header) -> tuple[Study, list[str]]:
     if not path.exists():
-        order, back = _split(len(subject.images), seed, holdout)
-        settings = {"name": subject.name}
-        header = Header(own, environment, anatomy, order, back, CHUNK, subject.classes, settings)
         return Study.create(path, header), []
     study = Study.open(path)
     try:
-        return study, study.check(own, environment)
+        return study, study.check(header.subject, header.environment)
     except BaseException:
         study.close()
         raise
@@ -59,12 +81,12 @@ def _identity(subject: Subject, seed: int, holdout: float) -> dict[str, str]:
         "images": str(len(subject.images)),
         "order": f"seed {seed}, {100 * holdout:g} % kept back",
         "preprocessing": subject.preprocessing,
-        "score": "classification",
+        "score": subject.score if subject.score not in KNOWN else ", ".join(subject.tally.columns),
     }
 
 
-def _environment(subject: Subject) -> dict[str, str]:
-    device = device_of(subject.network)
+def _environment(network: nn.Module) -> dict[str, str]:
+    device = device_of(network)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "torch": torch.__version__,

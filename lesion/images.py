@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -25,11 +26,14 @@ class Images:
     """A dataset that is read by index, so that every lesion sees the same images.
 
     collate: makes a batch of a list of items; workers: how many processes read ahead
+    room: how many bytes of items to keep for when they are read again (without workers)
     """
 
     dataset: Any
     collate: Callable[[list[Any]], Any] = default_collate
     workers: int = 0
+    room: int = 0
+    _kept: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, data: Any, workers: int | None = None) -> "Images":
@@ -61,6 +65,15 @@ class Images:
             ) from error
 
     def _item(self, index: int) -> Any:
+        if index in self._kept:
+            return self._kept[index]
+        item = self._read(index)
+        size = sum(leaf.nbytes for _, leaf in _leaves("", item))
+        if size * (len(self._kept) + 1) <= self.room:
+            self._kept[index] = item
+        return item
+
+    def _read(self, index: int) -> Any:
         try:
             return self.dataset[index]
         except LesionError:
@@ -147,20 +160,23 @@ def _check_loader(loader: DataLoader[Any]) -> None:
         )
 
 
-def digest(batch: Any) -> str:
-    """The SHA-256 of a batch's tensors: names, shapes, types, values; hexadecimal.
+def digests(batch: Any, images: int) -> np.ndarray:
+    """64 bits for each image of a batch, from the names, shapes, types and values of its tensors.
 
     Two reads of the same images differ in it where the dataset augments at random.
 
-    >>> digest([torch.zeros(2)]) == digest([torch.zeros(2)])
-    True
-    >>> digest([torch.zeros(2)]) == digest([torch.ones(2)])
-    False
+    >>> one, other = digests([torch.tensor([0.0, 1.0])], 2), digests([torch.tensor([1.0])], 1)
+    >>> bool(one[1] == other[0]), bool(one[0] == other[0])
+    (True, False)
     """
-    sha = hashlib.sha256()
-    for name, tensor in _leaves("", batch):
-        update(sha, name, tensor)
-    return sha.hexdigest()
+    leaves = [(name, leaf) for name, leaf in _leaves("", batch) if leaf.shape[:1] == (images,)]
+    found = np.zeros(images, np.uint64)
+    for image in range(images):
+        sha = hashlib.sha256()
+        for name, leaf in leaves:
+            update(sha, name, leaf[image])
+        found[image] = int.from_bytes(sha.digest()[:8], "little")
+    return found
 
 
 def update(sha: Any, name: str, tensor: Tensor) -> None:

@@ -5,8 +5,8 @@ Each image is one of four: right in both networks, broken (right in the intact o
 of images is fixed beforehand: looking again and again until an interval pleases voids it.
 """
 
-from collections.abc import Callable
-from math import sqrt
+from collections.abc import Callable, Iterable
+from math import fsum, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -71,6 +71,28 @@ def tango(
     return Interval(drop, _edge(rejects, drop, -1.0), _edge(rejects, drop, 1.0))
 
 
+def bonett_price(differences: Iterable[float], confidence: float = 0.95) -> Interval:
+    """The mean of paired differences, each from −1 to 1, with Bonett and Price's adjustment.
+
+    The usual interval after one image more that loses all and one that gains all, so that equal
+    differences have an interval too. Raises LesionError where there are none, or the confidence is
+    not between 0 and 1.
+
+    Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, 479-488, for
+    differences of hits; squares stand here in place of counts.
+
+    >>> [round(value, 4) for value in bonett_price([0.0] * 98)]  # 0 ± 1.96 · √(2 / 100 / 100)
+    [0.0, -0.0277, 0.0277]
+    """
+    z, values = _quantile(confidence), list(differences)
+    _total(len(values), 0)
+    n, total = len(values), fsum(values)
+    middle, square = total / (n + 2), (fsum(value * value for value in values) + 2) / (n + 2)
+    half = z * sqrt(max(0.0, square - middle * middle) / (n + 2))
+    drop = total / n
+    return Interval(drop, max(-1.0, min(drop, middle - half)), min(1.0, max(drop, middle + half)))
+
+
 def wilson(share: float, n: float, z: float) -> tuple[float, float]:
     """The two ends of Wilson's score interval for a share of n; z is the normal quantile.
 
@@ -80,31 +102,6 @@ def wilson(share: float, n: float, z: float) -> tuple[float, float]:
     middle = share + z * z / (2 * n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
-def images_needed(
-    counts: tuple[float, float, float, float], tolerance: float, confidence: float, most: int
-) -> int | None:
-    """About how many images would place the whole interval on one side of `tolerance`.
-
-    Takes it that more images share out as `counts` (both, base only, lesion only, neither) do, and
-    finds by bisection the least number at which Newcombe's interval decides; None where `most`
-    images would not do.
-    """
-    n = sum(counts)
-
-    def decides(images: int) -> bool:
-        both, base_only, lesion_only, neither = (count * images / n for count in counts)
-        at = newcombe(both, base_only, lesion_only, neither, confidence)
-        return at.high <= tolerance or at.low > tolerance
-
-    if not decides(most):
-        return None
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return high
 
 
 def _quantile(confidence: float) -> float:

@@ -1,67 +1,105 @@
 """Judging a study: sensitive layers, skip list, and rates by stage and by layer."""
 
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import groupby
+from math import isnan
 from typing import Any
 
-import pandas as pd
-
 from lesion.advice import Advice, LayerAdvice, StageAdvice
+from lesion.aim import Aim
 from lesion.anatomy import Anatomy, Layer
-from lesion.curves import curves, proportion
+from lesion.curves import column_of, curves
+from lesion.deciding import Decision, Decisions, Evaluated
 from lesion.errors import EvidenceError, LesionError
-from lesion.evidence import FAILING, SAFE, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.evidence import HOPELESS, SAFE, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.outcomes import EVALUATION
+from lesion.plan import Lesion
 from lesion.study import Study
-from lesion.wording import grouped, place, points, rounded
+from lesion.wording import grouped, guaranteed, place, points, rounded
 
 
 def recommend(
     study: Study,
-    max_drop: float = 1.0,
-    confidence: float = 95,
+    max_drop: float | None = None,
+    confidence: float | None = None,
     criterion: str | None = None,
-    column: str = "top1",
+    column: str | None = None,
+    guarantee: str = "study",
+    recovery: str = "",
 ) -> Advice:
     """Which layers to skip, and what rates the others take, if `max_drop` points may be lost.
 
-    A ratio is safe where its interval at `confidence` per cent ends at or below `max_drop`, failing
-    where it begins above it, else undecided. A layer's rate is its largest safe ratio below which
-    all measured ratios are safe. The rate of a stage is, of its free layers' rates, the one that
-    removes most of the stage's own MACs (the sum over the layers with that rate or more, and the
-    depthwise layers that follow them, of MACs × pruned / channels; at a tie the one that skips
-    fewer); layers below it are skipped. Branches, coupled units and layers outside stages stand
-    alone and are skipped at rate 0.
+    A ratio is safe, sensitive or undecided by the sequential test of `Decisions`, and by what is
+    the case where all images of the evaluation set were measured. A layer's rate is its largest
+    safe ratio with no sensitive one below. The rate of a stage is, of its free layers' rates, the
+    one that removes most of the stage's own MACs (the sum over the layers with that rate or more,
+    and the depthwise layers that follow them, of MACs × pruned / channels; at a tie the one that
+    skips fewer); layers below it are skipped; a layer that stands a ratio is taken to stand lower
+    ones. Branches, coupled units and layers outside stages stand alone and are skipped at rate 0.
 
-    `criterion` None means "l1" where that was measured, else the first that was. Where several
-    seeds or roundings were measured, the worst counts.
+    max_drop, confidence: by default what the sweep was asked last, else 1 point at 95 per cent
+    criterion: None means "l1" where that was measured, else the first that was; where several
+        seeds or roundings were measured, the worst counts
+    column: the score to judge, None for the study's own
+    guarantee: "study" (with that confidence no claim of the study is wrong) or "layer" (of each
+        layer on its own)
+    recovery: judge the lesions that recovered in this way, such as "bn"; "" for one-shot ones
 
-    Raises LesionError for a tolerance outside 0 to 100 or an unknown criterion, and EvidenceError
-    where there are no images, or too few to call any ratio of any layer safe or failing.
+    Raises LesionError for a tolerance or confidence that cannot be, or an unknown criterion, and
+    EvidenceError where there are no images, or too few to decide any ratio of any layer.
     """
-    if not 0 <= max_drop < 100:
-        raise LesionError(
-            f"Expected a tolerance in points, from 0 to below 100, such as 1, got {max_drop}."
-        )
-    tolerance = Tolerance(max_drop, proportion(confidence), len(study.header.order))
+    column = column_of(study, column)
+    asked = next((aim for aim in reversed(study.aims) if aim.column == column), Aim())
+    aim = Aim(
+        asked.max_drop if max_drop is None else max_drop,
+        asked.confidence if confidence is None else confidence, column, guarantee,
+        asked.half_width,
+    )  # fmt: skip
+    aim.check()
+    images, baseline = _intact(study, column, max_drop)
+    criterion = _criterion(study, criterion, recovery)
+    found = _evidence(study, aim, criterion, recovery)
+    _enough(found, aim, images)
+    stages = _stages(study.anatomy, found)
+    return Advice(
+        aim.max_drop, aim.confidence, column, criterion, images, baseline,
+        _layers(study, found, {entry.stage: entry for entry in stages}, criterion), stages,
+        guaranteed(study, aim, criterion, recovery, _exact(study, found)),
+    )  # fmt: skip
+
+
+def _intact(study: Study, column: str, max_drop: float | None) -> tuple[int, float]:
+    """How many images the intact network has seen, and its score; refuses where there is none."""
+    if column == EVALUATION:
+        if None not in (values := study.evaluations):
+            raise EvidenceError(
+                f"Expected evaluations in {study.path}, but it holds none: run the sweep first."
+            )
+        if max_drop is None:
+            raise LesionError(
+                "Expected a tolerance in the evaluation's own unit, got none; give --max-drop, "
+                f"the intact network having {values[None]:.4g}."
+            )
+        return 0, values[None]
     intact = study.intact()
     if not len(intact):
         raise EvidenceError(
             f"Expected measured images in {study.path}, but it holds none: run the sweep first."
         )
-    criterion = _criterion(study, criterion)
-    frame = curves(study, column, confidence)
-    found = _evidence(frame[(frame["criterion"] == criterion) & frame["ratio"].notna()], tolerance)
-    _enough(found, tolerance, len(intact))
-    stages = _stages(study.anatomy, found)
-    baseline = 100 * float(getattr(intact.outcomes, column).mean())
-    return Advice(
-        max_drop, confidence, column, criterion, len(intact), baseline,
-        _layers(study, found, {entry.stage: entry for entry in stages}, criterion), stages,
-    )  # fmt: skip
+    return len(intact), 100 * float(intact.outcomes[column].mean())
 
 
-def _criterion(study: Study, asked: str | None) -> str:
-    measured = list(dict.fromkeys(lesion.criterion for lesion in study.lesions))
+def _criterion(study: Study, asked: str | None, recovery: str) -> str:
+    ways = dict.fromkeys(lesion.recovery for lesion in study.lesions)
+    if ways and recovery not in ways:
+        held = ", ".join(way or "one-shot" for way in ways)
+        raise EvidenceError(
+            f"Expected lesions with recovery by {recovery or 'nothing (one-shot)'}, but "
+            f"{study.path} holds others ({held}): sweep with that, or name one of these."
+        )
+    measured = list(
+        dict.fromkeys(one.criterion for one in study.lesions if one.recovery == recovery)
+    )
     if asked is None and measured:
         return "l1" if "l1" in measured else measured[0]
     if asked in measured:
@@ -72,44 +110,73 @@ def _criterion(study: Study, asked: str | None) -> str:
     )
 
 
-def _evidence(frame: pd.DataFrame, tolerance: Tolerance) -> list[Evidence]:
+def _evidence(study: Study, aim: Aim, criterion: str, recovery: str) -> list[Evidence]:
     """One entry a target and kind; of several lesions at one ratio the worst."""
-    order = {(row.layer, row.kind): place for place, row in enumerate(frame.itertuples())}
-    frame = frame.assign(worst=frame["high"].fillna(float("inf"))).sort_values("worst")
-    frame = frame.drop_duplicates(["layer", "kind", "ratio"], keep="last")
-    frame = frame.assign(at=[order[key] for key in zip(frame["layer"], frame["kind"], strict=True)])
-    rows = frame.sort_values(["at", "ratio"]).itertuples()
+    failed, judged = study.failed, (criterion, recovery)
+    lesions = [
+        one for one in study.lesions
+        if (one.criterion, one.recovery) == judged and one not in failed
+    ]  # fmt: skip
+    kind = Evaluated if aim.column == EVALUATION else Decisions
+    decisions = kind(study, aim, lesions)
+    decided = {_key(one): decision for one, decision in decisions.decisions().items()}
+    frame = curves(study, aim.column, aim.confidence, decisions)
+    kept = (frame["criterion"] == criterion) & (frame["recovery"] == recovery)
+    frame = frame[kept & frame["ratio"].notna()]
+    cells: dict[tuple[str, str], dict[float, Cell]] = {}
+    rows: Iterator[Any] = frame.itertuples()
+    for row in rows:
+        cell, own = _cell(row, decided.get(_key(row))), cells.setdefault((row.layer, row.kind), {})
+        own[row.ratio] = max(own.get(row.ratio, cell), cell, key=_badness)
+    tolerance = Tolerance(aim.max_drop, len(study.header.order))
     return [
-        Evidence(target, kind, tuple(_cell(row) for row in group), tolerance)
-        for (target, kind), group in groupby(rows, key=lambda row: (row.layer, row.kind))
+        Evidence(target, kind, tuple(own[ratio] for ratio in sorted(own)), tolerance)
+        for (target, kind), own in cells.items()
     ]
 
 
-def _cell(row: Any) -> Cell:
-    counts = (0, 0, 0, 0)
-    if not row.reason:
-        both = round(row.images * row.accuracy / 100) - row.repaired
-        counts = (both, row.broken, row.repaired, row.images - both - row.broken - row.repaired)
+def _key(one: Any) -> tuple[Any, ...]:
+    """What tells a lesion, or its row of the curves, from the others of its criterion."""
+    if isinstance(one, Lesion):
+        return one.target, one.kind, one.amount, one.rounding, one.seed
+    return one.layer, one.kind, one.ratio, one.rounding, one.seed
+
+
+def _cell(row: Any, decision: Decision | None) -> Cell:
+    verdict = decision.verdict if decision else UNDECIDED
     return Cell(
-        row.ratio, row.pruned, row.channels, row.drop, row.low, row.high, counts, row.reason
-    )
+        row.ratio, row.pruned, row.channels, row.drop, row.low, row.high, verdict, row.images,
+        decision.left if decision else float("inf"), row.reason,
+    )  # fmt: skip
 
 
-def _enough(found: list[Evidence], tolerance: Tolerance, images: int) -> None:
-    """Refuse where not one target is safe at some ratio or fails at its lowest."""
-    if any(_status(evidence) != UNDECIDED for evidence in found):
+def _badness(cell: Cell) -> tuple[int, float]:
+    return (SAFE, UNDECIDED, SENSITIVE).index(cell.verdict), -1 if cell.reason else cell.drop
+
+
+def _exact(study: Study, found: list[Evidence]) -> bool:
+    """Whether every verdict is on all images of the evaluation set that it is about."""
+    decided = [cell for evidence in found for cell in evidence.cells if cell.verdict != UNDECIDED]
+    of_set = study.header.settings.get("estimand", "set") == "set"
+    return of_set and all(cell.images == study.images for cell in decided)
+
+
+def _enough(found: list[Evidence], aim: Aim, images: int) -> None:
+    """Refuse where not one target is safe at some ratio or sensitive at its lowest."""
+    if any(evidence.status != UNDECIDED for evidence in found):
         return
     cells = [evidence.limit for evidence in found if evidence.limit]
-    needed = [n for cell in cells if (n := cell.needed(tolerance, 10**7)) is not None]
+    left = min((cell.left for cell in cells), default=float("inf"))
     more = (
-        f"about {grouped(rounded(min(needed)))} would settle a first one"
-        if needed
+        f"about {grouped(rounded(int(left) + 1))} more would settle a first one"
+        if left < HOPELESS
         else "no number of images in reach would"
     )
+    seen = max((cell.images for cell in cells), default=0)
     raise EvidenceError(
         f"Expected one layer at least to lose surely more or surely less than "
-        f"{points(tolerance.max_drop)}, but {grouped(images)} images settle none: {more}; "
-        "measure more images, or allow another drop."
+        f"{points(aim.max_drop)}, but {grouped(seen)} of {grouped(images)} images settle none: "
+        f"{more}; measure more images, or allow another drop."
     )
 
 
@@ -165,24 +232,21 @@ def _measured(
 ) -> LayerAdvice:  # fmt: skip
     layer = None if evidence.kind == "coupled" else anatomy.layer[evidence.target]
     stage = layer.stage if layer else None
-    top = evidence.chain[-1] if evidence.chain else None
+    top = evidence.top
     shared, skipped = None, evidence.rate == 0
     if evidence.kind == "free" and stage is not None:
         skipped = evidence.target in stages[stage].skipped
         shared = 0.0 if skipped else stages[stage].rate
     return LayerAdvice(
         evidence.target, layer.number if layer else None, stage,
-        layer.unit if layer else evidence.target, evidence.kind, _status(evidence), evidence.rate,
-        shared, skipped, top.drop if top else None, top.low if top else None,
-        top.high if top else None, _reason(evidence, layer, skipped, stages),
+        layer.unit if layer else evidence.target, evidence.kind, evidence.status, evidence.rate,
+        shared, skipped, top.drop if top else None, _known(top.low if top else None),
+        _known(top.high if top else None), _reason(evidence, layer, skipped, stages),
     )  # fmt: skip
 
 
-def _status(evidence: Evidence) -> str:
-    if evidence.chain:
-        return SAFE
-    failing = evidence.cells[0].verdict(evidence.tolerance) == FAILING
-    return "sensitive" if failing else UNDECIDED
+def _known(end: float | None) -> float | None:
+    return None if end is None or isnan(end) else end
 
 
 def _reason(

@@ -1,4 +1,4 @@
-"""One chunk of images measured: outcomes of every lesion, and of the intact network."""
+"""One batch of images measured: each lesion on its own of them, and the intact network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lesion.adapter import moved
-from lesion.engine import Engine
+from lesion.adapter import moved, rows_of
+from lesion.engine import Cutting, Engine
 from lesion.errors import SubjectError
+from lesion.images import digests
 from lesion.outcomes import Intact, Outcomes
 from lesion.plan import Lesion
 from lesion.subject import Subject, device_of
-from lesion.tally import Answer, intact, margins
+from lesion.tally import Answers, joined
 from lesion.tracing import Call
 
 NOT_FINITE = "its outputs are not finite (NaN or infinity)"
@@ -22,9 +23,12 @@ NOT_FINITE = "its outputs are not finite (NaN or infinity)"
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What a chunk gave; `failed` are the lesions that cannot be measured, with the reason."""
+    """What a batch gave; `failed` are the lesions that cannot be measured, with the reason.
 
-    intact: Intact
+    intact: the intact network's rows, None where they were known
+    """
+
+    intact: Intact | None
     outcomes: dict[Lesion, Outcomes]
     failed: dict[Lesion, str]
 
@@ -35,51 +39,78 @@ def measure(
     call: Call,
     subject: Subject,
     images: Any,
-    dropped: Mapping[Lesion, np.ndarray],
+    positions: np.ndarray,
+    cuts: Mapping[Lesion, Cutting],
+    known: np.ndarray | None,
     batch: int,
 ) -> Measured:
-    """The outcomes of one collated chunk, `batch` images at a time.
+    """The outcomes of one collated batch, run `batch` images at a time.
 
-    Raises SubjectError where the intact network's own outputs are not finite.
+    positions: where its images stand in the study's order, rising; cuts: for each lesion what
+    falls and on which of the images; known: the intact network's predictions, None where it has
+    to run too. Raises SubjectError where the intact network's own outputs are not finite.
     """
-    labels = subject.targets(images)
+    tally = subject.tally
+    targets = subject.targets(images)
     tensors = call.tensors(moved(images, device_of(subject.network)))
-    answers: dict[Lesion | None, list[Answer]] = {}
-    margin: list[np.ndarray] = []
-    for part, own in _parts(tensors, labels, batch):
-        for lesion, logits in engine.run(part, dropped):
-            there = own.to(logits.device)
-            answers.setdefault(lesion, []).append(Answer.of(logits, there))
-            if lesion is None:
-                margin.append(margins(logits, there))
-    joined = {lesion: Answer.join(parts) for lesion, parts in answers.items()}
-    return _scored(joined, labels.cpu().numpy(), np.concatenate(margin))
+    found: dict[Lesion | None, list[Answers]] = {}
+    for part, now in _parts(tensors, len(positions), batch):
+        for lesion, answers in _answers(
+            engine, subject, part, targets, now, positions, cuts, known is None
+        ):
+            found.setdefault(lesion, []).append(answers)
+    own = joined(found.pop(None)) if known is None else {"prediction": known}
+    intact = None
+    if known is None:
+        intact = tally.intact(_finite(own), positions, digests(images, len(positions)))
+    measured = Measured(intact, {}, {})
+    for lesion, parts in found.items():
+        assert lesion is not None
+        answers, chosen = joined(parts), cuts[lesion].rows
+        if not answers["finite"].all():
+            measured.failed[lesion] = NOT_FINITE
+            continue
+        there = own if chosen is None else {name: value[chosen] for name, value in own.items()}
+        places = positions if chosen is None else positions[chosen]
+        measured.outcomes[lesion] = tally.outcomes(answers, places, there)
+    return measured
 
 
-def _scored(
-    answers: dict[Lesion | None, Answer], labels: np.ndarray, margin: np.ndarray
-) -> Measured:
-    own = answers.pop(None)
-    if not own.finite:
+def _answers(
+    engine: Engine, subject: Subject, tensors: Sequence[Tensor], targets: Any, now: range,
+    positions: np.ndarray, cuts: Mapping[Lesion, Cutting], intact: bool,
+) -> Iterator[tuple[Lesion | None, Answers]]:  # fmt: skip
+    """What is kept of each lesion's outputs on the images `now` of the batch."""
+    here = {lesion: found for lesion, cut in cuts.items() if (found := cut.within(now)).some}
+    beside = None
+    if subject.tally.beside:
+        ((_, beside),) = engine.run(tensors, {}, True)
+    keys = positions[now.start : now.stop]
+    for lesion, outputs in engine.run(tensors, here, intact, keys):
+        rows = None if lesion is None else here[lesion].rows
+        own = np.arange(len(now)) if rows is None else rows
+        there = moved(rows_of(targets, own + now.start, len(positions)), outputs.device)
+        reference = beside if beside is None or rows is None else beside[rows]
+        answers = subject.tally.answers(outputs, there, reference)
+        if lesion is None:
+            answers["margin"] = subject.tally.margin(outputs, there)
+        yield lesion, answers
+
+
+def _finite(own: Answers) -> Answers:
+    if not own["finite"].all():
         raise SubjectError(
             f"Expected finite outputs of the intact network, but {NOT_FINITE}; "
             "check the weights, the preprocessing and the images."
         )
-    measured = Measured(intact(own, labels, margin), {}, {})
-    for lesion, answer in answers.items():
-        assert lesion is not None
-        if answer.finite:
-            measured.outcomes[lesion] = answer.outcomes(labels, own.prediction)
-        else:
-            measured.failed[lesion] = NOT_FINITE
-    return measured
+    return own
 
 
 def _parts(
-    tensors: Sequence[Tensor], labels: Tensor, batch: int
-) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    """Tensors and labels, `batch` images at a time; tensors without an image axis as they are."""
-    images = len(labels)
+    tensors: Sequence[Tensor], images: int, batch: int
+) -> Iterator[tuple[tuple[Tensor, ...], range]]:
+    """Tensors `batch` images at a time, and which; those without an image axis as they are."""
     for start in range(0, images, batch):
-        now = slice(start, start + batch)
-        yield tuple(t[now] if t.dim() and len(t) == images else t for t in tensors), labels[now]
+        now = range(start, min(start + batch, images))
+        cut = slice(now.start, now.stop)
+        yield tuple(t[cut] if t.dim() and len(t) == images else t for t in tensors), now

@@ -12,15 +12,16 @@ from typing import Any
 from lesion import database
 from lesion.errors import StudyError
 from lesion.header import Header, differences
+from lesion.ledger import joined
 from lesion.study import Study
 
-FIXED = ("anatomy", "order", "holdout", "chunk", "classes")
+FIXED = ("anatomy", "order", "holdout", "columns", "classes")
 
 
 def merge(paths: Sequence[str | Path], out: str | Path) -> None:
     """Write the union of studies of the same subject to a new file; their order changes nothing.
 
-    Of a lesion that several hold the longest outcomes stay. Raises StudyError where a file is no
+    Of a lesion the outcomes of all are joined. Raises StudyError where a file is no
     study, subjects or orders differ, two files contradict each other, or `out` exists; then no
     file is left at `out`.
     """
@@ -36,11 +37,19 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> None:
         studies = [stack.enter_context(Study.open(path)) for path in inputs]
         made = stack.enter_context(Study.create(part, _header(studies)))
         for study in studies:
-            try:
+            with _named(study, part):
                 _take(made, study)
-            except StudyError as error:
-                text = str(error).replace(str(part), "the other studies")
-                raise StudyError(f"Cannot merge {study.path}: {text}") from error
+        _measured(made, studies, part)
+
+
+@contextmanager
+def _named(study: Study, part: Path) -> Iterator[None]:
+    """A contradiction is told with the name of the file that it came up in."""
+    try:
+        yield
+    except StudyError as error:
+        text = str(error).replace(str(part), "the other studies")
+        raise StudyError(f"Cannot merge {study.path}: {text}") from error
 
 
 def _content(path: Path) -> str:
@@ -103,10 +112,27 @@ def _text(value: Any) -> str:
 
 def _take(made: Study, study: Study) -> None:
     made.add(study.lesions, study.skipped)
+    for name, training in study.recoveries.items():
+        made.set_recovery(name, training)
+    for aim in study.aims:
+        made.aim(aim)
     for key, scores in study.all_scores().items():
         made.set_scores(*key, scores)
-    for chunk in range(study.header.chunks):
-        if study.digest(chunk) is not None:
-            made.record(chunk, *study.chunk(chunk))
     for lesion, reason in study.failed.items():
         made.fail(lesion, reason)
+    for one, value in study.evaluations.items():
+        made.set_evaluation(value, one)
+
+
+def _measured(made: Study, studies: list[Study], part: Path) -> None:
+    """What the studies hold of the intact network and of each lesion, as one row each."""
+    for study in sorted(studies, key=lambda study: -study.images):  # the longest is one row
+        with _named(study, part):
+            made.record({}, study.intact())
+    for lesion in made.lesions:
+        holders = [study for study in studies if lesion in study.lesions]
+        found = holders[0].outcomes(lesion)
+        for study in holders[1:]:
+            with _named(study, part):
+                found = joined(found, study.outcomes(lesion), lesion.key)
+        made.record({lesion: found})

@@ -1,5 +1,6 @@
 """The options of the command line that several commands share, and what their texts mean."""
 
+import re
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from lesion.errors import LesionError
 
 SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
-LESIONS, MEANS = "Which lesions", "With what means"
+GOAL, LESIONS, MEANS = "What to find out", "Which lesions", "With what means"
 
 
 class Format(str, Enum):
@@ -27,6 +28,27 @@ class Units(str, Enum):
     all = "all"
 
 
+class Order(str, Enum):
+    """Which images a lesion sees first."""
+
+    margin = "margin"
+    uniform = "uniform"
+
+
+class Estimand(str, Enum):
+    """What a drop is of."""
+
+    set = "set"
+    population = "population"
+
+
+class Guarantee(str, Enum):
+    """What the confidence is of."""
+
+    study = "study"
+    layer = "layer"
+
+
 class Rounding(str, Enum):
     """How the number of filters that stay is rounded."""
 
@@ -41,8 +63,9 @@ Network = Annotated[str, typer.Option(
 )]  # fmt: skip
 Data = Annotated[str, typer.Option(
     help="imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
-    "torchvision:CIFAR10:data; FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that "
-    "returns a Dataset or DataLoader; demo:fashion-mnist",
+    "torchvision:CIFAR10:data, or torchvision:SET:ROOT:train; FILE.py:FACTORY or "
+    "PACKAGE.MODULE:FACTORY, a function that returns a Dataset or DataLoader; "
+    "demo:fashion-mnist",
     rich_help_panel=SUBJECT, metavar="DATA", show_default=False,
 )]  # fmt: skip
 Weights = Annotated[str | None, typer.Option(
@@ -101,6 +124,45 @@ Seed = Annotated[int, typer.Option(
     rich_help_panel=LESIONS, metavar="N", min=0,
 )]  # fmt: skip
 
+Aimed = Annotated[float, typer.Option(
+    help="tolerated, in percentage points: a lesion is measured until it is certain whether it "
+    "costs more", rich_help_panel=GOAL, metavar="POINTS",
+)]  # fmt: skip
+Certain = Annotated[float, typer.Option(
+    help="that no such claim of the study is wrong, in per cent",
+    rich_help_panel=GOAL, metavar="PERCENT",
+)]  # fmt: skip
+HalfWidth = Annotated[float | None, typer.Option(
+    help="instead: measure every lesion until its drop is known to so many points on both sides",
+    rich_help_panel=GOAL, metavar="POINTS",
+)]  # fmt: skip
+Everything = Annotated[bool, typer.Option(
+    "--full", help="measure every lesion on every image", rich_help_panel=GOAL,
+)]  # fmt: skip
+Budget = Annotated[str | None, typer.Option(
+    help="stop after about so long, such as 90s, 5min or 2h, with what is certain by then",
+    rich_help_panel=GOAL, metavar="TIME",
+)]  # fmt: skip
+Dry = Annotated[bool, typer.Option(
+    "--dry-run", help="say what it would take, and measure nothing", rich_help_panel=GOAL,
+)]  # fmt: skip
+WhichScore = Annotated[str, typer.Option(
+    help="top1, top5; agreement or tv (total variation) with the intact network, without labels; "
+    "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, score(outputs, targets) from 0 to 1 an image",
+    rich_help_panel=GOAL, metavar="SCORE",
+)]  # fmt: skip
+WhichOrder = Annotated[Order, typer.Option(
+    help="look first where the intact network hesitates, or at images at random",
+    rich_help_panel=GOAL,
+)]  # fmt: skip
+Of = Annotated[Estimand, typer.Option(
+    help="drops of this evaluation set, or of the population that it is drawn from",
+    rich_help_panel=GOAL,
+)]  # fmt: skip
+Whose = Annotated[Guarantee, typer.Option(
+    help="whether the confidence is that no claim of the study is wrong, or none of a layer",
+)]  # fmt: skip
+
 Memory = Annotated[str | None, typer.Option(
     help="how much to use, such as 800M or 4G",
     rich_help_panel=MEANS, metavar="SIZE", show_default="half of what is free",
@@ -110,6 +172,16 @@ Device = Annotated[str | None, typer.Option(
 )]  # fmt: skip
 Workers = Annotated[int | None, typer.Option(
     help="processes that read images", rich_help_panel=MEANS, metavar="N", min=0,
+)]  # fmt: skip
+
+Function = Annotated[str, typer.Option(
+    "--evaluate", help="FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, evaluate(network) gives one "
+    "number, larger being better", rich_help_panel=GOAL, metavar="FUNCTION", show_default=False,
+)]  # fmt: skip
+Part = Annotated[str, typer.Option(
+    help="submodule to look for layers in, such as backbone, where the network as a whole cannot "
+    "be followed; the data are then the part's input", rich_help_panel=LESIONS, metavar="NAME",
+    show_default="all",
 )]  # fmt: skip
 
 NewStudy = Annotated[Path, typer.Option(
@@ -125,17 +197,22 @@ StudyFile = Annotated[Path, typer.Argument(help="a file that `lesion sweep` wrot
 StudyFiles = Annotated[list[Path], typer.Argument(help="study files of one subject")]
 As = Annotated[Format, typer.Option("--format", help="for people, or for programs")]
 Formats = Annotated[str, typer.Option(help="any of png, svg, pdf, with commas between them")]
-MaxDrop = Annotated[float, typer.Option(
-    help="tolerated, in percentage points of top-1", metavar="POINTS",
+MaxDrop = Annotated[float | None, typer.Option(
+    help="tolerated, in percentage points", metavar="POINTS", show_default="as swept",
+)]  # fmt: skip
+Sure = Annotated[float | None, typer.Option(
+    help="of the claims, in per cent", metavar="PERCENT", show_default="as swept",
 )]  # fmt: skip
 Confidence = Annotated[float, typer.Option(
     help="of the intervals, in per cent", metavar="PERCENT",
+)]  # fmt: skip
+ByClass = Annotated[bool, typer.Option(
+    "--by-class", help="drops class by class, of lesions that saw all images",
 )]  # fmt: skip
 Criterion = Annotated[str | None, typer.Option(
     help="which of the study's criteria, where it holds several", show_default="l1, or the first",
 )]  # fmt: skip
 DemoNetwork = Annotated[str, typer.Option(help="demo:resnet20 or demo:resnet56")]
-Seconds = Annotated[float, typer.Option(help="how long to measure, about", min=1)]
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -145,6 +222,25 @@ def listed(text: str | None) -> tuple[str, ...]:
     (('png', 'svg'), ())
     """
     return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def seconds(text: str | None) -> float:
+    """A time in seconds, without end for None.
+
+    >>> seconds("5min"), seconds("1.5h"), seconds("90")
+    (300.0, 5400.0, 90.0)
+    """
+    if text is None:
+        return float("inf")
+    found = re.fullmatch(r"([0-9.]+) *(s|sec|m|min|h|)", text.strip())
+    try:
+        assert found
+        scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
+        return float(found[1]) * scale
+    except (AssertionError, ValueError) as error:
+        raise LesionError(
+            f"Expected a time such as 90s, 5min or 2h for --budget, got '{text}'."
+        ) from error
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:

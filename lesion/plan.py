@@ -16,11 +16,13 @@ ROUNDINGS = ("floor-kept", "nearest")
 
 @dataclass(frozen=True)
 class Lesion:
-    """One unit, one kind of damage, one criterion, one amount, one seed.
+    """One unit, one kind of damage, one criterion, one amount, one seed, one recovery.
 
     target: the layer that a "free" or "branch" lesion cuts, or the unit that a "coupled" one cuts
     amount: for `filters` the pruning ratio in (0, 1); pruned of channels fall, so that the
         achieved ratio is pruned / channels
+    recovery: what the lesioned network goes through before it is scored, such as "bn"; "" for
+        nothing (one-shot)
     """
 
     target: str
@@ -32,13 +34,14 @@ class Lesion:
     damage: str = "filters"
     rounding: str = "floor-kept"
     seed: int = 0
+    recovery: str = ""
 
     @property
     def key(self) -> str:
         """A text that names this lesion, the same in every study of the same subject."""
         return (
             f"{self.damage}/{self.kind}/{self.target}/{self.criterion}/{self.amount:g}"
-            f"/{self.rounding}/{self.seed}"
+            f"/{self.rounding}/{self.seed}{'/' if self.recovery else ''}{self.recovery}"
         )
 
 
@@ -146,6 +149,7 @@ def plan(
     ratios: Sequence[float] = RATIOS,
     rounding: str = "floor-kept",
     seed: int = 0,
+    recovery: str = "",
 ) -> tuple[list[Lesion], list[Skipped]]:
     """The lesions of each target that has scores, ratios rising, and those that remove nothing."""
     check_ratios(ratios, rounding)
@@ -155,7 +159,7 @@ def plan(
             fallen = int(falling(anatomy, target, own, ratio, rounding).sum())
             lesion = Lesion(
                 target.name, target.kind, criterion, ratio, fallen, len(own),
-                rounding=rounding, seed=seed,
+                rounding=rounding, seed=seed, recovery=recovery,
             )  # fmt: skip
             if fallen:
                 lesions.append(lesion)

@@ -7,6 +7,7 @@ batch at one moment.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,6 +43,11 @@ class Program:
     steps: tuple[Step, ...]
     inputs: tuple[int, ...]
     output: int
+
+    @cached_property
+    def ends(self) -> list[list[int]]:
+        """For each step the values that no later one reads, the output apart."""
+        return frees(self.steps, (self.output,))
 
     def position(self) -> dict[int, int]:
         """Where in the program each value is computed."""
@@ -119,11 +125,15 @@ def _needed(steps: Sequence[Step], output: int) -> tuple[Step, ...]:
 class Run:
     """One batch on its way through the program: goes forward, stops where told, looks behind."""
 
-    def __init__(self, program: Program, tensors: Iterable[Tensor]) -> None:
-        self.program = program
-        self.values: dict[int, Any] = dict(zip(program.inputs, tensors, strict=True))
-        self.position = 0
-        self._ends = frees(program.steps, (program.output,))
+    def __init__(
+        self, program: Program, tensors: Iterable[Tensor], values: Mapping[int, Any] | None = None,
+        position: int = 0,
+    ) -> None:  # fmt: skip
+        """At the start with its inputs, or at a position with the values alive there."""
+        inputs = dict(zip(program.inputs, tensors, strict=True))
+        self.program, self.position = program, position
+        self.values: dict[int, Any] = inputs if values is None else dict(values)
+        self.device = next((x.device for x in inputs.values()), torch.device("cpu"))
 
     def forward(self, stop: int) -> None:
         """Computes the steps before position `stop`."""
@@ -131,7 +141,7 @@ class Run:
             step = self.program.steps[position]
             if step.index not in self.values:
                 self.values[step.index] = step.run(self.values)
-            for index in self._ends[position]:
+            for index in self.program.ends[position]:
                 self.values.pop(index, None)
         self.position = max(self.position, stop)
 
@@ -142,9 +152,15 @@ class Run:
             if step.index not in self.values:
                 self.values[step.index] = step.run(self.values)
 
-    def replay(self, steps: Sequence[Step], ends: Sequence[Sequence[int]]) -> Any:
-        """The output if `steps`, some of them edited, are run on the values at the pause."""
-        values = _Over(self.values)
+    def replay(
+        self, steps: Sequence[Step], ends: Sequence[Sequence[int]],
+        at: Mapping[int, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        """The output if `steps`, some of them edited, are run on the values at the pause.
+
+        at: other values to run on, such as those of a few of the images
+        """
+        values = _Over(self.values if at is None else at)
         for step, done in zip(steps, ends, strict=True):
             values[step.index] = step.run(values)
             for index in done:
@@ -183,12 +199,16 @@ def frees(steps: Sequence[Step], keep: Iterable[int]) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Behind:
-    """What a cut changes: where the run pauses, what it computes ahead, what is replayed."""
+    """What a cut changes: where the run pauses, what it computes ahead, what is replayed.
+
+    reads: the values that the replayed steps take as they are; ends: those each is the last to read
+    """
 
     pause: int
     ahead: tuple[int, ...]
     replayed: tuple[int, ...]
     ends: tuple[tuple[int, ...], ...]
+    reads: tuple[int, ...]
 
 
 def behind(program: Program, nodes: Iterable[int]) -> Behind:
@@ -207,7 +227,9 @@ def behind(program: Program, nodes: Iterable[int]) -> Behind:
     steps = [program.steps[place] for place in replayed]
     ends = frees(steps, (program.output,))
     own = tuple(tuple(index for index in done if index in changed) for done in ends)
-    return Behind(pause, ahead, tuple(replayed), own)
+    read = dict.fromkeys(index for step in steps for index in step.inputs)
+    reads = tuple(index for index in read if index not in changed)
+    return Behind(pause, ahead, tuple(replayed), own, reads)
 
 
 def _ahead(

@@ -1,9 +1,10 @@
 """What is measured: a network, its images, and the adapter between them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,9 +18,13 @@ from lesion.adapter import (
     describe,
     logits,
     moved,
+    output,
+    without_labels,
 )
 from lesion.errors import LesionError, SubjectError
 from lesion.images import Images, update
+from lesion.outcomes import SCORES
+from lesion.tally import Classification, Given, Score, Tally
 
 EXAMPLE_IMAGES = 2
 
@@ -29,8 +34,10 @@ class Subject:
     """A network and its labelled images, found to fit one another.
 
     name: what it is, for people; preprocessing: how images become inputs, for the fingerprint
-    classes: how many logits an image has
+    tally: which scores are kept of an image; score: the one that is judged, and whose it is
+    classes: how many logits an image has, 0 where a user's own score takes the outputs as they are
     example: the batch of the first two images (one, if there is but one)
+    train: images that lesioned networks may recover with before they are scored, None without
     """
 
     network: nn.Module
@@ -38,8 +45,11 @@ class Subject:
     adapter: Adapter
     name: str
     preprocessing: str
+    tally: Tally
+    score: str
     classes: int
     example: Any
+    train: Images | None = None
 
     @classmethod
     def of(
@@ -50,10 +60,16 @@ class Subject:
         adapter: Adapter | None = None,
         name: str | None = None,
         preprocessing: str = "",
+        score: str | Score = "top1",
         workers: int | None = None,
+        train: Any = None,
     ) -> "Subject":
         """The subject of a network and a Dataset or DataLoader.
 
+        score: "top1", "top5", "agreement" or "tv" (the last two need no labels), or a function
+            `score(outputs, targets)` that gives one value from 0 to 1 an image, larger being
+            better; targets are what the adapter finds, None where batches have none
+        train: a Dataset or DataLoader of training images, see `lesion.recovery`
         The network runs once on the first images, in evaluation mode; nothing of it changes.
         Raises SubjectError where weights or outputs are not finite, the data cannot be read by
         index, labels are missing or out of range, or the network cannot take the data.
@@ -66,24 +82,99 @@ class Subject:
         check_weights(network)
         images, adapter = Images.of(data, workers), adapter or BatchAdapter()
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
-        classes = _try_out(network, adapter, example)
+        tally, adapter = _tally(score, adapter, example)
+        outputs = try_out(network, adapter, example)
+        classes = 0 if isinstance(tally, Given) else logits(outputs).shape[1]
         name = type(network).__name__ if name is None else name
-        return cls(network, images, adapter, name, preprocessing, classes, example)
+        made = cls(
+            network, images, adapter, name, preprocessing, tally, named(score), classes, example,
+            None if train is None else Images.of(train, workers),
+        )  # fmt: skip
+        made.check(outputs)
+        return made
 
-    def logits(self, network: nn.Module, batch: Any) -> Tensor:
-        """The logits (N, classes) that `network`, this one or one made from it, gives a batch."""
-        return logits(self.adapter.forward(network, batch))
+    def check(self, outputs: Any) -> None:
+        """Raises SubjectError unless the outputs for the example can be scored."""
+        found, targets = self._found(outputs), self.targets(self.example)
+        labels = targets if isinstance(self.tally, Classification) else None
+        if labels is not None and len(found) != len(labels):
+            raise SubjectError(
+                f"Expected one row of logits an image, got {len(found)} rows for {len(labels)} "
+                "images; give an adapter whose forward returns logits (images, classes)."
+            )
+        if not bool(found.isfinite().all()):
+            raise SubjectError(
+                "Expected finite outputs, got NaN or infinity for the first images; "
+                "check the weights and the preprocessing."
+            )
+        self.tally.answers(found, moved(targets, found.device), None)
 
-    def targets(self, batch: Any) -> Tensor:
-        """The labels of a batch, int64 (N,); raises SubjectError unless all are outputs."""
+    def outputs(self, network: nn.Module, batch: Any) -> Tensor:
+        """What `network`, this one or one made from it, gives a batch: logits (N, classes), or
+        for a user's own score the tensor (N, …) among the outputs."""
+        return self._found(self.adapter.forward(network, batch))
+
+    def _found(self, outputs: Any) -> Tensor:
+        return logits(outputs) if self.classes else output(outputs)
+
+    def targets(self, batch: Any) -> Any:
+        """The labels of a batch, int64 (N,), None without labels; for a user's own score whatever
+        the adapter finds. Raises SubjectError unless labels are outputs."""
+        if isinstance(self.tally, Given):
+            return self.adapter.targets(batch)
+        if not self.tally.labelled:  # type: ignore[attr-defined]
+            return None
         labels = class_numbers(self.adapter.targets(batch))
         check_labels(labels, self.classes)
         return labels
 
 
-def _try_out(network: nn.Module, adapter: Adapter, example: Any) -> int:
-    """How many classes the network has, found by running it on the example."""
-    labels = class_numbers(adapter.targets(example))
+def named(score: str | Callable[..., Any]) -> str:
+    """A score's name, of a function where it is from; of a file the folder does not count."""
+    if isinstance(score, str):
+        return score
+    where = str(getattr(score, "__module__", "?")).partition("@")[0]
+    return f"{where}:{getattr(score, '__qualname__', type(score).__name__)}"
+
+
+def judged(score: str) -> str:
+    """The column that a score of that name is kept in."""
+    return score if score in SCORES else "score"
+
+
+def _tally(score: str | Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter]:
+    """What to keep of an image, and the adapter for it: without labels all of a batch is input."""
+    if not isinstance(score, str):
+        return _given(score, adapter, example)
+    if score not in ("top1", "top5", "agreement", "tv"):
+        raise SubjectError(
+            f"Expected a score top1, top5, agreement or tv, or a function, got '{score}'."
+        )
+    try:
+        class_numbers(adapter.targets(example))
+    except SubjectError:
+        if score in ("top1", "top5"):
+            raise
+        return Classification(labelled=False, variation=score == "tv"), without_labels(adapter)
+    return Classification(variation=score == "tv"), adapter
+
+
+def _given(score: Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter]:
+    """The same for a function: where batches have no targets, it is given None."""
+    if not callable(score):
+        raise SubjectError(
+            f"Expected a function score(outputs, targets), got {type(score).__name__}; give one "
+            "that returns a value from 0 to 1 for each image."
+        )
+    try:
+        adapter.targets(example)
+    except SubjectError:
+        return Given(score), without_labels(adapter)
+    return Given(score), adapter
+
+
+def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
+    """What the network gives for the example; says what is wrong where it fails."""
     try:
         with evaluating(network), torch.no_grad():
             outputs = adapter.forward(network, moved(example, device_of(network)))
@@ -96,19 +187,7 @@ def _try_out(network: nn.Module, adapter: Adapter, example: Any) -> int:
             f"it fails ({type(error).__name__}: {lines[0].rstrip('.')}); check the size and "
             "channels of the images (--resize, --crop), or give an adapter."
         ) from error
-    found = logits(outputs)
-    if len(found) != len(labels):
-        raise SubjectError(
-            f"Expected one row of logits an image, got {len(found)} rows for {len(labels)} "
-            "images; give an adapter whose forward returns logits (images, classes)."
-        )
-    if not bool(found.isfinite().all()):
-        raise SubjectError(
-            "Expected finite outputs, got NaN or infinity for the first images; "
-            "check the weights and the preprocessing."
-        )
-    check_labels(labels, found.shape[1])
-    return found.shape[1]
+    return outputs
 
 
 def check_weights(network: nn.Module) -> None:
@@ -145,7 +224,8 @@ def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
 
 def device_of(network: nn.Module) -> torch.device:
     """Where a network's first tensor lies; the CPU for a network without any."""
-    return next((tensor.device for _, tensor in _tensors(network)), torch.device("cpu"))
+    tensors = chain(network.parameters(), network.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 @contextmanager

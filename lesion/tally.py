@@ -1,76 +1,170 @@
-"""From logits to outcomes: what of an image's answer is kept."""
+"""From outputs to scores: what of a network's answer to an image is kept."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lesion.outcomes import Intact, Outcomes
+from lesion.adapter import describe
+from lesion.errors import SubjectError
+from lesion.outcomes import TYPES, Intact, Outcomes
+
+Answers = dict[str, np.ndarray]
+Score = Callable[[Tensor, Any], Any]
+LARGEST = float(np.finfo(np.float16).max)
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """A network's answer to n images: predictions, ranks of the labels, summed loss.
+class Tally(Protocol):
+    """Knows which columns are kept of an image, and how they come from the outputs.
 
-    finite: whether all logits are numbers
+    columns: their names; beside: whether the intact network's outputs are needed for them
     """
 
-    prediction: np.ndarray
-    rank: np.ndarray
-    loss: float
-    finite: bool
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
-    @classmethod
-    def of(cls, logits: Tensor, labels: Tensor) -> "Answer":
-        """The answer in logits (n, classes) to images with int64 labels (n,).
+    @property
+    def beside(self) -> bool: ...
 
-        The prediction is the first of the largest logits; a label's rank is how many logits are
-        larger than its own, so that ties count for it (but not in top-1, which is the prediction).
-        """
-        logits = logits.float()
-        own = logits.gather(1, labels[:, None])
-        return cls(
-            prediction=logits.argmax(1).cpu().numpy(),
-            rank=(logits > own).sum(1).cpu().numpy(),
-            loss=float(F.cross_entropy(logits.double(), labels, reduction="sum")),
-            finite=bool(logits.isfinite().all()),
-        )
+    def answers(self, outputs: Tensor, targets: Any, intact: Tensor | None) -> Answers:
+        """What is kept of the outputs (N, …), by name one row an image; "finite" among it."""
 
-    @classmethod
-    def join(cls, parts: "list[Answer]") -> "Answer":
-        """The answers to consecutive images as one."""
-        return cls(
-            np.concatenate([part.prediction for part in parts]),
-            np.concatenate([part.rank for part in parts]),
-            sum(part.loss for part in parts),
-            all(part.finite for part in parts),
-        )
+    def margin(self, outputs: Tensor, targets: Any) -> np.ndarray:
+        """How sure the intact network's outputs are, one number an image."""
 
-    def outcomes(self, labels: np.ndarray, intact: np.ndarray) -> Outcomes:
-        """Scored against the labels and the intact network's predictions."""
-        return Outcomes(
-            top1=self.prediction == labels,
-            top5=self.rank < 5,
-            agreement=self.prediction == intact,
-            loss=self.loss,
-        )
+    def outcomes(self, answers: Answers, images: np.ndarray, known: Answers) -> Outcomes:
+        """Answers as scores, beside what is known of the intact network on the same images."""
+
+    def intact(self, answers: Answers, images: np.ndarray, digest: np.ndarray) -> Intact:
+        """The intact network's own answers as its rows."""
 
 
-def margins(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """The label's logit minus the best other logit, float32 (n,); positive where right.
+@dataclass(frozen=True)
+class Classification:
+    """Logits (N, classes): hits, rank and loss where there are labels, agreement, variation.
 
-    >>> import torch
+    The prediction is the first of the largest logits; a label's rank is how many logits are larger
+    than its own, so that ties count for it (but not in top-1, which is the prediction).
+    """
+
+    labelled: bool = True
+    variation: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        labelled = ("top1", "top5", "agreement", "loss") if self.labelled else ("agreement",)
+        return (*labelled, "tv") if self.variation else labelled
+
+    @property
+    def beside(self) -> bool:
+        return self.variation
+
+    def answers(self, outputs: Tensor, targets: Any, intact: Tensor | None) -> Answers:
+        logits = outputs.float()
+        found = {"prediction": logits.argmax(1), "finite": logits.isfinite().all(1)}
+        if self.labelled:
+            own = logits.gather(1, targets[:, None])
+            loss = F.cross_entropy(logits.double(), targets, reduction="none")
+            found["rank"], found["loss"] = (logits > own).sum(1), loss.clamp(max=LARGEST)
+            found["label"] = targets
+        if self.variation:
+            both = [x.double().softmax(1) for x in (logits, outputs if intact is None else intact)]
+            found["tv"] = 1 - (both[0] - both[1]).abs().sum(1) / 2
+        return {name: value.cpu().numpy() for name, value in found.items()}
+
+    def margin(self, outputs: Tensor, targets: Any) -> np.ndarray:
+        found = margins(outputs.float(), targets if self.labelled else outputs.argmax(1))
+        return found.cpu().numpy()
+
+    def outcomes(self, answers: Answers, images: np.ndarray, known: Answers) -> Outcomes:
+        found = {"agreement": answers["prediction"] == known["prediction"]}
+        if self.labelled:
+            found["top1"] = answers["prediction"] == answers["label"]
+            found["top5"], found["loss"] = answers["rank"] < 5, answers["loss"]
+        if self.variation:
+            found["tv"] = answers["tv"].clip(0, 1)
+        return Outcomes(images, {name: found[name].astype(TYPES[name]) for name in self.columns})
+
+    def intact(self, answers: Answers, images: np.ndarray, digest: np.ndarray) -> Intact:
+        label = answers.get("label", np.full(len(images), -1))
+        return Intact(
+            self.outcomes(answers, images, answers), label, answers["prediction"],
+            answers["margin"].astype(np.float32), digest,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Given:
+    """A user's own `score(outputs, targets)`: one value from 0 to 1 an image."""
+
+    score: Score
+    columns: tuple[str, ...] = field(default=("score",), init=False)
+    beside: bool = field(default=False, init=False)
+
+    def answers(self, outputs: Tensor, targets: Any, intact: Tensor | None) -> Answers:
+        finite = outputs.reshape(len(outputs), -1).isfinite().all(1).cpu().numpy()
+        return {"score": self._checked(outputs, targets, finite), "finite": finite}
+
+    def margin(self, outputs: Tensor, targets: Any) -> np.ndarray:
+        return np.full(len(outputs), np.nan, np.float32)
+
+    def _checked(self, outputs: Tensor, targets: Any, finite: np.ndarray) -> np.ndarray:
+        found = self._called(outputs, targets)
+        if found.shape != (len(outputs),):
+            raise SubjectError(
+                f"Expected one score an image, {len(outputs)} in all, got an array of shape "
+                f"{found.shape}: let the score function return a value for each image."
+            )
+        wrong = finite & ~((found >= 0) & (found <= 1))
+        if wrong.any():
+            raise SubjectError(
+                f"Expected scores from 0 to 1, got {found[wrong][0]:g}: scale what the score "
+                "function returns, larger being better."
+            )
+        return found
+
+    def _called(self, outputs: Tensor, targets: Any) -> np.ndarray:
+        try:
+            found = self.score(outputs, targets)
+        except Exception as error:  # the function is the user's: it may raise anything
+            lines = str(error).strip().splitlines() or [""]
+            raise SubjectError(
+                f"Expected a score function that takes outputs of shape {tuple(outputs.shape)} "
+                f"and their targets ({describe(targets)}), but it raised {type(error).__name__}: "
+                f"{lines[0].rstrip('.')}; mend the function."
+            ) from error
+        try:
+            return torch.as_tensor(found).detach().cpu().double().numpy()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SubjectError(
+                f"Expected one score an image, {len(outputs)} in all, got {describe(found)}: let "
+                "the score function return a value for each image."
+            ) from error
+
+    def outcomes(self, answers: Answers, images: np.ndarray, known: Answers) -> Outcomes:
+        return Outcomes(images, {"score": answers["score"].astype(TYPES["score"])})
+
+    def intact(self, answers: Answers, images: np.ndarray, digest: np.ndarray) -> Intact:
+        none = np.full(len(images), -1)
+        own = self.outcomes(answers, images, answers)
+        return Intact(own, none, none, answers["margin"], digest)
+
+
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """The label's logit minus the best other logit, (n,); positive where right.
+
     >>> margins(torch.tensor([[3.0, 1.0], [0.5, 2.0]]), torch.tensor([0, 0])).tolist()
     [2.0, -1.5]
     """
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf"))
-    margin: np.ndarray = (own[:, 0] - others.max(1).values).float().cpu().numpy()
-    return margin
+    return own[:, 0] - others.max(1).values
 
 
-def intact(answer: Answer, labels: np.ndarray, margin: np.ndarray) -> Intact:
-    """The intact network's record of a chunk."""
-    own = answer.outcomes(labels, answer.prediction)
-    return Intact(own, labels, answer.prediction, margin)
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers to consecutive images as one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -7,8 +7,14 @@ from lesion.anatomy import Layer
 
 if TYPE_CHECKING:
     from lesion.advice import Advice
+    from lesion.aim import Aim
+    from lesion.study import Study
 
-LABELS = {"top1": "top-1", "top5": "top-5", "agreement": "agreement"}
+UNMEASURED = "not measured yet"
+LABELS = {
+    "top1": "top-1", "top5": "top-5", "agreement": "agreement with itself",
+    "tv": "1 − total variation from itself", "score": "score", "evaluation": "evaluation",
+}  # fmt: skip
 
 
 def place(layer: Layer) -> str:
@@ -43,6 +49,17 @@ def points(value: float) -> str:
     return f"{value:g} point{'' if value == 1 else 's'}"
 
 
+def scored(column: str, mean: float, images: int) -> str:
+    """How good the intact network is, in words.
+
+    >>> scored("top1", 91.234, 2000), scored("evaluation", 0.43215, 0)
+    ('91.23 % top-1 on 2 000 images', '0.4321 by its evaluation')
+    """
+    if column == "evaluation":
+        return f"{mean:.4g} by its evaluation"
+    return f"{mean:.2f} % {LABELS[column]} on {grouped(images)} images"
+
+
 def signed(value: float, digits: int) -> str:
     """A number with a true minus sign and without a negative zero.
 
@@ -61,6 +78,20 @@ def grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
+def duration(seconds: float) -> str:
+    """A time in words, to two digits.
+
+    >>> duration(3.2), duration(95), duration(5400)
+    ('3 s', '1.6 min', '1.5 h')
+    """
+    if seconds < 60:
+        return f"{max(seconds, 1):.0f} s"
+    unit, size = ("min", 60) if seconds < 3600 else ("h", 3600)
+    return (
+        f"{seconds / size:.2g} {unit}" if seconds < 100 * size else f"{seconds / size:.0f} {unit}"
+    )
+
+
 def rounded(number: int) -> int:
     """A number rounded up to two significant digits.
 
@@ -71,14 +102,48 @@ def rounded(number: int) -> int:
     return -(-number // step) * step
 
 
+def guaranteed(
+    study: "Study", aim: "Aim", criterion: str, recovery: str = "", exact: bool = False
+) -> str:
+    """What the confidence is of, and of which images, in a sentence.
+
+    exact: every verdict is on all images of the evaluation set that it is about
+    """
+    if aim.column == "evaluation":
+        return (
+            "No interval stands behind these drops: each lesion was evaluated once, as a whole, "
+            "and a drop near the tolerance may be chance."
+        )
+    own = (criterion, recovery)
+    claims = sum((lesion.criterion, lesion.recovery) == own for lesion in study.lesions)
+    whose = (
+        f"no claim on any of its {grouped(claims)} lesions is wrong"
+        if aim.guarantee == "study"
+        else "no claim on a layer is wrong, each layer on its own"
+    )
+    where = (
+        f"on these {grouped(study.images)} images"
+        if study.header.settings.get("estimand", "set") == "set"
+        else "in the population that the images are drawn from"
+    )
+    after = f" Every lesion recovers by {recovery} before it is scored." if recovery else ""
+    if exact:
+        seen = grouped(study.images)
+        return f"All {seen} images were measured: of these the verdicts are certain.{after}"
+    return (
+        f"With {aim.confidence:g} % confidence {whose}, {where}, whenever the sweep stopped.{after}"
+    )
+
+
 def advice_lines(advice: "Advice") -> Iterator[str]:
     """Baseline and tolerance, the skip list with reasons, rates by stage, the rest, the caveat."""
     measured = [entry for entry in advice.layers if entry.status != "unmeasured"]
     skipped = [entry for entry in measured if entry.skipped]
+    most = f"{advice.max_drop:g}" if advice.column == "evaluation" else points(advice.max_drop)
     yield (
-        f"The intact network: {advice.baseline:.2f} % {LABELS[advice.column]} on "
-        f"{grouped(advice.images)} images. Safe means: the {advice.confidence:g} % interval of the "
-        f"drop ends at or below {points(advice.max_drop)}; filters fall by {advice.criterion}."
+        f"The intact network: {scored(advice.column, advice.baseline, advice.images)}. "
+        f"Safe means: a drop of at most {most}; filters fall by {advice.criterion}. "
+        f"{advice.guarantee}"
     )
     yield f"To skip ({len(skipped) or 'none'} of {len(measured)} measured):"
     yield from (f"  {entry.line}" for entry in skipped)

@@ -12,7 +12,8 @@ from pathlib import Path
 import networks
 import torch
 
-from lesion import identity
+from lesion import schedule
+from lesion.goals import Full
 from lesion.study import Study
 from lesion.subject import Subject
 from lesion.sweeping import Choices, prepare
@@ -25,11 +26,11 @@ STARTED, BEGUN = "started", "begun"
 def run(folder: Path) -> None:
     """Sweeps into the folder's study, or goes on with it, and notes how far it is."""
     torch.set_num_threads(1)
-    identity.CHUNK = CHUNK
+    schedule.CHUNK = CHUNK
     note(folder, STARTED)
     network, data = networks.plain(IMAGES)
     subject = Subject.of(network, networks.Logged(data, folder / "reads"))
-    ready = prepare(subject, folder / "study", Choices(RATIOS, holdout=0))
+    ready = prepare(subject, folder / "study", Choices(RATIOS, holdout=0), Full())
     note(folder, BEGUN)
     list(ready)
     ready.study.close()
@@ -87,7 +88,7 @@ def recorded(folder: Path) -> int:
     if not (folder / "study").exists():
         return 0
     with Study.open(folder / "study") as study:
-        (images,) = {study.images(one) for one in (*study.lesions, None)}
+        (images,) = {study.images, *(int(study.seen(one).sum()) for one in study.lesions)}
         return images
 
 

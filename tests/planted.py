@@ -5,18 +5,22 @@ that its drop is 100 · (broken − repaired) / images points.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter, Unit
+from lesion.goals import Goal
 from lesion.header import Header
 from lesion.outcomes import Intact, Outcomes
 from lesion.plan import RATIOS, Lesion, Skipped, kept
 from lesion.study import Study
 
-CLASSES = 10
+CLASSES, PART = 10, 128
+COLUMNS = ("top1", "top5", "agreement", "loss")
 Counts = Callable[[Layer, float], tuple[int, int]]
+Seen = Callable[[Layer, float], int | None]
 
 
 def anatomy(depth: int = 20) -> Anatomy:
@@ -88,7 +92,7 @@ def _unit(name, kind, first, channels, layers, reason="") -> Unit:
     )
 
 
-def header(depth: int = 20, images: int = 2000, chunk: int = 128, **changes) -> Header:
+def header(depth: int = 20, images: int = 2000, **changes) -> Header:
     """The header of a study of `images` scored images; a fifth as many are kept back."""
     order = np.random.default_rng(0).permutation(images + images // 5).tolist()
     values = {
@@ -96,8 +100,9 @@ def header(depth: int = 20, images: int = 2000, chunk: int = 128, **changes) -> 
                     "preprocessing": "none", "images": str(len(order)), "score": "top-1"},
         "environment": {"torch": "2.9", "device": "cpu"},
         "anatomy": anatomy(depth), "order": tuple(order[:images]),
-        "holdout": tuple(order[images:]), "chunk": chunk, "classes": CLASSES,
-        "settings": {"ratios": list(RATIOS)},
+        "holdout": tuple(order[images:]), "columns": COLUMNS, "classes": CLASSES,
+        "settings": {"name": f"resnet{depth}", "score": "top1", "order": "margin",
+                     "estimand": "set"},
     }  # fmt: skip
     return Header(**{**values, **changes})
 
@@ -149,32 +154,47 @@ def intact(images: int, accuracy: float = 0.93, seed: int = 0) -> Intact:
     label = rng.integers(0, CLASSES, images)
     right = rng.permutation(images) < round(accuracy * images)
     margin = np.where(right, 1, -1) * (rng.gamma(2, 2, images) + 0.01)
-    top5 = right | (rng.random(images) < 0.9)
-    outcomes = Outcomes(right, top5, np.ones(images, bool), loss=0.25 * images)
+    columns = {
+        "top1": right, "top5": right | (rng.random(images) < 0.9),
+        "agreement": np.ones(images, bool), "loss": np.full(images, 0.25, np.float16),
+    }  # fmt: skip
     prediction = np.where(right, label, (label + 1) % CLASSES)
-    return Intact(outcomes, label, prediction, margin.astype(np.float32))
+    digest = rng.integers(0, 2**64, images, np.uint64)
+    outcomes = Outcomes(np.arange(images), columns)
+    return Intact(outcomes, label, prediction, margin.astype(np.float32), digest)
 
 
 def lesioned(base: Intact, broken: int, repaired: int, seed: int = 0) -> Outcomes:
-    """The intact network's outcomes with so many images broken and so many repaired."""
+    """The intact network's outcomes with so many images broken and so many repaired, at random."""
     rng = np.random.default_rng(seed)
-    right = base.outcomes.top1
+    right = base.outcomes["top1"]
+    gone = rng.permutation(np.flatnonzero(right))[:broken]
+    gained = rng.permutation(np.flatnonzero(~right))[:repaired]
+    assert len(gone) + len(gained) == broken + repaired, "more images to flip than there are"
+    return flipped(base, np.concatenate([gone, gained]))
+
+
+def flipped(base: Intact, rows: np.ndarray) -> Outcomes:
+    """The intact network's outcomes with these broken or repaired; the loss of a broken one rises
+    by 2."""
+    right = base.outcomes["top1"]
     flip = np.zeros(len(base), bool)
-    flip[rng.permutation(np.flatnonzero(right))[:broken]] = True
-    flip[rng.permutation(np.flatnonzero(~right))[:repaired]] = True
-    assert flip.sum() == broken + repaired, "more images to flip than there are"
+    flip[rows] = True
     top1 = right ^ flip
-    return Outcomes(top1, top1 | base.outcomes.top5, ~flip, base.outcomes.loss + 2.0 * broken)
+    loss = base.outcomes["loss"] + 2 * (flip & right).astype(np.float16)
+    columns = {"top1": top1, "top5": top1 | base.outcomes["top5"], "agreement": ~flip, "loss": loss}
+    return Outcomes(base.outcomes.images, columns)
 
 
 def study(
     path: str | Path, depth: int = 20, images: int = 2000, counts: Counts | None = None,
     ratios: Sequence[float] = RATIOS, criteria: Sequence[str] = ("l1",),
-    measured: int | None = None,
+    measured: int | None = None, seen: Seen | None = None,
 ) -> Study:  # fmt: skip
     """A study with planted outcomes, open; `counts(layer, ratio)` gives (broken, repaired).
 
-    The counts hold on all `images`; only the first `measured` of the order are recorded.
+    The counts hold on all `images`; only the first `measured` of the order are recorded, and of a
+    lesion only the first `seen(layer, ratio)` of these, where that is not None.
     """
     head = header(depth, images)
     made = Study.create(path, head)
@@ -183,10 +203,11 @@ def study(
         made.add(found, skipped)
     base = intact(images)
     plant = counts or (lambda layer, ratio: globals()["counts"](layer, ratio, images))
-    whole = {
-        lesion: lesioned(base, *plant(head.anatomy.layer[lesion.target], lesion.amount), seed=index)
-        for index, lesion in enumerate(made.lesions)
-    }
+    whole = {}
+    for index, lesion in enumerate(made.lesions):
+        layer, ratio = head.anatomy.layer[lesion.target], lesion.amount
+        outcomes = lesioned(base, *plant(layer, ratio), seed=index)
+        whole[lesion] = outcomes.take(slice(seen(layer, ratio) if seen else None))
     rng = np.random.default_rng(1)
     for layer in head.anatomy.layers:
         made.set_norms(layer.name, rng.gamma(4, 1, layer.channels))
@@ -195,23 +216,20 @@ def study(
 
 
 def record(made: Study, base: Intact, whole: dict[Lesion, Outcomes], images: int) -> None:
-    """Write the first images of planted outcomes, chunk by chunk."""
-    size = made.header.chunk
-    for chunk in range(-(-images // size)):
-        part = slice(chunk * size, min(images, (chunk + 1) * size))
-        cells = {lesion: cut(outcomes, part) for lesion, outcomes in whole.items()}
-        made.record(chunk, f"digest {chunk}", cut_intact(base, part), cells)
+    """Write the first images of planted outcomes, part by part."""
+    for start in range(0, images, PART):
+        now = np.arange(start, min(start + PART, images))
+        parts = {
+            one: outcomes.take(np.isin(outcomes.images, now)) for one, outcomes in whole.items()
+        }
+        made.record(parts, base.take(now))
 
 
-def cut(outcomes: Outcomes, part: slice) -> Outcomes:
-    """Some images of planted outcomes; the loss is shared out evenly."""
-    top1 = outcomes.top1[part]
-    share = len(top1) / len(outcomes)
-    return Outcomes(top1, outcomes.top5[part], outcomes.agreement[part], outcomes.loss * share)
-
-
-def cut_intact(base: Intact, part: slice) -> Intact:
-    """Some images of the intact network."""
-    return Intact(
-        cut(base.outcomes, part), base.label[part], base.prediction[part], base.margin[part]
-    )
+def sweep(
+    made: Study, goal: Goal, base: Intact, whole: dict[Lesion, Outcomes], most: int | None = None
+) -> None:
+    """Write of planted outcomes what a goal asks for, as a sweep would, `most` works at most."""
+    record(made, base, {}, len(base))
+    works = (work for round in goal.rounds(made, list(whole), len(base)) for work in round.works)
+    for work in islice(works, most):
+        made.record({one: whole[one].take(own) for one, own in work.lesions.items()})

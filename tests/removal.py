@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lesion.anatomy import Unit
 from lesion.dissect import Dissection, dissect
-from lesion.engine import Replay, edges
+from lesion.engine import Cutting, Replay, edges
 from lesion.plan import Lesion, Target
 from lesion.zoo import networks
 
@@ -168,7 +168,7 @@ class Replayed:
 
 def _replayed(replay: Replay, x: Tensor, unit: Unit, dropped: np.ndarray) -> Replayed:
     lesion = whole(unit, dropped)
-    found = dict(replay.run((x,), {lesion: dropped}))
+    found = dict(replay.run((x,), {lesion: Cutting(dropped)}))
     return Replayed(found[None], found[lesion])
 
 

@@ -1,12 +1,17 @@
 """Curves: paired numbers from planted counts, a row for everything, in order of execution."""
 
+import numpy as np
 import planted
 import pytest
 
-from lesion.curves import UNMEASURED, curves
+from lesion.aim import Aim
+from lesion.curves import curves
 from lesion.errors import LesionError
+from lesion.goals import Decide
 from lesion.intervals import newcombe
 from lesion.plan import Lesion, Skipped
+from lesion.study import Study
+from lesion.wording import UNMEASURED
 
 
 @pytest.fixture(scope="module")
@@ -101,19 +106,69 @@ def test_failed_unmeasured_and_coupled_lesions_have_rows(tmp_path):
     assert frame["layer"].iloc[0] == "conv1"
 
 
-def test_each_lesion_is_paired_with_the_images_it_saw(tmp_path):
+@pytest.fixture(scope="module")
+def early(tmp_path_factory):
+    """A study that stopped when it could tell, and what each lesion does to all images."""
+    base, ratios = planted.intact(4000), (0.2, 0.5, 0.8)
+    head = planted.header(images=4000)
+    with Study.create(tmp_path_factory.mktemp("early") / "a.lesion", head) as study:
+        study.add(*planted.lesions(study.anatomy, ratios))
+        whole = {
+            one: planted.lesioned(base, *planted.counts(study.anatomy.layer[one.target], one.amount,
+                                                        4000), seed=index)
+            for index, one in enumerate(study.lesions)
+        }  # fmt: skip
+        planted.sweep(study, Decide(Aim(2)), base, whole)
+        yield study, whole
+
+
+def test_a_lesion_that_stopped_early_has_an_interval_that_holds_whenever_one_looks(early):
+    study, whole = early
+    frame, right = curves(study), planted.intact(4000).outcomes["top1"]
+    stopped = 0
+    for lesion, outcomes in whole.items():
+        found, seen = row(frame, lesion.target, lesion.amount), study.outcomes(lesion)
+        assert found["images"] == len(seen)
+        if not len(seen):
+            assert found["reason"] == UNMEASURED and np.isnan(found["drop"])
+            continue
+        if len(seen) == 4000:
+            assert found["interval"] == "fixed"
+            continue
+        drop = 100 * (right.mean() - outcomes["top1"].mean())
+        assert found["interval"] == "anytime"
+        assert found["low"] <= drop <= found["high"] and found["low"] <= found["drop"]
+        assert found["drop"] <= found["high"] < 100
+        assert found["baseline"] == pytest.approx(100 * right.mean())
+        assert found["accuracy"] == pytest.approx(found["baseline"] - found["drop"])
+        base = right[seen.images]
+        assert found["broken"] == (base & ~seen["top1"]).sum()
+        assert found["repaired"] == (~base & seen["top1"]).sum()
+        assert np.isnan(found["loss_rise"])  # of images of low margin it would say little
+        stopped += 1
+    assert stopped > 10
+
+
+def test_more_confidence_is_a_wider_interval_where_a_lesion_stopped_early(early):
+    study, _ = early
+    narrow, wide = curves(study, confidence=80), curves(study, confidence=99)
+    stopped = narrow["interval"] == "anytime"
+    assert (wide["low"] <= narrow["low"])[stopped].all()
+    assert (wide["high"] > narrow["high"])[stopped].all()
+
+
+def test_a_lesion_that_saw_fewer_images_than_the_others_stands_beside_them(tmp_path):
     base = planted.intact(300)
     with planted.study(tmp_path / "a.lesion", images=300, ratios=(0.5,), measured=256) as study:
         late = Lesion("layer1.0.conv1", "free", "l1", 0.9, 15, 16)
         study.add([late])
-        part = planted.cut_intact(base, slice(0, 128))
-        outcomes = planted.lesioned(part, 20, 1)
-        study.record(0, "digest 0", part, {late: outcomes})
-        found = row(curves(study), "layer1.0.conv1", 0.9)
-    assert found["images"] == 128
-    assert found["baseline"] == pytest.approx(100 * part.outcomes.top1.mean())
-    assert found["drop"] == pytest.approx(100 * 19 / 128)
-    assert found["loss_rise"] == pytest.approx(40 / 128)
+        study.record({late: planted.lesioned(base.take(slice(128)), 20, 1)})
+        frame = curves(study)
+    found, other = row(frame, "layer1.0.conv1", 0.9), row(frame, "layer1.0.conv1", 0.5)
+    assert (found["images"], found["interval"], found["broken"]) == (128, "anytime", 20)
+    assert (other["images"], other["interval"]) == (256, "fixed")
+    assert found["baseline"] == other["baseline"]
+    assert other["baseline"] == pytest.approx(100 * base.outcomes["top1"][:256].mean())
 
 
 @pytest.mark.parametrize(

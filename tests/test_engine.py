@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lesion.dissect import dissect
-from lesion.engine import Replay, edges, peak
+from lesion.engine import Cutting, Replay, edges, peak
+from lesion.goals import Full
 from lesion.plan import RATIOS, Lesion, Target
 from lesion.subject import Subject
 from lesion.sweeping import Choices, prepare
@@ -22,8 +23,8 @@ class Listening:
     def __init__(self, engine):
         self.engine, self.predictions = engine, {}
 
-    def run(self, tensors, dropped):
-        for lesion, logits in self.engine.run(tensors, dropped):
+    def run(self, tensors, cuts, intact=True, keys=None):
+        for lesion, logits in self.engine.run(tensors, cuts, intact, keys):
             self.predictions.setdefault(lesion, []).extend(logits.argmax(1).tolist())
             yield lesion, logits
 
@@ -31,7 +32,7 @@ class Listening:
 def compare(network, data, path, ratios):
     """Predictions of a full sweep compared, how many differ from the plain loop's, and how far."""
     choices = Choices(ratios=ratios, units="all", holdout=0)
-    ready = prepare(Subject.of(network, data), path, choices)
+    ready = prepare(Subject.of(network, data), path, choices, Full())
     ready.engine = listening = Listening(ready.engine)
     list(ready)
     order = list(ready.study.header.order)
@@ -44,7 +45,7 @@ def compare(network, data, path, ratios):
         compared, differ, gap = compared + len(images), differ + count, max(gap, largest)
         stored = ready.study.outcomes(lesion)
         right = torch.tensor(listening.predictions[lesion]) == labels
-        assert np.array_equal(stored.top1, right.numpy())
+        assert np.array_equal(stored["top1"], right.numpy())
     ready.study.close()
     return compared, differ, gap
 
@@ -53,9 +54,9 @@ def moved(network, data, path):
     """The share of the predictions at 50 % that are not the intact network's."""
     with torch.no_grad():
         own = network(data.tensors[0]).argmax(1)
-    ready = prepare(Subject.of(network, data), path, Choices((0.5,), holdout=0))
+    ready = prepare(Subject.of(network, data), path, Choices((0.5,), holdout=0), Full())
     list(ready)
-    agreement = [ready.study.outcomes(lesion).agreement.mean() for lesion in ready.lesions]
+    agreement = [ready.study.outcomes(lesion)["agreement"].mean() for lesion in ready.lesions]
     ready.study.close()
     return len(own.unique()), 1 - float(np.mean(agreement))
 
@@ -114,7 +115,8 @@ def ready():
 
 def answers(engine, images, dropped):
     with torch.no_grad():
-        return dict(engine.run((images,), dropped))
+        cuts = {lesion: Cutting(gone) for lesion, gone in dropped.items()}
+        return dict(engine.run((images,), cuts))
 
 
 def test_the_intact_logits_come_last_and_are_the_networks(ready):
@@ -186,7 +188,9 @@ def test_layers_that_no_image_reaches_or_no_output_reads(tmp_path):
     _, data = networks.plain(20)
     torch.manual_seed(0)
     network = networks.spread(DeadEnd(), data.tensors[0])
-    ready = prepare(Subject.of(network, data), tmp_path / "study", Choices((0.5,), holdout=0))
+    ready = prepare(
+        Subject.of(network, data), tmp_path / "study", Choices((0.5,), holdout=0), Full()
+    )
     list(ready)
     assert [lesion.target for lesion in ready.lesions] == ["a", "b", "first"]
     tied = "its channels are the network's outputs"
@@ -198,7 +202,7 @@ def test_layers_that_no_image_reaches_or_no_output_reads(tmp_path):
     for lesion, gone in ready.lesions.items():
         zeros = plain_loop.places(network, ready.study.anatomy, lesion, gone)
         agree = plain_loop.logits(network, images, zeros).argmax(1) == own
-        assert np.array_equal(ready.study.outcomes(lesion).agreement, agree.numpy())
+        assert np.array_equal(ready.study.outcomes(lesion)["agreement"], agree.numpy())
     ready.study.close()
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lesion.dissect import dissect
+from lesion.engine import Cutting
 from lesion.errors import SubjectError
 from lesion.hooks import Whole
 from lesion.plan import Lesion, Target
@@ -30,7 +31,7 @@ def lesion(engine, unit, count):
 
 def test_it_says_so_and_equals_the_plain_loop(tmp_path):
     network, data = networks.plain(40, kind=networks.Wayward)
-    with sweep(network, data, tmp_path / "s", units="all", holdout=0) as study:
+    with sweep(network, data, tmp_path / "s", units="all", holdout=0, full=True) as study:
         assert study.anatomy.whole.startswith("torch.export cannot trace it (")
         assert len(study.lesions) == 18 and not study.failed
         images = data.tensors[0][list(study.header.order)]
@@ -40,7 +41,7 @@ def test_it_says_so_and_equals_the_plain_loop(tmp_path):
             filters = plain_loop.lowest(network, one.target, one.pruned)
             zeros = plain_loop.along(network, one.target, filters)
             agree = (plain_loop.logits(network, images, zeros).argmax(1) == own).numpy()
-            assert np.array_equal(study.outcomes(one).agreement, agree)
+            assert np.array_equal(study.outcomes(one)["agreement"], agree)
             moved += int((~agree).sum())
         assert moved > 40
 
@@ -48,13 +49,20 @@ def test_it_says_so_and_equals_the_plain_loop(tmp_path):
 def test_replay_and_whole_passes_agree():
     network, data = networks.plain(8)
     engine = whole(network, data)
-    cuts = dict(lesion(engine, unit, count) for unit in "ab" for count in (1, 4))
+    chosen = [None, np.array([0, 3, 7]), np.array([5]), None]
+    planned = [lesion(engine, unit, count) for unit in "ab" for count in (1, 4)]
+    cuts = {
+        one: Cutting(gone, rows) for (one, gone), rows in zip(planned, chosen, strict=True)
+    }  # fmt: skip
     with torch.no_grad():
         found = dict(engine.run((data.tensors[0],), cuts))
-    for one in cuts:
+        assert set(engine.run((data.tensors[0],), {}, intact=False)) == set()
+    for one, cutting in cuts.items():
         zeros = plain_loop.along(network, one.target, np.arange(one.pruned))
         want = plain_loop.logits(network, data.tensors[0], zeros)
-        assert torch.allclose(found[one], want, atol=1e-5)
+        own = slice(None) if cutting.rows is None else cutting.rows
+        assert torch.allclose(found[one], want[own], atol=1e-5)
+    assert torch.allclose(found[None], plain_loop.logits(network, data.tensors[0]), atol=1e-5)
 
 
 class WithSums(networks.Wayward):
@@ -76,7 +84,9 @@ class WithSums(networks.Wayward):
 
 def test_what_hooks_cannot_cut_has_a_reason(tmp_path):
     network, data = networks.plain(20, kind=WithSums)
-    with sweep(network, data, tmp_path / "s", units="all", ratios=(0.5,), holdout=0) as study:
+    with sweep(
+        network, data, tmp_path / "s", units="all", ratios=(0.5,), holdout=0, full=True
+    ) as study:
         reasons = {(one.target, one.kind): one.reason for one in study.skipped}
         measured = {one.target for one in study.lesions}
     for target, where in ((("e", "free"), "layer_norm"), (("b", "branch"), "add")):
@@ -118,8 +128,8 @@ class Choosing(networks.Plain):
 
 def test_another_path_than_the_first_images_took_is_refused(tmp_path):
     network, data = networks.plain(40, kind=Choosing)
-    sweep(network, data, tmp_path / "a", ratios=(0.5,), holdout=0).close()
+    sweep(network, data, tmp_path / "a", ratios=(0.5,), holdout=0, full=True).close()
     data.tensors[0][30] += 100
     with pytest.raises(SubjectError, match="Expected a network that runs the same layers on all"):
-        sweep(network, data, tmp_path / "b", ratios=(0.5,), holdout=0)
+        sweep(network, data, tmp_path / "b", ratios=(0.5,), holdout=0, full=True)
     assert not any(module._forward_pre_hooks for module in network.modules())

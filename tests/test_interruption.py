@@ -6,7 +6,6 @@ import interruption
 import numpy as np
 import pytest
 
-from lesion.curves import curves
 from lesion.study import Study
 
 DEFAULT = 5
@@ -23,27 +22,27 @@ def same(folder, other):
     """Both studies hold the same, bit for bit."""
     with Study.open(folder / "study") as one, Study.open(other / "study") as two:
         assert one.header == two.header and one.lesions == two.lesions
-        assert curves(one).equals(curves(two))
-        for chunk in range(one.header.chunks):
-            found, wanted = one.chunk(chunk), two.chunk(chunk)
-            assert found[0] == wanted[0]
-            assert np.array_equal(found[1].margin, wanted[1].margin)
-            for lesion, outcomes in wanted[2].items():
-                for name in ("top1", "top5", "agreement", "loss"):
-                    own = getattr(found[2][lesion], name)
-                    assert np.array_equal(own, getattr(outcomes, name))
+        found, wanted = one.intact(), two.intact()
+        for name in ("label", "prediction", "margin", "digest"):
+            assert np.array_equal(getattr(found, name), getattr(wanted, name))
+        pairs = [(found.outcomes, wanted.outcomes)]
+        pairs += [(one.outcomes(lesion), two.outcomes(lesion)) for lesion in two.lesions]
+        for own, other in pairs:
+            assert np.array_equal(own.images, other.images) and len(own) == interruption.IMAGES
+            for column in two.header.columns:
+                assert np.array_equal(own[column], other[column])
         return one.header.order
 
 
 def read_once(folder, order, ends):
-    """Each sweep began at the first unfinished chunk; nothing else was read a second time."""
+    """Each sweep began where the last was saved; nothing else was read a second time."""
     chunk = interruption.CHUNK
     sweeps = interruption.measured(folder)
     assert len(sweeps) == len(ends)
     for images, (start, end) in zip(sweeps, ends, strict=True):
         assert start % chunk == 0
         assert tuple(images) == order[start : start + len(images)]
-        assert end <= start + len(images) <= end + chunk  # the chunk that is lost, and no other
+        assert end <= start + len(images) <= end + chunk  # what is lost, and no other
     again = sum(map(len, sweeps)) - len(order)
     print(f"{len(sweeps)} sweeps of {len(order)} images, {again} read again")
     assert 0 <= again <= chunk * (len(sweeps) - 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from lesion.errors import LesionError
-from lesion.intervals import images_needed, newcombe, tango, wilson
+from lesion.intervals import newcombe, tango, wilson
 
 COUNT = st.integers(0, 200)
 
@@ -117,23 +117,6 @@ def test_more_confidence_is_a_wider_interval(a, b, c, d):
 def test_nothing_broken_still_leaves_doubt():
     assert newcombe(100, 0, 0, 0).high == pytest.approx(0.037, abs=5e-4)  # Wilson's upper end
     assert newcombe(100, 0, 0, 0).drop == 0
-
-
-def test_images_needed_is_the_least_number_that_decides():
-    counts = (900, 12, 8, 80)
-    needed = images_needed(counts, 0.01, 0.95, 10**6)
-
-    def high(n):
-        return newcombe(*(count * n / 1000 for count in counts)).high
-
-    assert high(needed) <= 0.01 < high(needed - 1)
-    variance = (0.020 - 0.004**2) * 1.96**2 / 0.006**2  # the normal approximation
-    assert needed == pytest.approx(variance, rel=0.1)
-
-
-def test_images_needed_says_none_when_no_number_in_reach_decides():
-    assert images_needed((90, 6, 5, 0), 0.01, 0.95, 10_000) is None
-    assert images_needed((900, 12, 8, 80), 0.01, 0.95, 1000) is None
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, inf])

@@ -1,6 +1,7 @@
 """Merging: halves make the whole in any order, and nothing is overwritten."""
 
 import os
+import sqlite3
 from dataclasses import replace
 from itertools import permutations
 
@@ -8,29 +9,43 @@ import numpy as np
 import planted
 import pytest
 
-from lesion.curves import curves
+from lesion.aim import Aim
 from lesion.errors import StudyError
 from lesion.merging import merge
+from lesion.outcomes import Outcomes
 from lesion.study import Study
 
 BASE = planted.intact(300)
 
 
-def half(path, names, images=300, **changes):
-    """A study of some of the lesions on the first images."""
+def half(path, names, images=300, chosen=None, **changes):
+    """A study of the lesions of some layers on the first images, or of those of them chosen."""
     study = Study.create(path, planted.header(images=300, **changes))
     lesions, skipped = planted.lesions(study.anatomy, (0.5,))
-    chosen = [lesion for lesion in lesions if lesion.target.startswith(names)]
-    study.add(chosen, skipped)
+    own = [lesion for lesion in lesions if lesion.target.startswith(names)]
+    study.add(own, skipped)
+    some = np.arange(images) if chosen is None else chosen
     whole = {
-        lesion: planted.lesioned(BASE, 3 * index, 2, seed=index)
+        lesion: planted.lesioned(BASE, 3 * index, 2, seed=index).take(some)
         for index, lesion in enumerate(lesions)
-        if lesion in chosen
+        if lesion in own
     }
     planted.record(study, BASE, whole, images)
-    for lesion in chosen:
+    for lesion in own:
         study.set_scores(lesion.target, lesion.kind, "l1", 0, np.arange(lesion.channels))
     return study
+
+
+def outcomes(study):
+    """Every lesion's images and columns, and the intact network's, as one comparable value."""
+    found = {lesion.key: study.outcomes(lesion) for lesion in study.lesions}
+    intact = study.intact()
+    found["intact"] = intact.outcomes
+    rest = [getattr(intact, name).tolist() for name in ("label", "prediction", "margin", "digest")]
+    return rest, {
+        key: [one.images.tolist(), *(one[name].tolist() for name in planted.COLUMNS)]
+        for key, one in found.items()
+    }
 
 
 def content(path):
@@ -38,8 +53,8 @@ def content(path):
     with Study.open(path) as study:
         scores = {key: tuple(values) for key, values in study.all_scores().items()}
         return (
-            curves(study).to_csv(), study.header, sorted(study.failed.items(), key=str), scores,
-            [study.digest(chunk) for chunk in range(4)], study.intact().margin.tobytes(),
+            outcomes(study), study.header, sorted(study.failed.items(), key=str), scores,
+            sorted(study.skipped, key=str), study.aims,
         )  # fmt: skip
 
 
@@ -52,22 +67,68 @@ def test_halves_make_the_whole(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c", "whole"]
 
 
+def permuted(tmp_path, names):
+    """The file that merging in any order gives; it is the same byte for byte."""
+    written = set()
+    for number, order in enumerate(permutations(names)):
+        merge([tmp_path / name for name in order], tmp_path / f"out{number}")
+        written.add((tmp_path / f"out{number}").read_bytes())
+    assert len(written) == 1
+    return tmp_path / "out0"
+
+
 def test_the_order_of_the_inputs_changes_nothing(tmp_path):
     environment = {"device": "cuda"}
     half(tmp_path / "a", "layer1", images=128).close()
     half(tmp_path / "b", "layer", images=200, environment=environment).close()
-    with half(tmp_path / "c", "layer3", settings={"ratios": [0.5]}) as study:
+    with half(tmp_path / "c", "layer3", settings={"order": "uniform"}) as study:
         study.fail(study.lesions[0], "its outputs are not finite")
-    written = set()
-    for number, names in enumerate(permutations("abc")):
-        merge([tmp_path / name for name in names], tmp_path / f"out{number}")
-        written.add((tmp_path / f"out{number}").read_bytes())
-    assert len(written) == 1
-    with Study.open(tmp_path / "out0") as study:
-        images = {lesion.target[:6]: study.images(lesion) for lesion in study.lesions}
+    with Study.open(permuted(tmp_path, "abc")) as study:
+        images = {lesion.target[:6]: int(study.seen(lesion).sum()) for lesion in study.lesions}
         assert images == {"layer1": 200, "layer2": 200, "layer3": 300}
+        assert study.images == 300
         assert study.header.environment == {"device": "cpu | cuda", "torch": "2.9"}
+        assert study.header.settings["order"] == "margin | uniform"
         assert list(study.failed.values()) == ["its outputs are not finite"]
+
+
+def test_overlapping_images_join_to_their_union_in_any_order(tmp_path):
+    """A lesion that stopped on other images in each study holds all of them afterwards."""
+    chosen = {"a": np.arange(0, 150, 3), "b": np.arange(0, 300, 2), "c": np.array([7, 140])}
+    for name, images in (("a", 150), ("b", 300), ("c", 299)):
+        half(tmp_path / name, "layer2", images, chosen[name]).close()
+    union = sorted({*chosen["a"], *chosen["b"], *chosen["c"]})
+    half(tmp_path / "whole", "layer2", 300, np.array(union)).close()
+    out = permuted(tmp_path, "abc")
+    assert content(out) == content(tmp_path / "whole")
+    with sqlite3.connect(out) as connection:  # one row each, as if measured at once
+        assert connection.execute("SELECT count(*), max(images) FROM intact").fetchone() == (1, 300)
+        parts = connection.execute("SELECT images FROM outcomes").fetchall()
+    assert parts == [(len(union),)] * 3
+
+
+def test_what_differs_by_float_noise_is_taken_from_one_study_in_any_order(tmp_path):
+    half(tmp_path / "a", "layer1").close()
+    with Study.create(tmp_path / "b", planted.header(images=300)) as study:
+        lesion = planted.lesions(study.anatomy, (0.5,))[0][1]
+        study.add([lesion])
+        noisy = planted.lesioned(BASE, 3, 2, seed=1)
+        loss = noisy["loss"] * np.float16(1.002)
+        study.record(
+            {lesion: Outcomes(noisy.images, {**noisy.columns, "loss": loss})},
+            replace(BASE, margin=BASE.margin + np.float32(1e-4)),
+        )
+    with Study.open(permuted(tmp_path, "ab")) as study:
+        found = study.outcomes(lesion)["loss"]
+        assert np.array_equal(found, loss) or np.array_equal(found, noisy["loss"])
+
+
+def test_what_was_asked_is_kept(tmp_path):
+    for name, aim in (("a", Aim(1)), ("b", Aim(2)), ("c", Aim(1))):
+        with half(tmp_path / name, "layer1") as study:
+            study.aim(aim)
+    with Study.open(permuted(tmp_path, "abc")) as study:
+        assert set(study.aims) == {Aim(1), Aim(2)} and len(study.aims) == 2
 
 
 def test_a_study_merged_with_itself_is_itself(tmp_path):
@@ -88,20 +149,26 @@ def test_contradicting_outcomes_are_refused_and_nothing_is_left(tmp_path):
     with half(tmp_path / "b", "layer2") as study:
         lesion = planted.lesions(study.anatomy, (0.5,))[0][1]
         study.add([lesion])
-        study.record(0, "digest 0", planted.cut_intact(BASE, slice(0, 128)), {
-            lesion: planted.cut(planted.lesioned(BASE, 90, 0), slice(0, 128))
-        })  # fmt: skip
+        study.record({lesion: planted.lesioned(BASE, 90, 0).take(slice(10, 100))})
     refused(
         tmp_path,
-        r"Cannot merge .*[ab]: Expected the outcomes of chunk 0 of lesion .*/layer1\.0\.conv1",
+        r"Cannot merge .*[ab]: Expected the outcomes of lesion \S*/layer1\.0\.conv1/\S* that are",
     )
 
 
 def test_other_images_are_refused(tmp_path):
     half(tmp_path / "a", "layer1").close()
     with Study.create(tmp_path / "b", planted.header(images=300)) as study:
-        study.record(0, "another", planted.cut_intact(BASE, slice(0, 128)), {})
-    refused(tmp_path, "Images change between reads")
+        other = replace(BASE, digest=BASE.digest + np.uint64(1))
+        study.record({}, other.take(slice(0, 128)))
+    refused(tmp_path, "Cannot merge .*[ab]: Images change between reads: expected image 0 of the")
+
+
+def test_other_columns_are_refused(tmp_path):
+    half(tmp_path / "a", "layer1").close()
+    columns = planted.header().columns[:3]
+    Study.create(tmp_path / "b", planted.header(images=300, columns=columns)).close()
+    refused(tmp_path, "differ in columns: merge those of one network and images")
 
 
 def test_another_subject_is_refused_by_name(tmp_path):

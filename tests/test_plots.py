@@ -14,12 +14,15 @@ import planted
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from lesion.advice import Advice, LayerAdvice
+from lesion.aim import Aim
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError, LesionError
+from lesion.goals import Decide
 from lesion.plots import (
     heatmap_table,
     norms_table,
@@ -34,6 +37,7 @@ from lesion.plots import (
 from lesion.plots.heatmap import short
 from lesion.plots.rows import one_criterion
 from lesion.plots.style import COLOURS, DASHES, line_style, spread, stage_style
+from lesion.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def advise(curves, skipped=(), rate=0.4, max_drop=1.0, criterion="l1"):
         layer_advice(row, row.layer in skipped, 0.1 if row.layer in skipped else rate)
         for row in curves.drop_duplicates("layer").itertuples()
     )
-    return Advice(max_drop, 95, "top1", criterion, 1000, 93.0, tuple(layers), ())
+    return Advice(max_drop, 95, "top1", criterion, 1000, 93.0, tuple(layers), (), "")
 
 
 DOWN = ("layer2.0.conv1", "layer3.0.conv1")
@@ -240,6 +244,40 @@ def test_sensitivity_shows_intervals_intact_network_and_tolerance(curves):
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
     part = table[table["label"] == first[0]]
     assert (band.min(), band.max()) == pytest.approx((part["low"].min(), part["high"].max()))
+
+
+@pytest.fixture(scope="module")
+def early(tmp_path_factory):
+    """The curves of a study whose lesions stopped as soon as they were told apart."""
+    base, ratios = planted.intact(4000), (0.2, 0.5, 0.8)
+    path = tmp_path_factory.mktemp("study") / "c.lesion"
+    with Study.create(path, planted.header(images=4000)) as made:
+        made.add(*planted.lesions(made.anatomy, ratios))
+        whole = {}
+        for index, one in enumerate(made.lesions):
+            layer = made.anatomy.layer[one.target]
+            counts = planted.counts(layer, one.amount, 4000)
+            whole[one] = planted.lesioned(base, *counts, seed=index)
+        planted.sweep(made, Decide(Aim(2)), base, whole)
+        return curves_of(made)
+
+
+def test_where_lesions_stopped_early_marked_layers_alone_show_intervals_as_lines(early):
+    table = sensitivity_table(early, advise(early, DOWN), column="drop")
+    assert (table["interval"] == "anytime").any()
+    axes = plot_sensitivity(early, advise(early, DOWN), column="drop")
+    part = table[(table["layer"] == DOWN[0]) & (table["interval"] == "anytime")]
+    (ax,) = (ax for ax in axes if any(text.get_text().endswith(DOWN[0]) for text in ax.texts))
+    (lines,) = (one for one in ax.collections if isinstance(one, LineCollection))
+    drawn = np.array(lines.get_segments())
+    np.testing.assert_allclose(drawn[:, 0, 0], drawn[:, 1, 0])
+    for row in part.itertuples():
+        (place,) = np.flatnonzero(np.isclose(drawn[:, 0, 0], row.share))
+        np.testing.assert_allclose(drawn[place, :, 1], [row.low, row.high])
+    bands = [one for one in ax.collections if not isinstance(one, LineCollection)]
+    whole = table[(table["panel"] == part["panel"].iloc[0]) & (table["layer"] != DOWN[0])]
+    stopped = whole.groupby("label")["interval"].agg(lambda one: (one == "anytime").any())
+    assert len(bands) == (~stopped).sum()  # those that have seen all images
 
 
 def test_sensitive_layers_are_named_and_labels_do_not_overlap(deep):

@@ -108,7 +108,8 @@ def test_a_replay_gives_what_the_edited_program_gives(program, data):
     """At every pause, for any edit, in any order of edits that pauses later and later."""
     places = range(1, len(program.steps) + 1)
     edits = data.draw(st.lists(st.sets(st.sampled_from(places), min_size=1), max_size=4))
-    run = Run(program, [3])
+    three = torch.tensor(3)
+    run = Run(program, [three])
     for edited in sorted(edits, key=min):
         cut = behind(program, edited)
         assert cut.pause == min(edited) - 1
@@ -121,8 +122,21 @@ def test_a_replay_gives_what_the_edited_program_gives(program, data):
                 op = step.op
                 step = Step(step.index, "add", lambda *v, op=op: 100 * op(*v), step.args, {})
             steps.append(step)
-        assert run.replay(steps, cut.ends) == plainly(program, 3, edited)[program.output]
-    assert run.output() == plainly(program, 3)[program.output]
+        wanted = plainly(program, three, edited)[program.output]
+        assert run.replay(steps, cut.ends) == wanted
+        alone = {index: run.values[index] for index in cut.reads}  # nothing else is needed
+        assert run.replay(steps, cut.ends, alone) == wanted
+    assert run.output() == plainly(program, three)[program.output]
+
+
+@given(programs(), st.data())
+def test_a_run_goes_on_from_what_was_alive_at_a_position(program, data):
+    position = data.draw(st.integers(0, len(program.steps)))
+    three = torch.tensor(3)
+    run = Run(program, [three])
+    run.forward(position)
+    later = Run(program, [three], run.values, position)
+    assert later.output() == plainly(program, three)[program.output]
 
 
 @given(programs(), st.data())
@@ -137,7 +151,7 @@ def test_only_what_depends_on_the_cut_is_replayed(program, data):
 
 @given(programs())
 def test_values_live_until_their_last_reader_and_no_longer(program):
-    run = Run(program, [3])
+    run = Run(program, [torch.tensor(3)])
     last = {index: place for place, step in enumerate(program.steps)
             for index in (step.index, *step.inputs)}  # fmt: skip
     for place in range(len(program.steps)):

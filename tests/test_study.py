@@ -13,27 +13,19 @@ from pathlib import Path
 import numpy as np
 import planted
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from lesion.cells import from_intact, from_outcomes, to_intact, to_outcomes
+from lesion.aim import Aim
 from lesion.errors import StudyError
 from lesion.header import Header, differences
-from lesion.outcomes import COLUMNS, Outcomes
 from lesion.plan import Skipped
 from lesion.study import Study
 
 BASE = planted.intact(300)
 
 
-def equal(one: Outcomes, other: Outcomes) -> bool:
-    bits = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in COLUMNS)
-    return bits and one.loss == pytest.approx(other.loss)
-
-
 @pytest.fixture
 def empty(tmp_path):
-    """A study of 300 images in chunks of 128 with lesions and no outcomes."""
+    """A study of 300 images with lesions and no outcomes."""
     with Study.create(tmp_path / "a.lesion", planted.header(images=300)) as study:
         study.add(*planted.lesions(study.anatomy, (0.5, 0.9)))
         yield study
@@ -48,11 +40,10 @@ def whole(empty):
     }
 
 
-def chunk(whole, number, images=128):
-    """A chunk of planted outcomes as `record` takes it."""
-    part = slice(number * 128, min(300, number * 128 + images))
-    cells = {lesion: planted.cut(outcomes, part) for lesion, outcomes in whole.items()}
-    return number, f"digest {number}", planted.cut_intact(BASE, part), cells
+def part(whole, start, stop):
+    """What `record` takes of these images: the lesions' outcomes, the intact network's rows."""
+    chosen = slice(start, stop)
+    return {one: outcomes.take(chosen) for one, outcomes in whole.items()}, BASE.take(chosen)
 
 
 def test_a_header_survives_the_file_with_every_label_of_the_anatomy(tmp_path):
@@ -69,56 +60,8 @@ def test_a_header_takes_numpy_numbers():
     assert Header.from_bytes(head.to_bytes()).order == (0, 1, 2)
 
 
-def test_a_header_shares_its_order_out_into_chunks():
-    head = planted.header(images=300)
-    assert head.chunks == 3
-    assert sum((head.indices(number) for number in range(3)), ()) == head.order
-    assert [len(head.indices(number)) for number in range(3)] == [128, 128, 44]
-
-
-def test_what_is_recorded_comes_back_in_order(empty, whole):
-    for number in range(3):
-        empty.record(*chunk(whole, number))
-    with Study.open(empty.path) as study:
-        for lesion, outcomes in whole.items():
-            assert equal(study.outcomes(lesion), outcomes)
-            assert study.chunks(lesion) == 3
-            assert study.images(lesion) == 300
-        found = study.intact()
-        assert equal(found.outcomes, BASE.outcomes)
-        for name in ("label", "prediction", "margin"):
-            assert np.array_equal(getattr(found, name), getattr(BASE, name))
-        assert [study.digest(number) for number in range(4)] == [
-            "digest 0", "digest 1", "digest 2", None,
-        ]  # fmt: skip
-
-
-def test_the_first_images_of_the_intact_network_know_their_loss_at_the_end_of_a_chunk(empty, whole):
-    for number in range(3):
-        empty.record(*chunk(whole, number))
-    assert empty.intact(256).outcomes.loss == pytest.approx(BASE.outcomes.loss * 256 / 300)
-    assert len(empty.intact(256)) == 256
-    assert len(empty.intact(200)) == 200
-    assert np.isnan(empty.intact(200).outcomes.loss)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 70), st.integers(0, 2**32 - 1))
-def test_packing_gives_back_every_bit(images, seed):
-    rng = np.random.default_rng(seed)
-    columns = rng.random((3, images)) < 0.5
-    base = planted.intact(images, seed=seed)
-    row = from_intact(base)
-    assert equal(to_outcomes(from_outcomes(Outcomes(*columns, loss=1.5))), Outcomes(*columns, 1.5))
-    assert equal(to_intact(row).outcomes, base.outcomes)
-    assert np.array_equal(to_intact(row).label, base.label)
-    assert len(row[1]) == -(-images // 8)
-
-
-def test_writing_the_same_again_changes_nothing(empty, whole):
-    empty.record(*chunk(whole, 0))
+def test_adding_the_same_again_changes_nothing(empty):
     before = list(sqlite3.connect(empty.path).iterdump())
-    empty.record(*chunk(whole, 0))
     empty.add(*planted.lesions(empty.anatomy, (0.5, 0.9)))
     assert list(sqlite3.connect(empty.path).iterdump()) == before
 
@@ -138,99 +81,15 @@ def test_a_lesion_that_removes_another_number_is_refused(empty):
         empty.add([other])
 
 
-def test_other_outcomes_of_a_recorded_cell_are_refused_and_nothing_is_written(empty, whole):
-    empty.record(*chunk(whole, 0))
-    number, digest, intact, cells = chunk(whole, 0)
-    first, last = empty.lesions[0], empty.lesions[-1]
-    del cells[first]
-    cells[last] = planted.lesioned(intact, 30, 0)
-    with pytest.raises(
-        StudyError, match=r"Expected the outcomes of chunk 0 of lesion filters/free"
-    ):
-        empty.record(number, digest, intact, cells)
-    assert equal(empty.outcomes(last), chunk(whole, 0)[3][last])
-
-
-def test_a_chunk_is_recorded_whole_or_not_at_all(empty, whole):
-    number, digest, intact, cells = chunk(whole, 0)
-    cells[replace(empty.lesions[0], amount=0.77)] = cells[empty.lesions[0]]
-    with pytest.raises(StudyError, match=r"got filters/branch/conv1/l1/0\.77.*add it to the study"):
-        empty.record(number, digest, intact, cells)
-    assert empty.images() == 0
-    assert empty.outcomes(empty.lesions[0]).top1.size == 0
-
-
-def test_images_that_change_between_reads_are_refused(empty, whole):
-    empty.record(*chunk(whole, 0))
-    number, _, intact, cells = chunk(whole, 0)
-    with pytest.raises(StudyError, match=r"Images change between reads: .* switch off random augm"):
-        empty.record(number, "another", intact, cells)
-    labels = replace(intact, label=intact.label[::-1].copy())
-    with pytest.raises(
-        StudyError, match=r"Images change between reads: .* their labels are others"
-    ):
-        empty.record(number, "digest 0", labels, cells)
-
-
-def test_margins_may_differ_by_float_noise_and_no_more(empty, whole):
-    number, digest, intact, cells = chunk(whole, 0)
-    empty.record(number, digest, intact, cells)
-    empty.record(number, digest, replace(intact, margin=intact.margin + 1e-4), {})
-    assert np.array_equal(empty.intact().margin, intact.margin)
-    with pytest.raises(StudyError, match="its margins differ"):
-        empty.record(number, digest, replace(intact, margin=intact.margin + 1), {})
-
-
-def test_outcomes_are_a_prefix(empty, whole):
-    with pytest.raises(StudyError, match="chunk 0 to be recorded whole before chunk 1"):
-        empty.record(*chunk(whole, 1))
-    number, digest, intact, cells = chunk(whole, 0)
-    late = empty.lesions[0]
-    del cells[late]
-    empty.record(number, digest, intact, cells)
-    with pytest.raises(StudyError, match="Expected chunk 0 to be recorded whole before chunk 1"):
-        empty.record(*chunk(whole, 1))
-    assert empty.images() == 128
-    empty.record(number, digest, intact, {late: chunk(whole, 0)[3][late]})
-    empty.record(*chunk(whole, 1))
-    assert empty.images(late) == 256
-
-
-def test_a_chunk_cut_short_is_replaced_by_its_whole_and_not_the_other_way_round(empty, whole):
-    empty.record(*chunk(whole, 0, images=50))
-    lesion = empty.lesions[0]
-    assert (empty.chunks(lesion), empty.images(lesion)) == (0, 50)
-    with pytest.raises(StudyError, match="recorded whole"):
-        empty.record(*chunk(whole, 1))
-    empty.record(*chunk(whole, 0))
-    empty.record(*chunk(whole, 0, images=50))
-    assert (empty.chunks(lesion), empty.images(lesion)) == (1, 128)
-    assert equal(empty.outcomes(lesion), planted.cut(whole[lesion], slice(0, 128)))
-
-
-def test_a_chunk_cut_short_must_begin_as_its_whole(empty, whole):
-    empty.record(*chunk(whole, 0, images=50))
-    number, digest, intact, cells = chunk(whole, 0)
-    lesion = empty.lesions[0]
-    cells[lesion] = replace(cells[lesion], top1=~cells[lesion].top1)
-    with pytest.raises(StudyError, match="Expected the outcomes of chunk 0"):
-        empty.record(number, digest, intact, cells)
-
-
-@pytest.mark.parametrize("images", [0, 129])
-def test_a_chunk_of_no_or_too_many_images_is_refused(empty, images):
-    intact = planted.intact(images)
-    with pytest.raises(StudyError, match=f"Expected 1 to 128 images for chunk 0, got {images}"):
-        empty.record(0, "digest", intact, {})
-
-
-def test_a_loss_that_is_not_a_number_comes_back(empty, whole):
-    number, digest, intact, cells = chunk(whole, 0)
-    lesion = empty.lesions[0]
-    cells[lesion] = replace(cells[lesion], loss=float("nan"))
-    empty.record(number, digest, intact, cells)
-    empty.record(number, digest, intact, cells)
-    assert np.isnan(empty.outcomes(lesion).loss)
+def test_what_is_asked_is_remembered_once_and_the_last_comes_last(empty):
+    first, second, third = Aim(), Aim(2.5, 99, "agreement", "layer"), Aim(half_width=0.5)
+    for aim in (first, second, third, first):
+        empty.aim(aim)
+    before = empty.path.read_bytes()
+    empty.aim(first)
+    assert empty.path.read_bytes() == before
+    with Study.open(empty.path) as study:
+        assert study.aims == (second, third, first)
 
 
 def test_a_failed_lesion_keeps_its_first_reason(empty):
@@ -291,12 +150,12 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_a_copy_is_a_study(empty, whole, tmp_path):
-    empty.record(*chunk(whole, 0))
+    empty.record(*part(whole, 0, 128))
     copy = shutil.copy(empty.path, tmp_path / "copy.lesion")
     with Study.open(copy) as study:
-        study.record(*chunk(whole, 1))
-        assert study.images() == 256
-    assert empty.images() == 128
+        study.record(*part(whole, 128, 256))
+        assert study.images == 256
+    assert empty.images == 128
 
 
 def foreign_image(path: Path) -> None:
@@ -342,39 +201,58 @@ def test_a_header_that_cannot_be_read_is_damage(empty, content):
         Study.open(empty.path)
 
 
-def test_a_newer_format_asks_for_a_newer_lesion(empty):
+@pytest.mark.parametrize(
+    ("version", "text"), [(7, "install a newer lesion to read it"), (1, "measure again")]
+)
+def test_another_format_is_said_with_what_to_do(empty, version, text):
     with sqlite3.connect(empty.path) as connection:
-        connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(StudyError, match="is of format 7: install a newer lesion"):
+        connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StudyError, match=rf"of format 2, but .* is of format {version}: {text}"):
         Study.open(empty.path)
 
 
 def test_a_full_disk_keeps_what_was_recorded(empty, whole):
-    empty.record(*chunk(whole, 0))
-    (pages,) = empty._connection.execute("PRAGMA page_count").fetchone()
-    empty._connection.execute(f"PRAGMA max_page_count = {pages}")
+    empty.record(*part(whole, 0, 128))
+    connection = empty._store._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
     big = np.random.default_rng(0).random(20_000)
-    with pytest.raises(StudyError, match="the disk is full: every chunk recorded before is kept"):
+    with pytest.raises(StudyError, match=r"the disk is full: what was recorded before is kept"):
         empty.set_scores("conv1", "branch", "l1", 0, big)
-    assert empty.images() == 128
-    empty._connection.execute("PRAGMA max_page_count = 1000000")
-    empty.record(*chunk(whole, 1))
-    assert empty.images() == 256
+    assert empty.images == 128
+    connection.execute("PRAGMA max_page_count = 1000000")
+    empty.record(*part(whole, 128, 256))
+    assert empty.images == 256
+
+
+def test_a_full_disk_in_the_middle_of_outcomes_leaves_none_of_them(empty, whole):
+    empty.record(*part(whole, 0, 128))
+    connection, lesion = empty._store._connection, empty.lesions[-1]
+    assert empty.seen(lesion).sum() == 128
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(StudyError, match="the disk is full"):
+        empty.record(*part(whole, 128, 300))
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert empty.images == 128
+    assert {int(empty.seen(one).sum()) for one in empty.lesions} == {128}
+    empty.record(*part(whole, 128, 300))
+    assert {int(empty.seen(one).sum()) for one in empty.lesions} == {300}
 
 
 def test_a_locked_file_is_said(empty, whole):
     with Study.open(empty.path, timeout=0.01) as other:
-        empty._connection.execute("BEGIN IMMEDIATE")
+        empty._store._connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StudyError, match="another process holds its lock: wait"):
-            other.record(*chunk(whole, 0))
-        empty._connection.execute("ROLLBACK")
-        other.record(*chunk(whole, 0))
-    assert empty.images() == 128
+            other.record(*part(whole, 0, 128))
+        empty._store._connection.execute("ROLLBACK")
+        other.record(*part(whole, 0, 128))
+    assert empty.images == 128
 
 
-def test_an_interrupt_loses_the_unfinished_chunk_only(empty, whole):
-    empty.record(*chunk(whole, 0))
-    number, digest, intact, cells = chunk(whole, 1)
+def test_an_interrupt_loses_what_was_being_recorded_only(empty, whole):
+    empty.record(*part(whole, 0, 128))
+    outcomes, intact = part(whole, 128, 256)
 
     class Interrupting(dict):
         def items(self):
@@ -382,30 +260,33 @@ def test_an_interrupt_loses_the_unfinished_chunk_only(empty, whole):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        empty.record(number, digest, intact, Interrupting(cells))
-    assert empty.images() == 128
-    assert {empty.images(lesion) for lesion in empty.lesions} == {128}
-    empty.record(number, digest, intact, cells)
-    assert empty.images() == 256
+        empty.record(Interrupting(outcomes), intact)
+    assert empty.images == 128
+    assert {int(empty.seen(lesion).sum()) for lesion in empty.lesions} == {128}
+    assert {len(empty.outcomes(lesion)) for lesion in empty.lesions} == {128}
+    empty.record(outcomes, intact)
+    assert empty.images == 256
+    assert {len(empty.outcomes(lesion)) for lesion in empty.lesions} == {256}
 
 
 KILLED = """
 import os, signal, planted
-from test_study import BASE, chunk
+from test_study import BASE, part
 from lesion.study import Study
 with Study.open({path!r}) as study:
     whole = {{lesion: planted.lesioned(BASE, 5, 1) for lesion in study.lesions}}
-    study.record(*chunk(whole, 0))
-    study._connection.execute("PRAGMA cache_size = 1")
-    study._connection.execute("BEGIN IMMEDIATE")
-    study._connection.execute("DELETE FROM outcomes")
-    study._connection.execute("UPDATE lesions SET failed = 'x' || hex(zeroblob(4000))")
+    study.record(*part(whole, 0, 128))
+    connection = study._store._connection
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM outcomes")
+    connection.execute("UPDATE lesions SET failed = 'x' || hex(zeroblob(4000))")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-def test_a_killed_process_leaves_the_last_whole_chunk(empty):
+def test_a_killed_process_leaves_what_was_recorded(empty):
     here = Path(__file__).parent
     code = subprocess.run(
         [sys.executable, "-c", KILLED.format(path=str(empty.path))],
@@ -414,5 +295,5 @@ def test_a_killed_process_leaves_the_last_whole_chunk(empty):
     assert code == -signal.SIGKILL
     assert empty.path.with_name("a.lesion-journal").exists()
     with Study.open(empty.path) as study:
-        assert {study.images(lesion) for lesion in study.lesions} == {128}
+        assert {len(study.outcomes(lesion)) for lesion in study.lesions} == {128}
         assert not study.failed

@@ -1,6 +1,7 @@
 import collections
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,10 +17,29 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from lesion.adapter import BatchAdapter, check_labels, class_numbers, describe, logits, moved
+from lesion.adapter import (
+    BatchAdapter,
+    Unlabelled,
+    check_labels,
+    class_numbers,
+    describe,
+    logits,
+    moved,
+    output,
+    rows_of,
+    without_labels,
+)
 from lesion.errors import SubjectError
-from lesion.images import Images, digest
-from lesion.subject import Subject, check_weights, device_of, evaluating, fingerprint
+from lesion.images import Images, digests
+from lesion.subject import (
+    Subject,
+    check_weights,
+    device_of,
+    evaluating,
+    fingerprint,
+    judged,
+    named,
+)
 
 
 class Squares(Dataset):
@@ -100,7 +120,7 @@ def test_a_dict_batch_is_passed_by_name():
     subject = Subject.of(network, Dicts())
     batch = subject.images.batch([3, 1])
     expected = 2 * network.head(torch.tensor([[9.0, 1.0], [1.0, 1.0]]))
-    assert torch.equal(subject.logits(network, batch), expected)
+    assert torch.equal(subject.outputs(network, batch), expected)
     assert subject.targets(batch).tolist() == [0, 1]
 
 
@@ -122,7 +142,7 @@ def test_an_entry_that_the_network_does_not_take_is_an_error():
 def test_several_inputs_are_passed_in_order():
     network, a, b = TwoInputs(), torch.randn(5, 2), torch.randn(5, 2)
     subject = Subject.of(network, TensorDataset(a, b, torch.arange(5) % 3))
-    found = subject.logits(network, subject.images.batch(range(5)))
+    found = subject.outputs(network, subject.images.batch(range(5)))
     assert torch.allclose(found, network.head(a) - network.head(b))
 
 
@@ -166,6 +186,44 @@ def test_logits_are_found_in_outputs(outputs):
 def test_outputs_without_clear_logits_are_an_error(outputs, came):
     with pytest.raises(SubjectError, match=came):
         logits(outputs)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 8, 8), (2,)])
+def test_an_output_is_found_as_logits_are_whatever_its_shape(shape):
+    one = torch.ones(shape)
+    for outputs in (one, {"out": one, "aux": torch.zeros(1)}, ("text", one), [one]):
+        assert output(outputs) is one
+    for outputs in ("nothing", {"a": one, "b": one}, None):
+        with pytest.raises(SubjectError, match="Expected one tensor among the network's outputs"):
+            output(outputs)
+
+
+def test_batches_without_labels_are_all_input():
+    network, a, b = TwoInputs(), torch.randn(5, 2), torch.randn(5, 2)
+    want = network(a, b)["out"]
+    for batch in ((a, b), [a, b], {"a": a, "b": b}):
+        assert torch.equal(Unlabelled().forward(network, batch)["out"], want)
+        assert Unlabelled().targets(batch) is None
+    head = nn.Linear(2, 3)
+    for batch in (a, (a,), {"pixel_values": a}):
+        assert torch.equal(Unlabelled().forward(head, batch), head(a))
+    own = Returns(ONE)
+    assert isinstance(without_labels(BatchAdapter()), Unlabelled) and without_labels(own) is own
+
+
+def test_rows_of_targets_are_those_of_all_tensors_in_them():
+    masks, boxes = torch.arange(12).reshape(4, 3), [{"box": n} for n in range(4)]
+    ragged = [torch.zeros(n, 4) for n in range(4)]
+    for rows in ([2, 0], np.array([2, 0])):
+        assert torch.equal(rows_of(masks, rows, 4), masks[[2, 0]])
+        assert torch.equal(rows_of({"mask": masks}, rows, 4)["mask"], masks[[2, 0]])
+        assert rows_of(boxes, rows, 4) == [{"box": 2}, {"box": 0}]
+        assert [len(one) for one in rows_of(ragged, rows, 4)] == [2, 0]
+        mask, names, weights = rows_of([masks, list("abcd"), torch.ones(9)], rows, 4)
+        assert torch.equal(mask, masks[[2, 0]]) and names == ["c", "a"] and len(weights) == 9
+    one, other = rows_of((masks[:2], masks[:2]), [1], 2)  # two kinds of targets, not two images
+    assert torch.equal(one, masks[1:2]) and torch.equal(one, other)
+    assert rows_of(None, [1], 4) is None
 
 
 @given(st.lists(st.integers(0, 255), max_size=9))
@@ -292,12 +350,23 @@ def test_a_loader_without_batches_is_refused():
         Images.of(DataLoader(Squares(), batch_size=None))
 
 
-def test_digest_tells_other_images_labels_and_names_apart():
+def test_digests_tell_other_images_labels_and_names_apart():
     a, b = torch.zeros(2, 2), torch.arange(2)
-    same = digest((a, b))
-    assert same == digest([a.clone(), b.clone()])
-    others = [(a + 1e-7, b), (a, b + 1), (a.view(4), b), (a.double(), b), {"a": a, "b": b}, (a,)]
-    assert len({same, *map(digest, others)}) == 7
+    same = digests((a, b), 2).tolist()
+    assert same == digests([a.clone(), b.clone()], 2).tolist() and len(set(same)) == 2
+    others = [(a + 1e-7, b), (a, b + 1), (a.view(2, 2, 1), b), (a.double(), b), {"a": a, "b": b},
+              (a,)]  # fmt: skip
+    found = [same, *(digests(other, 2).tolist() for other in others)]
+    assert len({own[0] for own in found}) == 7
+
+
+def test_an_images_digest_does_not_depend_on_those_beside_it():
+    images, labels = torch.randn(5, 3), torch.arange(5)
+    whole = digests({"x": images, "y": labels}, 5)
+    for chosen in ([2], [4, 0, 2], [1, 3]):
+        alone = digests({"x": images[chosen], "y": labels[chosen]}, len(chosen))
+        assert alone.tolist() == whole[chosen].tolist()
+    assert whole.dtype.name == "uint64"
 
 
 # --- subject
@@ -327,7 +396,7 @@ def test_an_own_adapter_is_used():
     network = nn.Linear(2, 3)
     subject = Subject.of(network, data, adapter=Views())
     batch = subject.images.batch([2])
-    assert torch.equal(subject.logits(network, batch), network(torch.full((1, 2), 2.0)))
+    assert torch.equal(subject.outputs(network, batch), network(torch.full((1, 2), 2.0)))
     assert subject.targets(batch).tolist() == [2]
 
 
@@ -377,6 +446,78 @@ def test_the_size_of_images_that_do_not_fit_is_shown():
 def test_outputs_that_cannot_be_scored_are_an_error(outputs, text):
     with pytest.raises(SubjectError, match=text):
         Subject.of(Returns(outputs), pairs())
+
+
+class Masks(Squares):
+    """The label is a mask, one number a pixel."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image.expand(3, 2), torch.tensor([label, 0, 1])
+
+
+def score(outputs, targets):
+    return (outputs.argmax(1) == targets).float().mean(1)
+
+
+def test_a_users_score_takes_outputs_and_targets_of_any_shape():
+    class PerPixel(nn.Conv1d):
+        def forward(self, x):
+            return {"out": super().forward(x.mT), "aux": x}
+
+    network = PerPixel(2, 4, 1)
+    subject = Subject.of(network, Masks(), score=score)
+    batch = subject.images.batch([3, 5])
+    assert subject.classes == 0 and subject.tally.columns == ("score",)
+    assert subject.outputs(network, batch).shape == (2, 4, 3)
+    assert subject.targets(batch).tolist() == [[0, 0, 1], [2, 0, 1]]
+    assert subject.score == named(score) == f"{__name__}:score"
+    assert judged(subject.score) == "score" and judged("tv") == named("tv") == "tv"
+
+
+@pytest.mark.parametrize("name", ["agreement", "tv"])
+def test_without_labels_the_whole_batch_is_input(name):
+    inputs = [torch.full((2,), float(index)) for index in range(4)]
+    network = nn.Linear(2, 3)
+    subject = Subject.of(network, inputs, score=name)
+    batch = subject.images.batch([1, 2])
+    assert subject.targets(batch) is None and subject.score == name
+    assert torch.equal(subject.outputs(network, batch), network(batch))
+    assert subject.tally.columns == ("agreement", "tv")[: 1 + (name == "tv")]
+    two = Subject.of(TwoInputs(), [(x, 2 * x) for x in inputs], score=name)
+    found = two.outputs(two.network, two.images.batch([1]))
+    assert torch.allclose(found, two.network(inputs[1][None], 2 * inputs[1][None])["out"])
+    by_name = Subject.of(TwoInputs(), [{"a": x, "b": 2 * x} for x in inputs], score=name)
+    assert by_name.outputs(by_name.network, by_name.images.batch([0])).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["agreement", "tv"])
+def test_labels_that_are_there_are_kept_for_every_score(name):
+    subject = Subject.of(nn.Linear(2, 3), pairs(), score=name)
+    assert subject.targets(subject.example).tolist() == [0, 1]
+    assert subject.tally.columns[:4] == ("top1", "top5", "agreement", "loss")
+
+
+@pytest.mark.parametrize("name", ["top1", "top5"])
+def test_hits_need_labels(name):
+    with pytest.raises(SubjectError, match=r"Expected batches with labels.*give labelled data"):
+        Subject.of(nn.Linear(2, 3), [torch.zeros(2)] * 3, score=name)
+
+
+def test_a_score_that_does_not_fit_is_said_at_once():
+    with pytest.raises(SubjectError) as caught:
+        Subject.of(nn.Linear(2, 3), pairs(), score="accuracy")
+    assert str(caught.value) == (
+        "Expected a score top1, top5, agreement or tv, or a function, got 'accuracy'."
+    )
+    for wrong, text in (
+        (lambda outputs, _: outputs[:, 0] * 0 + 5, "Expected scores from 0 to 1, got 5: scale"),
+        (lambda outputs, _: 0.5, r"one score an image, 2 in all, got an array of shape \(\)"),
+    ):
+        with pytest.raises(SubjectError, match=text):
+            Subject.of(nn.Linear(2, 3), pairs(), score=wrong)
+    with pytest.raises(SubjectError, match="Expected one tensor among the network's outputs"):
+        Subject.of(Returns({"a": ONE, "b": ONE}), pairs(), score=score)
 
 
 def test_labels_are_checked_at_every_batch():

@@ -9,23 +9,40 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from randomised import randomise
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
+from torchvision.models import segmentation
 
-from lesion import identity
+from lesion import identity, schedule, sweeping
 from lesion.curves import curves
 from lesion.errors import LesionError, StudyError, SubjectError
+from lesion.goals import Full
 from lesion.merging import merge
 from lesion.plan import Lesion
 from lesion.study import Study
 from lesion.subject import Subject
-from lesion.sweeping import prepare, sweep
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    """Chunks of 16 images, so that small sweeps have several."""
-    monkeypatch.setattr(identity, "CHUNK", 16)
+    """16 images at once, so that small sweeps take several reads."""
+    monkeypatch.setattr(schedule, "CHUNK", 16)
+
+
+def sweep(*args, **options):
+    """A sweep that measures every lesion on every image."""
+    return sweeping.sweep(*args, full=True, **options)
+
+
+def prepare(network, data, path, **options):
+    """Such a sweep, ready to run."""
+    return sweeping.prepare(Subject.of(network, data), path, goal=Full(), **options)
+
+
+def seen(study):
+    """How many images each lesion has outcomes of."""
+    return {lesion: int(study.seen(lesion).sum()) for lesion in study.lesions}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +70,9 @@ def assert_same(before, after):
 
 
 def content(study):
-    """A study's outcomes, with sums of losses to float tolerance apart."""
+    """A study's outcomes, losses to float tolerance apart."""
     return {
-        lesion.key: [getattr(study.outcomes(lesion), name).tolist()
+        lesion.key: [study.outcomes(lesion)[name].tolist()
                      for name in ("top1", "top5", "agreement")]
         for lesion in study.lesions
     }  # fmt: skip
@@ -74,7 +91,7 @@ def test_a_sweep_measures_every_lesion_on_every_image(small, tmp_path):
         assert [(one.target, one.pruned) for one in study.lesions] == [
             ("a", 2), ("a", 5), ("b", 2), ("b", 5)
         ]  # fmt: skip
-        assert {study.images(one) for one in (*study.lesions, None)} == {48}
+        assert set(seen(study).values()) == {study.images} == {48}
         assert (len(study.header.order), len(study.header.holdout)) == (48, 12)
         images, labels = (tensor[list(study.header.order)] for tensor in data.tensors)
         own = plain_loop.logits(network, images)
@@ -87,10 +104,10 @@ def test_a_sweep_measures_every_lesion_on_every_image(small, tmp_path):
             )
             logits = plain_loop.logits(network, images, zeros)
             found = study.outcomes(lesion)
-            assert np.array_equal(found.top1, (logits.argmax(1) == labels).numpy())
-            assert np.array_equal(found.agreement, (logits.argmax(1) == own.argmax(1)).numpy())
-            loss = float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            assert found.loss == pytest.approx(loss, rel=1e-5)
+            assert np.array_equal(found["top1"], (logits.argmax(1) == labels).numpy())
+            assert np.array_equal(found["agreement"], (logits.argmax(1) == own.argmax(1)).numpy())
+            loss = nn.functional.cross_entropy(logits, labels, reduction="none")
+            assert found["loss"] == pytest.approx(loss.numpy(), rel=1e-3, abs=1e-3)
     assert [step.done for step in steps] == [64, 128, 192] and {s.total for s in steps} == {192}
 
 
@@ -169,7 +186,7 @@ def test_the_network_comes_back_when_the_progress_call_raises(small, tmp_path, e
     assert_same(before, state(network))
     network.eval()
     with Study.open(tmp_path / "s") as study:
-        assert {study.images(one) for one in study.lesions} == {16}
+        assert set(seen(study).values()) == {16}
 
 
 def test_the_network_comes_back_when_a_layer_raises(small, tmp_path):
@@ -195,7 +212,7 @@ def test_memory_changes_nothing(kind, tmp_path):
     whole = measured(network, data, tmp_path / "a", memory="1G")
     assert measured(network, data, tmp_path / "b", memory="1") == whole
     if kind is networks.Plain:
-        ready = prepare(Subject.of(network, data), tmp_path / "c", budget=20_000)
+        ready = prepare(network, data, tmp_path / "c", budget=20_000)
         assert 1 < ready.batch < 16
         list(ready)
         assert content(ready.study) == whole
@@ -205,9 +222,9 @@ def test_memory_changes_nothing(kind, tmp_path):
 def test_an_interrupted_sweep_with_another_limit_ends_the_same(small, tmp_path):
     network, data = small
     whole = measured(network, data, tmp_path / "a")
-    for limit in (1, 20, 37):  # ends within a chunk each time
+    for limit in (1, 20, 37):  # ends within a read each time
         with sweep(network, data, tmp_path / "b", limit=limit) as study:
-            assert {study.images(one) for one in study.lesions} == {limit}
+            assert set(seen(study).values()) == {limit}
     assert measured(network, data, tmp_path / "b") == whole
     with Study.open(tmp_path / "a") as one, Study.open(tmp_path / "b") as other:
         assert curves(one).round(9).equals(curves(other).round(9))
@@ -367,7 +384,7 @@ def test_changed_images_are_refused_and_nothing_is_lost(small, tmp_path):
     with pytest.raises(StudyError, match="Images change between reads"):
         sweep(network, changed, tmp_path / "s", ratios=(0.25,))
     with Study.open(tmp_path / "s") as study:
-        assert {one.amount: study.images(one) for one in study.lesions} == {0.5: 48, 0.25: 0}
+        assert {one.amount: count for one, count in seen(study).items()} == {0.5: 48, 0.25: 0}
 
 
 class Overflowing(networks.Plain):
@@ -388,15 +405,15 @@ def test_one_image_is_enough(small, tmp_path):
     network, data = small
     one = TensorDataset(*(tensor[:1] for tensor in data.tensors))
     with sweep(network, one, tmp_path / "s", ratios=(0.5,)) as study:
-        assert {study.images(lesion) for lesion in study.lesions} == {1}
+        assert set(seen(study).values()) == {1}
         assert study.header.holdout == ()
 
 
-def test_a_last_chunk_of_one_image(small, tmp_path):
+def test_a_last_read_of_one_image(small, tmp_path):
     network, data = small
     few = TensorDataset(*(tensor[:17] for tensor in data.tensors))
     with sweep(network, few, tmp_path / "s", ratios=(0.5,), holdout=0) as study:
-        assert {study.images(lesion) for lesion in study.lesions} == {17}
+        assert set(seen(study).values()) == {17}
 
 
 def test_criteria_and_seeds_stand_beside_each_other(small, tmp_path):
@@ -406,7 +423,7 @@ def test_criteria_and_seeds_stand_beside_each_other(small, tmp_path):
     with Study.open(tmp_path / "s") as study:
         assert len(study.lesions) == 6
         assert Lesion("a", "free", "fpgm", 0.5, 4, 8) in study.lesions
-        assert {study.images(one) for one in study.lesions} == {16}
+        assert set(seen(study).values()) == {16}
 
 
 def test_a_criterion_that_does_not_fit_is_a_row_with_a_reason(small, tmp_path):
@@ -421,7 +438,7 @@ def test_a_changed_environment_warns(small, tmp_path, monkeypatch):
     network, data = small
     sweep(network, data, tmp_path / "s", limit=5).close()
     monkeypatch.setattr(identity.torch, "get_num_threads", lambda: 99)
-    ready = prepare(Subject.of(network, data), tmp_path / "s")
+    ready = prepare(network, data, tmp_path / "s")
     (warning,) = ready.warnings
     assert "measured in another environment: threads (" in warning and "99 here" in warning
     ready.study.close()
@@ -431,7 +448,7 @@ def test_an_iteration_given_up_restores_the_network(small, tmp_path):
     """Leaving the loop by hand: the modes come back once the iterator is closed."""
     network, data = small
     network.train()
-    ready = prepare(Subject.of(network, data), tmp_path / "s")
+    ready = prepare(network, data, tmp_path / "s")
     steps = iter(ready)
     next(steps)
     assert not network.training
@@ -441,3 +458,119 @@ def test_an_iteration_given_up_restores_the_network(small, tmp_path):
     ready.study.close()
     with suppress(StopIteration):
         next(steps)
+
+
+# --- other scores
+
+
+def overlap(outputs, targets):
+    """The mean intersection over union of an image's classes, of those that it has."""
+    found = outputs.argmax(1)
+    scores = []
+    for own, target in zip(found, targets, strict=True):
+        classes = torch.cat([own, target]).unique()
+        both = [((own == c) & (target == c)).sum() / ((own == c) | (target == c)).sum()
+                for c in classes]  # fmt: skip
+        scores.append(torch.stack(both).mean())
+    return torch.stack(scores)
+
+
+def test_a_segmentation_network_is_judged_by_a_users_own_score(tmp_path):
+    torch.manual_seed(0)
+    network = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3).eval()
+    images = torch.randn(6, 3, 32, 32)
+    randomise(network, images).float()
+    with torch.no_grad():
+        masks = network(images)["out"].argmax(1)
+    masks[:, ::5] = (masks[:, ::5] + 1) % 3  # it is right on most pixels
+    data = TensorDataset(images, masks)
+    layers = ["backbone.layer4.2.conv1", "classifier.0"]
+    with sweep(
+        network, data, tmp_path / "s", score=overlap, layers=layers, ratios=(0.5,), holdout=0
+    ) as study:
+        assert [one.target for one in study.lesions] == layers and not study.failed
+        assert study.header.columns == ("score",) and study.header.classes == 0
+        assert study.header.settings["score"] == f"{__name__}:overlap"
+        order = list(study.header.order)
+        images, masks = images[order], masks[order]
+        with torch.no_grad():
+            own = overlap(network(images)["out"], masks).numpy()
+        assert study.intact().outcomes["score"] == pytest.approx(own, abs=1e-5)
+        for lesion in study.lesions:
+            filters = plain_loop.lowest(network, lesion.target, lesion.pruned)
+            zeros = plain_loop.along(network, lesion.target, filters)
+            with plain_loop.zeroed(zeros):
+                want = overlap(network(images)["out"], masks).numpy()
+            found = study.outcomes(lesion)["score"]
+            assert found == pytest.approx(want, abs=1e-3)
+            assert abs(found - own).max() > 0.01
+
+
+class Images(Dataset):
+    """The images without their labels."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return self.data[index][0]
+
+
+@pytest.mark.parametrize("kind", [networks.Plain, networks.Wayward])
+def test_without_labels_lesions_are_compared_with_the_intact_network(kind, tmp_path):
+    network, data = networks.plain(40, kind=kind)
+    with sweep(
+        network, Images(data), tmp_path / "s", score="tv", ratios=(0.5,), holdout=0
+    ) as study:
+        assert study.header.columns == ("agreement", "tv") and study.intact().label.max() == -1
+        images = data.tensors[0][list(study.header.order)]
+        own = plain_loop.logits(network, images)
+        for lesion in study.lesions:
+            filters = plain_loop.lowest(network, lesion.target, lesion.pruned)
+            zeros = plain_loop.along(network, lesion.target, filters)
+            logits = plain_loop.logits(network, images, zeros)
+            variation = (logits.softmax(1) - own.softmax(1)).abs().sum(1) / 2
+            found = study.outcomes(lesion)
+            assert found["tv"] == pytest.approx(1 - variation.numpy(), abs=1e-5)
+            agree = logits.argmax(1) == own.argmax(1)
+            assert np.array_equal(found["agreement"], agree.numpy())
+            assert 0 < found["agreement"].mean() < 1
+
+
+def test_another_score_is_another_subject_unless_its_columns_are_kept(small, tmp_path):
+    network, data = small
+    sweep(network, data, tmp_path / "s", ratios=(0.5,), limit=5).close()
+    sweep(network, data, tmp_path / "s", ratios=(0.5,), limit=9, score="agreement").close()
+    with Study.open(tmp_path / "s") as study:
+        assert set(seen(study).values()) == {9}
+    words = "score (top1, top5, agreement, loss there, top1, top5, agreement, loss, tv here)"
+    refused(StudyError, words, network, data, tmp_path / "s", score="tv")
+
+
+def test_a_score_that_is_none_is_refused_and_leaves_nothing(small, tmp_path):
+    refused(
+        SubjectError, "Expected scores from 0 to 1, got ", *small, tmp_path / "s",
+        score=lambda outputs, _: outputs.amax(1) + 99,
+    )  # fmt: skip
+    refused(
+        SubjectError, "Expected one score an image, 2 in all, got an array of shape ()",
+        *small, tmp_path / "s", score=lambda outputs, _: outputs.mean().sigmoid(),
+    )  # fmt: skip
+    refused(
+        SubjectError, "Expected a score top1, top5, agreement or tv, or a function, got 'top3'.",
+        *small, tmp_path / "s", score="top3",
+    )  # fmt: skip
+
+
+def test_a_lesion_without_numbers_fails_by_a_users_own_score_too(tmp_path):
+    torch.manual_seed(0)
+    data = networks.random_images(30, 1, 4, 4, classes=2)
+    with sweep(
+        Fragile(), data, tmp_path / "s", ratios=(0.25, 0.875), holdout=0,
+        score=lambda outputs, _: outputs.softmax(1)[:, 0],
+    ) as study:  # fmt: skip
+        assert {(one.target, one.amount) for one in study.failed} == {("a", 0.875)}
+        assert {len(study.outcomes(one)) for one in study.lesions} == {30, 0}

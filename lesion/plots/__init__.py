@@ -8,7 +8,8 @@ line, marker or hatch as well, so that the figures survive a black-and-white pri
 from lesion.plots.heatmap import heatmap_table, plot_heatmap
 from lesion.plots.norms import norms_table, plot_norms
 from lesion.plots.rates import plot_rates, rates_table
-from lesion.plots.saving import save_all
+from lesion.plots.recovery import plot_recovery, recovery_table
+from lesion.plots.saving import save_all, save_recovery
 from lesion.plots.sensitivity import plot_sensitivity, sensitivity_table
 
 __all__ = [
@@ -17,8 +18,11 @@ __all__ = [
     "plot_heatmap",
     "plot_norms",
     "plot_rates",
+    "plot_recovery",
     "plot_sensitivity",
     "rates_table",
+    "recovery_table",
     "save_all",
+    "save_recovery",
     "sensitivity_table",
 ]

@@ -13,6 +13,8 @@ NO_STAGE = "no stage"
 SCORES = {
     "top1": "top-1 accuracy", "top5": "top-5 accuracy",
     "agreement": "agreement with the intact network",
+    "tv": "1 − total variation from the intact network", "score": "score",
+    "evaluation": "evaluation",
 }  # fmt: skip
 
 
@@ -67,12 +69,32 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (name == NO_STAGE, name != STEM, len(name), name))
 
 
+def of_recovery(curves: pd.DataFrame, recovery: str) -> pd.DataFrame:
+    """The rows of lesions that recovered in that way ("" for one-shot), and those without lesions.
+
+    Raises EvidenceError where none of them has numbers.
+    """
+    rows = curves[(curves["recovery"] == recovery) | curves["ratio"].isna()]
+    if rows["drop"].notna().any():
+        return rows
+    found = ", ".join(dict.fromkeys(way or "one-shot" for way in _ways(curves))) or "none"
+    raise EvidenceError(
+        f"Expected curves of lesions with recovery by {recovery or 'nothing (one-shot)'}, got "
+        f"others ({found}): sweep with that first."
+    )
+
+
+def _ways(curves: pd.DataFrame) -> list[str]:
+    return list(curves["recovery"][curves["drop"].notna()].unique())
+
+
 def one_criterion(curves: pd.DataFrame, criterion: str | None = None) -> pd.DataFrame:
     """The rows of one criterion, with `label` and `panel`, in the curves' order.
 
     criterion: None takes "l1" where it was measured, else the first that was; of several roundings
-    the first is taken. Seeds are merged: mean accuracy and drop, and an interval that spans
-    theirs. Rows without numbers stay, whatever their criterion.
+    the first is taken, and of recoveries none, or where all recovered the first. Seeds are merged:
+    mean accuracy and drop, and an interval that spans theirs. Rows without numbers stay, whatever
+    their criterion.
     Raises EvidenceError without a measured row, LesionError for a criterion that is not there.
     """
     measured = curves[curves["drop"].notna()]
@@ -80,6 +102,9 @@ def one_criterion(curves: pd.DataFrame, criterion: str | None = None) -> pd.Data
         raise EvidenceError(
             "Expected curves with at least one measured lesion, got none; run the sweep first."
         )
+    ways = _ways(curves)
+    curves = of_recovery(curves, "" if "" in ways else ways[0])
+    measured = curves[curves["drop"].notna()]
     found = list(dict.fromkeys(measured["criterion"]))
     if criterion is not None and criterion not in found:
         raise LesionError(
@@ -101,9 +126,8 @@ def _unmeasured(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
 def _merge_seeds(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     numbers = {"accuracy": "mean", "baseline": "mean", "drop": "mean", "low": "min", "high": "max"}
-    texts = {
-        name: "first" for name in ("number", "stage", "pruned", "channels", "images", "reason")
-    }
+    others = ("number", "stage", "pruned", "channels", "images", "interval", "reason")
+    texts = dict.fromkeys(others, "first")
     keys = ["layer", "kind", "ratio"]
     merged = rows.groupby(keys, sort=False, dropna=False).agg({**numbers, **texts}).reset_index()
     place = {pair: i for i, pair in enumerate(zip(curves["layer"], curves["kind"], strict=True))}

@@ -15,6 +15,7 @@ from lesion.errors import LesionError
 from lesion.plots.heatmap import plot_heatmap
 from lesion.plots.norms import plot_norms
 from lesion.plots.rates import plot_rates
+from lesion.plots.recovery import plot_recovery
 from lesion.plots.sensitivity import plot_sensitivity
 
 FORMATS = ("png", "svg", "pdf")
@@ -40,12 +41,7 @@ def save_all(
     layers; rates need `advice`.
     Raises LesionError for another format or a folder that cannot be written.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise LesionError(
-            f"Expected formats among {', '.join(FORMATS)}, got {', '.join(unknown) or 'none'}; "
-            "choose at least one of these."
-        )
+    _check(formats)
     draw: dict[str, Callable[[], object]] = {
         "sensitivity": lambda: plot_sensitivity(curves, advice, "accuracy", criterion),
         "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion),
@@ -61,6 +57,30 @@ def save_all(
     return [
         path for name, picture in draw.items() for path in _save(picture, name, folder, formats)
     ]
+
+
+def save_recovery(
+    curves: pd.DataFrame,
+    recovery: str,
+    folder: str | Path,
+    *,
+    criterion: str | None = None,
+    formats: Sequence[str] = ("png",),
+) -> list[Path]:
+    """Write one-shot beside recovered curves; formats and errors are those of `save_all`."""
+    _check(formats)
+    return _save(
+        lambda: plot_recovery(curves, recovery, criterion=criterion), "recovery", folder, formats
+    )
+
+
+def _check(formats: Sequence[str]) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise LesionError(
+            f"Expected formats among {', '.join(FORMATS)}, got {', '.join(unknown) or 'none'}; "
+            "choose at least one of these."
+        )
 
 
 def _save(

@@ -32,6 +32,7 @@ from lesion.plots.style import (
 
 BRANCH = (0, (4, 1.5))
 FEW = 5  # as many lines need no choice: all are named
+TABLE = ("panel", "label", "layer", "kind", "share", "value", "low", "high", "interval", "marked")
 AXIS = {"accuracy": "{} (%)", "drop": "drop in {} (points)"}
 
 
@@ -44,8 +45,9 @@ def sensitivity_table(
     """The points of the curves: one row a measured lesion, and one for each layer left intact.
 
     Columns: panel, label, layer, kind, share (% of the filters gone: pruned / channels), value, low
-    and high (of `column`, "accuracy" in % or "drop" in points), marked (what to emphasise: the
-    layers that the advice skips; without advice the one with the largest mean drop a panel).
+    and high (of `column`, "accuracy" in % or "drop" in points), interval ("fixed" or "anytime", see
+    `lesion.curves`), marked (what to emphasise: the layers that the advice skips; without advice
+    the one with the largest mean drop a panel).
     """
     if column not in AXIS:
         raise LesionError(f'Expected column "accuracy" or "drop", got {column!r}; choose one.')
@@ -57,9 +59,7 @@ def sensitivity_table(
     return rows.assign(
         share=100 * rows["pruned"].astype(float) / rows["channels"].astype(float),
         value=rows[column], low=ends[0], high=ends[1], marked=_marked(rows, advice),
-    )[["panel", "label", "layer", "kind", "share", "value", "low", "high", "marked"]].reset_index(
-        drop=True
-    )  # fmt: skip
+    )[[*TABLE]].reset_index(drop=True)  # fmt: skip
 
 
 def _intact(rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,18 +93,36 @@ def plot_sensitivity(
     criterion = criterion or (advice.criterion if advice is not None else None)
     table = sensitivity_table(curves, advice, column, criterion)
     rows = one_criterion(curves, criterion)
-    panels = [("", table)] if ax is not None else _by_panel(table)
-    axes = [ax] if ax is not None else _grid(panels)
-    for one, (title, part) in zip(axes, panels, strict=True):
-        _draw_lines(one, part)
-        one.set_title(_title(title, rows), loc="left", fontsize=FONT + 2)
-    _finish_axes(axes, table, _references(rows, advice, column), column, advice)
-    _legend(axes, own=ax is None, table=table, advice=advice)
-    _name_ends(axes, panels, own=ax is None)
+    parts = [("", table)] if ax is not None else by_panel(table)
+    panels = [(_title(name, rows), part) for name, part in parts]
+    axes = [ax] if ax is not None else grid(panels)
+    draw_panels(axes, panels, rows, column, advice, own=ax is None)
     return axes
 
 
-def _by_panel(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def draw_panels(
+    axes: Sequence[Axes],
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    rows: pd.DataFrame,
+    column: str,
+    advice: Advice | None,
+    own: bool = True,
+) -> None:
+    """Draw a title and a part of the table on each of the axes, which get the same limits.
+
+    rows: the curves that the table is of; own: whether the figure is theirs alone
+    """
+    table = pd.concat([part for _, part in panels])
+    for one, (title, part) in zip(axes, panels, strict=True):
+        _draw_lines(one, part)
+        one.set_title(title, loc="left", fontsize=FONT + 2)
+    _finish_axes(axes, table, _references(rows, advice, column), column, advice)
+    _legend(axes, own, table, advice)
+    _name_ends(axes, panels, own)
+
+
+def by_panel(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Each stage's name with its part of the table, in order."""
     return [(name, table[table["panel"] == name]) for name in in_order(table["panel"])]
 
 
@@ -113,23 +131,23 @@ def _named(part: pd.DataFrame) -> pd.DataFrame:
     return part if part["label"].nunique() <= FEW else part[part["marked"]]
 
 
-def _grid(panels: Sequence[tuple[str, pd.DataFrame]]) -> list[Axes]:
+def grid(panels: Sequence[tuple[str, pd.DataFrame]], columns: int = 0) -> list[Axes]:
     """Equal panels, wide enough for the longest label and high enough for the most labels."""
     marked = [_named(part)["label"].unique() for _, part in panels]
     longest = max((len(text) for texts in marked for text in texts), default=0)
-    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+    columns = columns or {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     width = 2.7 + longest * FONT * 0.6 / 72
     height = max(2.7, 0.6 + max(len(texts) for texts in marked) * 1.4 * FONT / 72)
     shape = math.ceil(len(panels) / columns), columns
-    _, grid = plt.subplots(
+    _, found = plt.subplots(
         *shape, figsize=(0.5 + width * columns, 0.5 + height * shape[0]), squeeze=False,
         sharex=True, sharey=True, layout="constrained",
     )  # fmt: skip
-    for spare in grid.flat[len(panels) :]:
+    for spare in found.flat[len(panels) :]:
         spare.remove()
-    for one in grid.flat[max(0, len(panels) - columns) : len(panels)]:
+    for one in found.flat[max(0, len(panels) - columns) : len(panels)]:
         one.tick_params(labelbottom=True)
-    return list(grid.flat[: len(panels)])
+    return list(found.flat[: len(panels)])
 
 
 def _title(name: str, rows: pd.DataFrame) -> str:
@@ -150,8 +168,12 @@ def _draw_lines(ax: Axes, part: pd.DataFrame) -> None:
             count += 1
         x = curve["share"]
         dashes = BRANCH if kind == "branch" else "-"
-        ax.fill_between(x, curve["low"], curve["high"], color=style["color"], lw=0,
-                        alpha=0.22 if marked else 0.13, zorder=style["zorder"] - 1)  # fmt: skip
+        if (curve["interval"] == "anytime").any():
+            if marked:  # whoever stopped early has wide intervals at some ratios: no band
+                ax.vlines(x, curve["low"], curve["high"], color=style["color"], lw=1.0, zorder=3)
+        else:
+            ax.fill_between(x, curve["low"], curve["high"], color=style["color"], lw=0,
+                            alpha=0.22 if marked else 0.13, zorder=style["zorder"] - 1)  # fmt: skip
         ax.plot(x, curve["value"], linestyle=dashes, label=curve["label"].iloc[0], **style)
 
 
@@ -214,7 +236,11 @@ def _legend(axes: Sequence[Axes], own: bool, table: pd.DataFrame, advice: Advice
     if (table["kind"] == "branch").any():
         handles.append(Line2D([], [], color=PALE, lw=0.9, ls=BRANCH, label="branch"))
     level = f"{advice.confidence:g} % interval" if advice is not None else "interval of the drop"
-    handles.append(Patch(color=PALE, alpha=0.4, lw=0, label=level))
+    if (table["interval"] == "anytime").any():
+        handles.append(Line2D([], [], color=line_style(0)["color"], lw=0, marker="|", ms=9,
+                              label=level))  # fmt: skip
+    else:
+        handles.append(Patch(color=PALE, alpha=0.4, lw=0, label=level))
     legend_below(axes[0], handles, own)
 
 

@@ -21,19 +21,23 @@ COLOURS = (1, 3, 4)
 
 @dataclass(frozen=True, eq=False)
 class Arrays(Dataset[Any]):
-    """Images (N, …) and labels (N,) as a dataset; preprocessing None gives images as they are."""
+    """Images (N, …) and labels (N,) as a dataset; preprocessing None gives images as they are.
+
+    Without labels an item is the image alone; `unlabelled` says what to do where they are needed.
+    """
 
     images: Tensor
-    labels: Tensor
+    labels: Tensor | None
     preprocessing: Preprocessing | None
+    unlabelled: str = ""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> Any:
         image = self.images[index]
         prepared = image if self.preprocessing is None else self.preprocessing(image)
-        return prepared, int(self.labels[index])
+        return prepared if self.labels is None else (prepared, int(self.labels[index]))
 
 
 def bundled(preprocessing: Preprocessing) -> Arrays:
@@ -42,15 +46,29 @@ def bundled(preprocessing: Preprocessing) -> Arrays:
     return Arrays(images.unsqueeze(1), labels, preprocessing)
 
 
-def read_npz(path: Path) -> tuple[Tensor, Tensor]:
-    """Images and labels (N,) in an npz file.
+def read_npz(path: Path, preprocessing: Preprocessing | None = None, given: bool = False) -> Arrays:
+    """The images in an npz file, and their labels (N,) if it holds some.
 
     Images of bytes are (N, H, W), (N, H, W, C) or (N, C, H, W), with 1, 3 or 4 channels, and
-    become (N, C, H, W); images of floats are what the network takes, without the first axis, and
-    become float32.  Raises SubjectError for any other content.
+    are preprocessed as (C, H, W); images of floats are what the network takes, without the first
+    axis, become float32, and are preprocessed only if that is `given`.  Raises SubjectError for
+    any other content.
     """
     arrays = _load(path)
-    images, labels = _found(arrays, IMAGES, path), _found(arrays, LABELS, path)
+    found = _found(arrays, IMAGES)
+    if found is None:
+        raise SubjectError(f"{_expected(IMAGES, path, arrays)}; rename it.")
+    if found.ndim == 0:
+        raise SubjectError(f"Expected several images in {path}, got one number; write them anew.")
+    images, labels = _channels_first(found, path), _found(arrays, LABELS)
+    own = preprocessing if given or not images.is_floating_point() else None
+    if labels is None:
+        hint = "rename it, or use --score agreement, which needs no labels."
+        return Arrays(images, None, own, f"{_expected(LABELS, path, arrays)}; {hint}")
+    return Arrays(images, _class_numbers(labels, len(images), path), own)
+
+
+def _class_numbers(labels: np.ndarray, images: int, path: Path) -> Tensor:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -58,12 +76,12 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor]:
             f"Expected labels that are class numbers (integers, one an image) in {path}, "
             f"got {labels.dtype} {labels.shape}; convert them."
         )
-    if images.ndim == 0 or len(images) != len(labels):
+    if len(labels) != images:
         raise SubjectError(
-            f"Expected as many images as labels in {path}, got {images.shape[:1]} and "
+            f"Expected as many images as labels in {path}, got ({images},) and "
             f"{labels.shape}; write both anew."
         )
-    return _channels_first(images, path), torch.from_numpy(labels.astype(np.int64))
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -79,14 +97,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _found(arrays: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
-    for name in names:
-        if name in arrays:
-            return arrays[name]
-    raise SubjectError(
-        f"Expected an array named '{names[0]}' or '{names[1]}' in {path}, "
-        f"found {', '.join(arrays) or 'none'}; rename it."
-    )
+def _found(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _expected(names: tuple[str, ...], path: Path, arrays: dict[str, np.ndarray]) -> str:
+    held = ", ".join(arrays) or "none"
+    return f"Expected an array named '{names[0]}' or '{names[1]}' in {path}, found {held}"
 
 
 def _channels_first(images: np.ndarray, path: Path) -> Tensor:

@@ -1,8 +1,12 @@
-"""A folder of images, one folder a class."""
+"""A folder of images, one folder a class, or images alone."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -27,10 +31,38 @@ class ClassFolders(ImageFolder):  # type: ignore[misc]
         return names, {name: label for label, name in enumerate(names)}
 
 
-def open_folder(folder: Path, preprocessing: Preprocessing) -> ClassFolders:
-    """The images below `folder`, in which every folder is a class, numbered by alphabet."""
+@dataclass(frozen=True, eq=False)
+class Unlabelled(Dataset[Any]):
+    """The images in a folder without folders, by name; an item is the image."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def unlabelled(self) -> str:
+        """What to do where labels are needed."""
+        return (
+            f"Expected one folder a class in {self.folder}, found images without one; arrange them "
+            f"as {self.folder}/CLASS/IMAGE, or use --score agreement, which needs no labels."
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.preprocessing(read_image(str(self.files[index])))
+
+
+def open_folder(folder: Path, preprocessing: Preprocessing) -> ClassFolders | Unlabelled:
+    """The images below `folder`, in which every folder is a class, numbered by alphabet; or,
+    where there are no folders, the images in it."""
     if not folder.is_dir():
         raise SubjectError(f"Expected a folder of images at {folder}, found none; check the path.")
+    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    files = tuple(e for e in entries if e.is_file() and e.suffix.lower() in IMG_EXTENSIONS)
+    if files and not any(e.is_dir() for e in entries):
+        return Unlabelled(folder, files, preprocessing)
     images = ClassFolders(str(folder), transform=preprocessing, loader=read_image, allow_empty=True)
     if not len(images):
         raise SubjectError(
@@ -62,5 +94,6 @@ def check_classes(images: ClassFolders, classes: int) -> None:
         raise SubjectError(
             f"Expected {classes} class folders in {images.root}, one for each output of the "
             f"network, found {len(images.classes)}; add the missing ones (they may be empty), "
-            "or number the classes yourself with --data FILE.py:FACTORY."
+            "number the classes yourself with --data FILE.py:FACTORY, or use images without "
+            "class folders and --score agreement."
         )

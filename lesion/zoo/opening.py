@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from lesion.errors import SubjectError
-from lesion.subject import Subject
+from lesion.images import Images
+from lesion.recovery import Recover
+from lesion.subject import EXAMPLE_IMAGES, Subject
 from lesion.zoo import (
     arrays,
     checkpoints,
@@ -28,8 +30,8 @@ NETWORK_FORMS = (
     "PACKAGE.MODULE:FACTORY"
 )
 DATA_FORMS = (
-    "demo:fashion-mnist, imagefolder:DIR, torchvision:SET:ROOT, npz:FILE, FILE.py:FACTORY or "
-    "PACKAGE.MODULE:FACTORY"
+    "demo:fashion-mnist, imagefolder:DIR, torchvision:SET:ROOT, torchvision:SET:ROOT:train, "
+    "npz:FILE, FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
 )
 
 
@@ -43,8 +45,10 @@ def open_subject(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: int | None = None,
+    score: str = "top1",
     workers: int | None = None,
     seed: int = 0,
+    train: str | None = None,
 ) -> Subject:
     """The subject that the texts name.
 
@@ -56,18 +60,59 @@ def open_subject(
         network's own (torchvision's enum, timm's configuration), the data's own, or a mere
         scaling to [0, 1]
     classes: the number of outputs of a named network whose weights come from a file
+    score: "top1", "top5", "agreement", "tv", or a function as FILE.py:FUNCTION or
+        PACKAGE.MODULE:FUNCTION, see `Subject.of`
     workers: how many processes read images; the DataLoader's own number if a factory made one
+    train: training images, see DATA_FORMS, with the same preprocessing
 
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
     module, own = open_network(network, weights, classes=classes, seed=seed)
     images, preprocessing = open_data(data, own, resize=resize, crop=crop, mean=mean, std=std)
+    without = str(getattr(images, "unlabelled", ""))
+    if without and score in ("top1", "top5"):
+        raise SubjectError(without)
     subject = Subject.of(
-        module, images, name=f"{network} on {data}", preprocessing=preprocessing, workers=workers
-    )
-    if isinstance(images, ClassFolders):
+        module, images, name=f"{network} on {data}", preprocessing=preprocessing,
+        score=references.found(score) if ":" in score else score, workers=workers,
+        train=train and open_data(train, own, resize=resize, crop=crop, mean=mean, std=std)[0],
+    )  # fmt: skip
+    if isinstance(images, ClassFolders) and subject.classes:
         image_folder.check_classes(images, subject.classes)
     return subject
+
+
+def open_recovery(text: str) -> str | Recover:
+    """The recovery that a text names: a function as FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION.
+
+    Texts that `lesion.recovery.parse` knows stay what they are.
+    """
+    return references.found(text) if ":" in text and not text.startswith("finetune:") else text
+
+
+def open_evaluation(
+    network: str,
+    weights: str | None,
+    data: str,
+    evaluate: str,
+    *,
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: int | None = None,
+    seed: int = 0,
+) -> tuple[nn.Module, Any, Any]:
+    """The network, the function `evaluate`, and a batch of two images that shows the layers.
+
+    evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.sweep_whole`; for the others
+    see `open_subject`
+    """
+    module, own = open_network(network, weights, classes=classes, seed=seed)
+    found, _ = open_data(data, own, resize=resize, crop=crop, mean=mean, std=std)
+    images = Images.of(found)
+    example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
+    return module, references.found(evaluate), example
 
 
 def open_network(
@@ -144,7 +189,9 @@ def open_data(
         return image_folder.open_folder(Path(name), preprocessing), preprocessing.text
     if form == "torchvision" and ":" in name:
         chosen, _, root = name.partition(":")
-        return torchvision_sets.open_set(chosen, Path(root), preprocessing), preprocessing.text
+        split = root.removesuffix(":train")
+        found = torchvision_sets.open_set(chosen, Path(split), preprocessing, split != root)
+        return found, preprocessing.text
     if form == "npz" and name:
         return _from_npz(Path(name), preprocessing, given)
     if data == "demo:fashion-mnist":
@@ -167,10 +214,8 @@ def _made(reference: str, seed: int) -> Any:
 
 def _from_npz(path: Path, preprocessing: Preprocessing, given: bool) -> tuple[Any, str]:
     """Images of bytes are preprocessed; images of floats only if that is asked for."""
-    images, labels = arrays.read_npz(path)
-    if images.is_floating_point() and not given:
-        return arrays.Arrays(images, labels, None), "floats as they are"
-    return arrays.Arrays(images, labels, preprocessing), preprocessing.text
+    images = arrays.read_npz(path, preprocessing, given)
+    return images, preprocessing.text if images.preprocessing else "floats as they are"
 
 
 @contextmanager

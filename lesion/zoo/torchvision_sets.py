@@ -22,27 +22,44 @@ OPTIONS: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"download": False}, ("SEMEION",)),
 )  # fmt: skip
 SETS = {name: options for options, names in OPTIONS for name in names}
+TRAINING = {"OxfordIIITPet": "trainval", "Places365": "train-standard"}  # elsewhere "train"
 
 
-def open_set(name: str, root: Path, preprocessing: Preprocessing) -> Any:
-    """The test images of a torchvision set that lies in `root`; nothing is downloaded."""
+def open_set(name: str, root: Path, preprocessing: Preprocessing, train: bool = False) -> Any:
+    """The test (or training) images of a torchvision set that lies in `root`.
+
+    Nothing is downloaded.
+    """
     if name not in SETS:
         raise SubjectError(
             f"Expected one of torchvision's classification sets ({', '.join(sorted(SETS))}), "
             f"got '{name}'; give other data by FILE.py:FACTORY."
         )
+    options = _training(name) if train else SETS[name]
     if not root.is_dir():
         raise SubjectError(
             f"Expected {name} in the folder {root}, found no folder; {_fetch(name, root)}."
         )
     try:
-        return getattr(datasets, name)(str(root), transform=preprocessing, **SETS[name])
+        return getattr(datasets, name)(str(root), transform=preprocessing, **options)
     except (RuntimeError, OSError, ImportError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SubjectError(
             f"Expected the files of {name} in {root.resolve()}, but torchvision cannot use them "
             f"({lines[0].rstrip('.')}); {_fetch(name, root)}."
         ) from error
+
+
+def _training(name: str) -> dict[str, Any]:
+    """What gives a set's training images."""
+    if "train" in SETS[name]:
+        return {"train": True}
+    if "split" in SETS[name]:
+        return {"split": TRAINING.get(name, "train")}
+    raise SubjectError(
+        f"Expected a set with training images of their own, got {name}, which has one set of "
+        "images alone; give a part of it as FILE.py:FACTORY."
+    )
 
 
 def _fetch(name: str, root: Path) -> str:

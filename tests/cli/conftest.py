@@ -87,10 +87,10 @@ def home(tmp_path_factory) -> Home:
 
 @pytest.fixture(scope="session")
 def study(home) -> Path:
-    """A study of everything at 0.5 and 0.75, only to be read."""
+    """A study of everything at 0.5 and 0.75 on every image, only to be read."""
     out = home.folder / "study.lesion"
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as end:
-        ratios = ("--ratios", "0.5,0.75")
+        ratios = ("--ratios", "0.5,0.75", "--full")
         patched.setattr(sys, "argv", ["lesion", "sweep", *home.subject, "-o", str(out), *ratios])
         main()
     assert not end.value.code

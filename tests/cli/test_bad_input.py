@@ -114,6 +114,12 @@ def test_nan_in_outputs(home, refused):
         (["--layers", "einganng"], ["got 'einganng'; did you mean eingang?"]),
         (["--layers", "rumpf*"], ["got 'rumpf*'; lesion layers lists them"]),
         (["--limit", "0"], ["at least one image, got 0"]),
+        (["--max-drop", "0"], ["tolerance in points", "got 0"]),
+        (["--confidence", "100"], ["confidence in per cent", "got 100"]),
+        (["--half-width", "0"], ["Expected a half-width above 0 points, such as 0.5, got 0"]),
+        (["--full", "--half-width", "1"], ["either a half-width or a full sweep, got both"]),
+        (["--budget", "soon"], ["Expected a time such as 90s, 5min or 2h", "got 'soon'"]),
+        (["--score", "top3"], ["top3"]),
         (["--holdout", "1"], ["from 0 to below 1, got 1"]),
         (["--memory", "0"], ["Expected an amount of memory such as 800M or 4G, got '0'"]),
         (["--memory", "abc"], ["Expected an amount of memory such as 800M or 4G, got 'abc'"]),
@@ -191,12 +197,12 @@ def test_an_image_that_is_damaged(home, run, tmp_path):
 
 
 def test_images_that_change_while_measured(home, run, tmp_path):
-    """Refused at the next run, when the images of a chunk are not those first read."""
+    """Refused at the next run, when an image is not the one first read."""
     out = tmp_path / "s.lesion"
     subject = home.with_(data=home.factory("Drifting"))
-    assert run("sweep", *subject, "-o", out, "--ratios", "0.5").code == 0
-    ran = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25")
-    ran.refused("Images change between reads", "chunk 0", "switch off random augmentation")
+    assert run("sweep", *subject, "-o", out, "--ratios", "0.5", "--full").code == 0
+    ran = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25", "--full")
+    ran.refused("Images change between reads", "image 0", "switch off random augmentation")
 
 
 def test_a_study_of_another_subject(home, run, swept):
@@ -308,7 +314,7 @@ def test_a_folder_without_permission(home, run, tmp_path):
 
 def outcomes(path):
     with Study.open(path) as study:
-        return {one.key: study.outcomes(one).top1.tolist() for one in study.lesions}
+        return {one.key: study.outcomes(one)["top1"].tolist() for one in study.lesions}
 
 
 def test_a_full_disk_keeps_what_was_measured(home, run, tmp_path, monkeypatch):
@@ -318,11 +324,11 @@ def test_a_full_disk_keeps_what_was_measured(home, run, tmp_path, monkeypatch):
     connect = database.connect
 
     def small(path, timeout):
-        connection = connect(path, timeout)
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        return connection
+        store = connect(path, timeout)
+        store.rows(f"PRAGMA max_page_count = {pages}")
+        return store
 
-    assert run("sweep", *subject, "-o", out, "--ratios", "0.5", "--limit", 128).code == 0
+    assert run("sweep", *subject, "-o", out, "--ratios", "0.5", "--full", "--limit", 128).code == 0
     with sqlite3.connect(out) as file:
         (pages,) = file.execute("PRAGMA page_count").fetchone()
     file.close()
@@ -330,12 +336,14 @@ def test_a_full_disk_keeps_what_was_measured(home, run, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(database, "connect", small)
         pages += 1
-        ran = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25,0.75")
-    ran.refused("the disk is full: every chunk recorded before is kept", "run the same command")
+        ran = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25,0.75", "--full")
+    ran.refused(
+        "the disk is full: what was recorded", "recorded before is kept", "run the same command"
+    )
     after = outcomes(out)
     assert {key: after[key][:128] for key in before} == before
-    again = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25,0.75")
-    whole = tmp_path / "whole.lesion"
-    assert again.code == 0 == run("sweep", *subject, "-o", whole, "--ratios", "0.25,0.5,0.75").code
+    again = run("sweep", *subject, "-o", out, "--ratios", "0.5,0.25,0.75", "--full")
+    whole, ratios = tmp_path / "whole.lesion", ("--ratios", "0.25,0.5,0.75", "--full")
+    assert again.code == 0 == run("sweep", *subject, "-o", whole, *ratios).code
     mended, once = (run("curves", path, "--format", "csv").out for path in (out, whole))
     assert mended == once

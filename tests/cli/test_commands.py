@@ -3,10 +3,12 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from torch.utils.data import Subset
 
 import lesion
 from cli.netz import IMAGES
@@ -48,7 +50,7 @@ def test_layers_for_programs_is_nothing_but_the_table(home, run, format):
 
 def test_sweep_says_what_it_does_and_what_comes_next(home, run, tmp_path):
     out = tmp_path / "s.lesion"
-    ran = run("sweep", *home.subject, "-o", out, "--ratios", "0.5,0.75", "--resize", "8")
+    ran = run("sweep", *home.subject, "-o", out, "--ratios", "0.5,0.75", "--resize", "8", "--full")
     assert ran.code == 0
     assert re.sub(r"\d+ at a time", "all at once", ran.out).splitlines() == [
         "preprocessing: resize 8 bilinear, scale to [0, 1]",
@@ -115,18 +117,28 @@ def test_a_wider_confidence_gives_wider_intervals(swept, run):
 
 def test_sweep_again_measures_nothing_new(home, swept, run):
     before = swept.read_bytes()
-    ran = run("sweep", *home.subject, "-o", swept, "--ratios", "0.5,0.75")
+    ran = run("sweep", *home.subject, "-o", swept, "--ratios", "0.5,0.75", "--full")
     assert ran.code == 0 and "nothing new to measure" in ran.err
     assert swept.read_bytes() == before
 
 
+def test_a_sweep_that_decides_uses_what_was_measured(home, swept, run):
+    command = ("sweep", *home.subject, "-o", swept, "--ratios", "0.5,0.75", "--max-drop", 8)
+    for _ in range(2):
+        ran = run(*command)
+        assert ran.code == 0 and "nothing new to measure" in ran.err
+    before = swept.read_bytes()
+    assert run(*command).code == 0 and swept.read_bytes() == before
+    assert "a drop of at most 8 points" in run("recommend", swept).out
+
+
 def test_more_ratios_keep_what_was_measured(home, swept, run):
     with lesion.Study.open(swept) as study:
-        before = {one.key: study.outcomes(one).top1.tolist() for one in study.lesions}
-    assert run("sweep", *home.subject, "-o", swept, "--ratios", "0.25").code == 0
+        before = {one.key: study.outcomes(one)["top1"].tolist() for one in study.lesions}
+    assert run("sweep", *home.subject, "-o", swept, "--ratios", "0.25", "--full").code == 0
     with lesion.Study.open(swept) as study:
-        after = {one.key: study.outcomes(one).top1.tolist() for one in study.lesions}
-        assert {study.images(one) for one in study.lesions} == {SCORED}
+        after = {one.key: study.outcomes(one)["top1"].tolist() for one in study.lesions}
+        assert all(study.seen(one).all() for one in study.lesions) and study.images == SCORED
     assert len(after) == len(before) + 2
     assert {key: after[key] for key in before} == before
 
@@ -137,6 +149,7 @@ def test_sweep_of_some_layers_ratios_and_images(home, run, tmp_path):
         "sweep", *home.subject, "-o", out, "--layers", "zweig.r*, eingang", "--ratios", "0.5",
         "--units", "all", "--limit", 10, "--criterion", "l2", "--seed", 3, "--holdout", 0,
         "--memory", "100M", "--device", "cpu", "--workers", 0, "--rounding", "nearest",
+        "--full",
     )  # fmt: skip
     assert ran.code == 0 and f"on 10 of {IMAGES} images" in ran.out
     with lesion.Study.open(out) as study:
@@ -146,7 +159,7 @@ def test_sweep_of_some_layers_ratios_and_images(home, run, tmp_path):
         }  # fmt: skip
         assert {one.criterion for one in study.lesions} == {"l2"}
         assert {one.rounding for one in study.lesions} == {"nearest"}
-        assert {study.images(one) for one in study.lesions} == {10}
+        assert {len(study.outcomes(one)) for one in study.lesions} == {10} == {study.images}
 
 
 def test_sweep_of_what_cannot_be_cut_says_so(home, run, tmp_path):
@@ -165,7 +178,7 @@ def test_a_network_no_better_than_guessing_is_doubted(home, run, tmp_path):
         (tmp_path / "val").mkdir(exist_ok=True)
         (tmp_path / "val" / f"{(place + 1) % 3}-{name}").symlink_to(home.folder / "val" / name)
     subject = home.with_(data=f"imagefolder:{tmp_path}/val")
-    ran = run("sweep", *subject, "-o", out, "--ratios", "0.5")
+    ran = run("sweep", *subject, "-o", out, "--ratios", "0.5", "--full")
     assert ran.code == 0
     assert f"right on 0.0 % of {SCORED} images, hardly more than by chance (33.3 %)" in ran.err
 
@@ -185,7 +198,7 @@ def test_recommend_in_words_json_and_csv(swept, run):
 
 def test_what_fails_at_its_lowest_ratio_is_on_the_skip_list(home, run, tmp_path):
     out = tmp_path / "s.lesion"
-    assert run("sweep", *home.subject, "-o", out, "--ratios", "0.75").code == 0
+    assert run("sweep", *home.subject, "-o", out, "--ratios", "0.75", "--full").code == 0
     lines = run("recommend", out, "--max-drop", 8).out.splitlines()
     assert "To skip (1 of 2 measured):" in lines
     (line,) = (line for line in lines if line.startswith("  1 eingang: "))
@@ -205,10 +218,17 @@ def test_plot_writes_the_figures_it_names(swept, run, tmp_path):
 
 
 def test_plot_without_enough_for_advice_still_draws(swept, run, tmp_path):
-    ran = run("plot", swept, "-o", tmp_path / "figures", "--max-drop", 0)
+    few = tmp_path / "few.lesion"
+    with lesion.Study.open(swept) as study, lesion.Study.create(few, study.header) as begun:
+        begun.add(study.lesions, study.skipped)
+        three = {one: study.outcomes(one).take(slice(3)) for one in study.lesions}
+        begun.record(three, study.intact())
+        for name, norms in study.norms.items():
+            begun.set_norms(name, norms)
+    ran = run("plot", few, "-o", tmp_path / "figures", "--max-drop", 8)
     assert ran.code == 0
     assert ran.err.startswith("drawn without advice: Expected one layer at least to lose surely")
-    assert f"but {SCORED} images settle none" in ran.err
+    assert f"but 3 of {SCORED} images settle none" in ran.err
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {"sensitivity.png", "drop.png", "heatmap.png", "norms.png"}
 
@@ -216,7 +236,8 @@ def test_plot_without_enough_for_advice_still_draws(swept, run, tmp_path):
 def test_merge_of_two_halves_is_the_whole(home, run, swept, tmp_path):
     halves = [tmp_path / name for name in ("a.lesion", "b.lesion")]
     for out, layers in zip(halves, ("eingang", "mitte,zweig*,kopf"), strict=True):
-        ran = run("sweep", *home.subject, "-o", out, "--ratios", "0.5,0.75", "--layers", layers)
+        ratios = ("--ratios", "0.5,0.75", "--full")
+        ran = run("sweep", *home.subject, "-o", out, *ratios, "--layers", layers)
         assert ran.code == 0
     whole = tmp_path / "whole.lesion"
     assert run("merge", *halves, "-o", whole).out == f"study: {whole}\n"
@@ -224,27 +245,36 @@ def test_merge_of_two_halves_is_the_whole(home, run, swept, tmp_path):
     assert merged == once
 
 
-def test_demo_goes_from_images_to_figures_and_goes_on(run, tmp_path):
-    """So few images say nothing of a tolerance of 0 points, and something of 20."""
+@pytest.fixture
+def few(monkeypatch):
+    """The demonstration on 250 images."""
+    opened = zoo.open_subject
+
+    def smaller(*arguments, **options):
+        subject = opened(*arguments, **options)
+        dataset = Subset(subject.images.dataset, range(250))
+        return replace(subject, images=replace(subject.images, dataset=dataset))
+
+    monkeypatch.setattr(zoo, "open_subject", smaller)
+
+
+def test_demo_goes_from_images_to_figures_and_goes_on(few, run, tmp_path):
     out = tmp_path / "there" / "demo"
-    first = run("demo", "-o", out, "--seconds", 1, "--max-drop", 0)
-    assert first.code == 0
-    assert "demo:resnet20 on the test images of Fashion-MNIST, for about 1 s" in first.out
-    assert "\nlayer3.2.conv1  " in first.out and "% top-1 on " in first.out
-    assert "no advice yet: Expected one layer at least to lose surely more" in first.out
-    assert not (out / "rates.png").exists()
-    with lesion.Study.open(out / "study.lesion") as study:
-        before = study.images()
-    second = run("demo", "-o", out, "--seconds", 1, "--max-drop", 20)
-    assert second.code == 0
+    seen = []
+    for max_drop in (20, 15):
+        ran = run("demo", "-o", out, "--max-drop", max_drop)
+        assert ran.code == 0
+        with lesion.Study.open(out / "study.lesion") as study:
+            seen.append(sum(int(study.seen(one).sum()) for one in study.lesions))
+            assert study.images == 200 and len(study.lesions) == 90
+    assert seen[0] < seen[1] < 90 * 200
+    assert "demo:resnet20 on the test images of Fashion-MNIST" in ran.out
     for text in ("The intact network: 9", "To skip (", "  stage 1: ", "  stage 3: "):
-        assert text in second.out
-    with lesion.Study.open(out / "study.lesion") as study:
-        assert study.images() > before
-        assert f"measured on {study.images():,} of 8 000 images".replace(",", " ") in second.out
-    assert f"study: {out}/study.lesion" in second.out
+        assert text in ran.out
+    assert "a drop of at most 15 points" in ran.out and "before retraining" in ran.out
+    assert f"study: {out}/study.lesion" in ran.out
     for name in ("sensitivity", "drop", "heatmap", "norms", "rates"):
-        assert f"figure: {out}/{name}.png" in second.out
+        assert f"figure: {out}/{name}.png" in ran.out
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -164,7 +164,7 @@ def drops(images, folder, seeds):
             path = folder / f"{name}{seed}"
             sweep(
                 network, data, path, ratios=(0.9,), layers=["layer*.conv1"],
-                criterion=name, seed=seed, holdout=0,
+                criterion=name, seed=seed, holdout=0, full=True,
             ).close()  # fmt: skip
             yield name, seed, path
 

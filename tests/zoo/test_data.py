@@ -149,7 +149,7 @@ def test_floats_in_npz_are_preprocessed_when_asked(tmp_path):
     ("arrays", "text"),
     [
         ({"y": np.arange(4)}, r"named 'images' or 'x' in .*a\.npz, found y; rename"),
-        ({"x": PIXELS}, r"named 'labels' or 'y' in .*, found x"),
+        ({"x": np.uint8(3), "y": np.arange(1)}, r"Expected several images in .*a\.npz"),
         ({"x": PIXELS, "y": np.arange(4.0)}, r"class numbers .* got float64 \(4,\)"),
         ({"x": PIXELS, "y": np.eye(4, dtype=int)}, r"class numbers .* got int64 \(4, 4\)"),
         ({"x": PIXELS, "y": np.arange(3)}, r"as many images as labels .* \(4,\) and \(3,\)"),
@@ -162,6 +162,30 @@ def test_arrays_that_do_not_fit_are_an_error(tmp_path, arrays, text):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(SubjectError, match=text):
         read_npz(tmp_path / "a.npz")
+
+
+def test_images_in_npz_without_labels_are_alone(tmp_path):
+    np.savez(tmp_path / "a.npz", x=PIXELS, names=np.arange(4))
+    dataset, _ = open_data(f"npz:{tmp_path / 'a.npz'}")
+    assert len(dataset) == 4
+    assert torch.equal(dataset[2], torch.from_numpy(PIXELS[2]).permute(2, 0, 1) / 255)
+    told = r"named 'labels' or 'y' in .*, found x, names; rename it, or use --score agreement"
+    with pytest.raises(SubjectError, match=told):
+        open_subject("demo:resnet20", "random", f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_a_folder_without_folders_is_of_images_alone(tmp_path):
+    for name in ("b.png", "a.JPG", "c.jpeg"):
+        image = Image.fromarray(PIXELS[ord(name[0]) - ord("a")])
+        image.save(tmp_path / name, "PNG" if name == "b.png" else "JPEG", quality=95)
+    (tmp_path / "list.csv").write_text("a,b")
+    dataset, text = open_data(f"imagefolder:{tmp_path}", crop=8)
+    assert text == "crop 8, scale to [0, 1]" and len(dataset) == 3
+    assert [file.name for file in dataset.files] == ["a.JPG", "b.png", "c.jpeg"]
+    expected = torch.from_numpy(PIXELS[1]).permute(2, 0, 1)[:, 12:20, 12:20] / 255
+    assert torch.equal(dataset[1], expected) and dataset[0].shape == (3, 8, 8)
+    with pytest.raises(SubjectError, match=r"found images without one; .* --score agreement"):
+        open_subject("demo:resnet20", "random", f"imagefolder:{tmp_path}")
 
 
 def test_files_that_are_no_npz_are_an_error(tmp_path):

@@ -233,7 +233,7 @@ def test_a_network_and_data_from_a_file_with_weights(file, tmp_path):
     state = {"fc.weight": torch.eye(3, 4), "fc.bias": torch.zeros(3)}
     save_file(state, tmp_path / "w.safetensors")
     subject = open_subject(f"{file}:make", str(tmp_path / "w.safetensors"), f"{file}:data")
-    found = subject.logits(subject.network, subject.images.batch([1]))
+    found = subject.outputs(subject.network, subject.images.batch([1]))
     assert found.tolist() == [[4.0, 5.0, 6.0]]
     assert subject.preprocessing == f"as {file}:data gives them"
 

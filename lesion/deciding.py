@@ -1,0 +1,224 @@
+"""Lesions put to a question: does it cost more than the tolerance?  As far as outcomes tell."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lesion import sequential
+from lesion.aim import Aim
+from lesion.plan import Lesion
+from lesion.schedule import Standing
+from lesion.sequential import Process, Question, Verdict
+from lesion.study import Study
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A lesion's verdict, from how many images, and how many more it would likely take."""
+
+    verdict: str
+    images: int
+    left: float
+
+
+class Decisions:
+    """The lesions of a study under one aim: which images each wants next, and its verdict so far.
+
+    A lesion's verdict depends on its own outcomes alone, in an order that was fixed before any was
+    seen; so it holds whenever one stops, whatever made one stop.
+    """
+
+    def __init__(
+        self, study: Study, aim: Aim, lesions: Sequence[Lesion], images: int | None = None
+    ) -> None:
+        aim.check()
+        self.study, self.aim, self.lesions = study, aim, tuple(lesions)
+        intact = study.intact(images)
+        self.images = len(intact)
+        self._place = {lesion: place for place, lesion in enumerate(self.lesions)}
+        self._scores: dict[Lesion, np.ndarray] = {}
+        base, settings = intact.outcomes[aim.column], study.header.settings
+        margin = intact.margin if np.isfinite(intact.margin).all() else None
+        self.question = Question(
+            aim.max_drop / 100, base.astype(float), margin, settings.get("estimand", "set"),
+            hits=base.dtype == bool,
+        )  # fmt: skip
+        order = "uniform" if aim.half_width else settings.get("order", "margin")
+        known = margin is not None and self.question.binary and self.question.estimand == "set"
+        self.process: Process = (
+            sequential.stratified(self.question, [self._coin()] * len(self.lesions))
+            if order == "margin" and known
+            else sequential.uniform(self.question, len(self.lesions))
+        )
+
+    def _coin(self) -> int:
+        """One coin for all lesions, so that those with alike outcomes look at the same images."""
+        text = self.study.header.subject["order"]
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "little")
+
+    @cached_property
+    def alpha(self) -> float:
+        """A lesion's share of the error: all that the study holds by a criterion share it."""
+        return share(self.study, self.aim)
+
+    def places(self, lesions: Iterable[Lesion]) -> np.ndarray:
+        """Their numbers in the process."""
+        return np.array([self._place[lesion] for lesion in lesions], int)
+
+    def wanted(self, lesions: Sequence[Lesion]) -> dict[Lesion, np.ndarray]:
+        """The images that each lesion looks at next and has no outcomes of."""
+        asked = self.process.choose(self.places(lesions))
+        found = zip(lesions, asked, strict=True)
+        return {one: own[np.isnan(self._known(one)[own])] for one, own in found}
+
+    def look(self, lesions: Sequence[Lesion]) -> None:
+        """One step further for each of the lesions, whose outcomes are recorded by now."""
+        self.refresh(lesions)
+        places = self.places(lesions)
+        asked = self.process.choose(places)
+        scores = [self._known(one)[own] for one, own in zip(lesions, asked, strict=True)]
+        self.process.update(places, scores)
+
+    def follow(self) -> None:
+        """Every lesion as far as its recorded outcomes go, or until its verdict."""
+        if not self.lesions:
+            return
+        self.refresh(self.lesions)
+        scores = np.stack([self._known(lesion) for lesion in self.lesions])
+        if not self.aim.half_width:
+            sequential.decide(self.process, scores, self.alpha)
+            return
+        going = np.arange(len(self.lesions))
+        while len(going := going[self.process.seen[going] < self.images]):
+            going = going[self.process.follow(going, scores)]
+
+    def verdicts(self) -> dict[Lesion, Verdict]:
+        """Where each lesion stands."""
+        return dict(zip(self.lesions, self.process.verdicts(self.alpha), strict=True))
+
+    def refresh(self, lesions: Iterable[Lesion]) -> None:
+        """Read again what is recorded of some lesions."""
+        for lesion in lesions:
+            self._scores.pop(lesion, None)
+
+    def _known(self, lesion: Lesion) -> np.ndarray:
+        """A lesion's score on each image, NaN where there is none."""
+        if lesion not in self._scores:
+            own = np.full(self.images, np.nan)
+            outcomes = self.study.outcomes(lesion)
+            inside = outcomes.images < self.images
+            own[outcomes.images[inside]] = outcomes[self.aim.column][inside]
+            self._scores[lesion] = own
+        return self._scores[lesion]
+
+    def decisions(self) -> dict[Lesion, Decision]:
+        """What the recorded outcomes say of each lesion.
+
+        Of this evaluation set they say all once every image is seen; else the process decides.
+        """
+        if not self.lesions:
+            return {}
+        self.follow()
+        verdicts, made = self.verdicts(), {}
+        left = self.process.forecast(self.places(self.lesions), self.alpha).images
+        for lesion, more in zip(self.lesions, left.tolist(), strict=True):
+            known = self._known(lesion)
+            seen = int((~np.isnan(known)).sum())
+            verdict = verdicts[lesion]
+            if seen == self.images and self.question.estimand == "set":
+                verdict = self._exact(known)
+            made[lesion] = Decision(verdict.value, seen, float(more))
+        return made
+
+    def _exact(self, scores: np.ndarray) -> Verdict:
+        drop = float((self.question.base - scores).sum())
+        return Verdict.SAFE if drop <= self.question.limit else Verdict.SENSITIVE
+
+    def intervals(self, lesions: Sequence[Lesion], level: float) -> np.ndarray:
+        """Drop, and both ends of its anytime-valid interval, as proportions: (lesions, 3)."""
+        found = sequential.intervals(self.process, self.places(lesions), 1 - level)
+        return np.stack([found.drop, found.low, found.high], axis=1)
+
+    def standings(self, failed: Iterable[Lesion]) -> tuple[list[list[Lesion]], list[Standing]]:
+        """The lesions of each target with ratios rising, and how far they have come."""
+        targets: dict[tuple[Any, ...], list[Lesion]] = {}
+        for lesion in sorted(self.lesions, key=lambda one: one.amount):
+            key = (lesion.target, lesion.kind, lesion.seed, lesion.rounding)
+            targets.setdefault(key, []).append(lesion)
+        groups, verdicts = list(targets.values()), self.verdicts()
+        verdicts |= dict.fromkeys(failed, Verdict.SENSITIVE)  # none beyond it can be recommended
+        forecast = self.process.forecast(self.places(self.lesions), self.alpha)
+        left = np.where(self.process.seen < self.images, np.maximum(forecast.images, 1), 0)
+        return groups, [self._standing(group, verdicts, forecast.safe, left) for group in groups]
+
+    def _standing(
+        self, group: Sequence[Lesion], verdicts: dict[Lesion, Verdict], safe: np.ndarray,
+        left: np.ndarray,
+    ) -> Standing:  # fmt: skip
+        places, first = self.places(group), group[0]
+        layers = self.study.anatomy.layers
+        own = None if first.kind == "branch" else first.target
+        macs = sum(one.macs for one in layers if one.unit == own or one.name == first.target)
+        return Standing(
+            verdict=[verdicts[lesion].value for lesion in group],
+            seen=self.process.seen[places].tolist(),
+            safe=safe[places].tolist(),
+            left=left[places].tolist(),
+            gain=[macs * lesion.pruned / lesion.channels for lesion in group],
+        )
+
+
+class Evaluated:
+    """The lesions of a study that were evaluated as a whole: no test, the drops as they are."""
+
+    def __init__(self, study: Study, aim: Aim, lesions: Sequence[Lesion]) -> None:
+        self.study, self.aim, self.lesions = study, aim, tuple(lesions)
+
+    def decisions(self) -> dict[Lesion, Decision]:
+        """A verdict on each lesion that has a value."""
+        values = self.study.evaluations
+        drops = {one: values[None] - values[one] for one in self.lesions if one in values}
+        return {one: Decision(self._verdict(drop).value, 0, 0.0) for one, drop in drops.items()}
+
+    def _verdict(self, drop: float) -> Verdict:
+        return Verdict.SAFE if drop <= self.aim.max_drop else Verdict.SENSITIVE
+
+    def intervals(self, lesions: Sequence[Lesion], level: float) -> np.ndarray:
+        """None: (lesions, 3) of NaN."""
+        return np.full((len(lesions), 3), np.nan)
+
+
+def share(study: Study, aim: Aim) -> float:
+    """The error that one lesion's claim may have, so that all together have what is left of the
+    confidence; fixed by how many lesions of a criterion, recovered in one way or not at all, the
+    study, or a layer of it, holds."""
+    alone = aim.guarantee == "layer"
+    sharing = Counter(
+        (lesion.criterion, lesion.recovery, *((lesion.target, lesion.kind) if alone else ()))
+        for lesion in study.lesions
+    )
+    return (1 - aim.confidence / 100) / max(sharing.values(), default=1)
+
+
+def least_images(study: Study, aim: Aim, images: int) -> int | None:
+    """No lesion is called safe from fewer images than this; None where `images` are too few."""
+    settings = study.header.settings
+    estimand, order = settings.get("estimand", "set"), settings.get("order", "margin")
+    ones = np.ones(images)
+    question = Question(aim.max_drop / 100, ones, ones, estimand, hits=True)
+    by_margin = order == "margin" and estimand == "set" and not aim.half_width
+    return sequential.floor(question, share(study, aim), "margin" if by_margin else "uniform")
+
+
+def images_needed(study: Study, aim: Aim) -> int:
+    """How large a sample of the population has to be for any lesion to be called safe."""
+    images, least = 1, None
+    while least is None:
+        images *= 2
+        least = least_images(study, aim, images)
+    return least

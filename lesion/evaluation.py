@@ -1,0 +1,239 @@
+"""Lesions judged by one number of the whole network, for what is no mean of scores of images."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lesion.adapter import Adapter, BatchAdapter, describe, moved
+from lesion.dissect import Dissection, dissect
+from lesion.engine import edges
+from lesion.errors import LesionError, SubjectError
+from lesion.hooks import Whole
+from lesion.identity import open_evaluated
+from lesion.plan import RATIOS, Lesion, Target, targets
+from lesion.study import Study
+from lesion.subject import check_weights, device_of, evaluating, named
+from lesion.sweeping import Choices, Progress, placed, planned
+from lesion.tracing import Call, Forward
+
+Evaluate = Callable[[nn.Module], Any]
+
+
+class Copies(Whole):
+    """Copies of a network from which a lesion's channels are cut by hooks."""
+
+    def obstacle(self, target: Target) -> str:
+        """Why a target's channels cannot be cut exactly; "" if they can."""
+        if not edges(self.dissection, target):
+            return "nothing reads its channels"
+        where = self.beyond(target)
+        return f"hooks cannot cut its channels at {where}" if where else ""
+
+    def copy(self, lesion: Lesion | None, dropped: np.ndarray | None) -> nn.Module:
+        """A copy of the network, without the channels `dropped` of the lesion if there is one."""
+        call = self.dissection.call
+        network = _copied(call.network)
+        if lesion is not None and dropped is not None:
+            other = Call(network, call.adapted, ())
+            self.without(other, Target(lesion.target, lesion.kind), dropped)
+        return network
+
+
+@dataclass(eq=False)
+class WholeSweep:
+    """Evaluations ready to run.  Iterating makes and saves one at a time, the intact one first.
+
+    lesions: each with the labels that fall; warnings: what differs from the study's first
+    environment
+    """
+
+    study: Study
+    evaluate: Evaluate
+    copies: Copies
+    lesions: dict[Lesion, np.ndarray]
+    warnings: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Progress]:
+        known = {*self.study.evaluations, *self.study.failed}
+        wanted = [one for one in (None, *self.lesions) if one not in known]
+        with evaluating(self.copies.call.network):
+            for done, lesion in enumerate(wanted, 1):
+                self._evaluate(lesion)
+                yield Progress(done, len(wanted))
+
+    def _evaluate(self, lesion: Lesion | None) -> None:
+        cut = None if lesion is None else self.lesions[lesion]
+        value = _number(self.evaluate, self.copies.copy(lesion, cut))
+        if math.isfinite(value):
+            self.study.set_evaluation(value, lesion)
+        elif lesion is not None:
+            self.study.fail(lesion, f"its evaluation is not finite ({value:g})")
+        else:
+            raise SubjectError(
+                f"Expected a finite evaluation of the intact network, got {value:g}; check the "
+                "weights, the images and the function."
+            )
+
+
+def sweep_whole(
+    network: nn.Module,
+    evaluate: Evaluate,
+    out: str | Path,
+    example: Any,
+    *,
+    part: str = "",
+    ratios: Sequence[float] = RATIOS,
+    criterion: str = "l1",
+    units: str = "free",
+    layers: Sequence[str] = (),
+    rounding: str = "floor-kept",
+    seed: int = 0,
+    device: str | None = None,
+    adapter: Adapter | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """The study at `out`: each unit cut on its own, at rising ratios, and evaluated as a whole.
+
+    For what is no mean over images, such as mean average precision or F1.  Each lesion takes one
+    evaluation: none stops early, and no interval stands behind the drops, which are in the
+    evaluation's own unit.  Where an image has a score of its own, `sweep` needs far fewer passes.
+
+    evaluate: takes a network and gives one number, larger being better (of a share best the per
+        cent: figures are drawn for points); it gets copies, in evaluation mode, and may do with
+        them what it likes
+    example: a batch that shows the layers: a tensor of images (N, …), or what the adapter takes;
+        two images or more
+    part: the name of the submodule in which to look for layers, where the whole network cannot be
+        followed, such as a detection network's "backbone"; the example is then the part's input,
+        and channels that leave the part are not cut
+    ratios, criterion, units, layers, rounding, seed: see `Choices`
+
+    `network` itself is not changed, and calling again with the same file goes on where it
+    stopped.  Raises SubjectError where the evaluation fails or the layers cannot be seen.
+    """
+    choices = Choices(ratios, criterion, units, layers, rounding, seed)
+    with placed(network, device):
+        ready = prepare_whole(network, evaluate, out, example, choices, part, adapter)
+        try:
+            for step in ready:
+                if progress:
+                    progress(step)
+        except BaseException:
+            ready.study.close()
+            raise
+    return ready.study
+
+
+def prepare_whole(
+    network: nn.Module, evaluate: Evaluate, out: str | Path, example: Any,
+    choices: Choices | None = None, part: str = "", adapter: Adapter | None = None,
+) -> WholeSweep:  # fmt: skip
+    """The evaluations that `sweep_whole` makes, ready to run; of `choices` those of its own."""
+    choices = choices or Choices()
+    choices.check()
+    _check(network, evaluate, part)
+    with evaluating(network):
+        dissection = _dissected(network, _forward(part, adapter), example, part)
+        copies = Copies(dissection)
+    targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
+    own = {"evaluation": named(evaluate), **({"part": part} if part else {})}
+    study, warnings = open_evaluated(Path(out), network, dissection.anatomy, own)
+    try:
+        lesions = planned(study, dissection, copies, choices)
+    except BaseException:
+        study.close()
+        raise
+    return WholeSweep(study, evaluate, copies, lesions, warnings)
+
+
+def _check(network: nn.Module, evaluate: Evaluate, part: str) -> None:
+    if not isinstance(network, nn.Module):
+        raise SubjectError(f"Expected a torch.nn.Module, got {type(network).__name__}.")
+    if not callable(evaluate):
+        raise SubjectError(
+            f"Expected a function evaluate(network), got {type(evaluate).__name__}; give one that "
+            "returns a number, larger being better."
+        )
+    check_weights(network)
+    with suppress(AttributeError):
+        network.get_submodule(part)
+        return
+    names = ", ".join(name for name, _ in network.named_children())
+    raise SubjectError(f"Expected a submodule '{part}' of the network, which has {names}.")
+
+
+def _forward(part: str, adapter: Adapter | None) -> Forward:
+    """How the part of a network runs on a batch, all tensors of its outputs in one."""
+    given = adapter or BatchAdapter()
+
+    def forward(network: nn.Module, batch: Any) -> Tensor:
+        module = network.get_submodule(part)
+        plain = isinstance(batch, Tensor) and adapter is None
+        return _joined(module(batch) if plain else given.forward(module, batch))
+
+    return forward
+
+
+def _joined(outputs: Any) -> Tensor:
+    found = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    if not found:
+        raise SubjectError(f"Expected tensors among the outputs, got {describe(outputs)}.")
+    return found[0] if len(found) == 1 else torch.cat([one.flatten(1) for one in found], 1)
+
+
+def _dissected(network: nn.Module, forward: Forward, example: Any, part: str) -> Dissection:
+    try:
+        found = dissect(network, forward, moved(example, device_of(network)))
+    except LesionError:
+        raise
+    except Exception as error:  # what torch makes of a network that it cannot follow
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise SubjectError(
+            f"Expected a network that can be followed on {describe(example)}, but torch says: "
+            f"{lines[0].partition('. ')[0].rstrip('.')}; check the example, or name a part of the "
+            'network whose outputs are tensors, such as part="backbone".'
+        ) from error
+    if not part:
+        return found
+    note = f"only {part} was looked at: what lies outside is neither cut nor counted"
+    return replace(found, anatomy=replace(found.anatomy, notes=(*found.anatomy.notes, note)))
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # modules may hold anything, not all of which can be copied
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise SubjectError(
+            f"Expected a network that copy.deepcopy can copy, but it says: "
+            f"{lines[0].rstrip('.')}; take out what cannot be copied, such as tensors computed "
+            "from others that are kept in the module."
+        ) from error
+
+
+def _number(evaluate: Evaluate, network: nn.Module) -> float:
+    try:
+        found = evaluate(network)
+    except Exception as error:  # the function is the user's: it may raise anything
+        lines = str(error).strip().splitlines() or [""]
+        raise SubjectError(
+            f"Expected an evaluation of the network, but the function raised "
+            f"{type(error).__name__}: {lines[0].rstrip('.')}; mend it and run the same again: what "
+            "is evaluated is kept."
+        ) from error
+    try:
+        return float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SubjectError(
+            f"Expected one number from the evaluation, larger being better, got "
+            f"{describe(found)}; let the function return it."
+        ) from error

@@ -1,0 +1,69 @@
+"""One-shot curves beside those after recovery: which layers stay sensitive once they may learn."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lesion.advice import Advice
+from lesion.curves import curves as curves_of
+from lesion.errors import EvidenceError
+from lesion.plots.rows import of_recovery, one_criterion
+from lesion.plots.sensitivity import by_panel, draw_panels, grid, sensitivity_table
+from lesion.study import Study
+
+KEYS = ["panel", "label"]
+
+
+def recovery_table(
+    curves: pd.DataFrame,
+    recovery: str,
+    advice: Advice | None = None,
+    column: str = "accuracy",
+    criterion: str | None = None,
+) -> pd.DataFrame:
+    """The points of both curves of each layer that was measured one-shot and recovered.
+
+    Columns: recovery ("" for one-shot), and those of `lesion.plots.sensitivity_table`; marked on
+    both sides is what stands out on one of them.
+    Raises EvidenceError where no layer was measured both ways.
+    """
+    table = pd.concat([
+        sensitivity_table(of_recovery(curves, way), advice, column, criterion).assign(recovery=way)
+        for way in ("", recovery)
+    ])  # fmt: skip
+    both = table.groupby(KEYS)["recovery"].transform("nunique") == 2
+    if not both.any():
+        raise EvidenceError(
+            f"Expected a layer that was measured one-shot and with recovery by {recovery}, got "
+            "none: sweep the same layers both ways."
+        )
+    table = table[both].reset_index(drop=True)
+    return table.assign(marked=table.groupby(KEYS)["marked"].transform("any"))
+
+
+def plot_recovery(
+    study: Study | pd.DataFrame,
+    recovery: str,
+    advice: Advice | None = None,
+    column: str = "accuracy",
+    criterion: str | None = None,
+) -> list[Axes]:
+    """Draw two panels a stage: accuracy (or drop) one-shot, and after recovery.
+
+    study: a study, or its curves; the rest as for `lesion.plot_sensitivity`, whose lines these are.
+    All panels have the same axes, and a layer looks the same in each.  After Li et al. 2017 (arXiv
+    1608.08710), figures 2b and 2c.
+    """
+    curves = study if isinstance(study, pd.DataFrame) else curves_of(study)
+    criterion = criterion or (advice.criterion if advice is not None else None)
+    table = recovery_table(curves, recovery, advice, column, criterion)
+    panels = [
+        (f"{name}, {f'after {way}' if way else 'one-shot'}", part[part["recovery"] == way])
+        for name, part in by_panel(table)
+        for way in ("", recovery)
+    ]
+    axes = grid(panels, columns=2)
+    rows = one_criterion(of_recovery(curves, ""), criterion)
+    draw_panels(axes, panels, rows, column, advice)
+    return axes
