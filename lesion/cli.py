@@ -1,4 +1,4 @@
-"""The command line: `lesion layers | sweep | curves | recommend | plot | merge | demo`.
+"""The command line: `lesion layers | sweep | evaluate | curves | recommend | compare | plot | …`.
 
 What needs torch or matplotlib is imported in the command that uses it, so that help and the
 commands that read a study are quick.
@@ -30,6 +30,7 @@ from lesion.attended import (
     run,
 )
 from lesion.classes import class_drops
+from lesion.comparison import compare as compare_in
 from lesion.cost import cost
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError, LesionError
@@ -157,6 +158,8 @@ def sweep(
     score: options.WhichScore = "top1",
     order: options.WhichOrder = Order.margin,
     estimand: options.Of = Estimand.set,
+    recover: options.Recover = "",
+    train: options.Train = None,
     ratios: options.Ratios = EVERY_TENTH,
     criterion: options.NewCriterion = "l1",
     layers: options.Layers = None,
@@ -184,7 +187,7 @@ def sweep(
         choices = Choices(
             ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
             layers=listed(layers), rounding=rounding.value, seed=seed, holdout=holdout,
-            order=order.value, estimand=estimand.value,
+            order=order.value, estimand=estimand.value, recovery=zoo.open_recovery(recover),
         )  # fmt: skip
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
@@ -194,6 +197,7 @@ def sweep(
         subject = zoo.open_subject(
             network, weights, data, resize=resize, crop=crop, mean=numbers(mean, "--mean"),
             std=numbers(std, "--std"), classes=classes, score=score, workers=workers, seed=seed,
+            train=train,
         )  # fmt: skip
         say(f"preprocessing: {subject.preprocessing or 'none'}")
         if dry_run:
@@ -280,7 +284,8 @@ def _show_curves(found: pd.DataFrame) -> None:
     table = found[found["reason"] == ""]
     if len(table):
         removed = table["pruned"].astype(str) + "/" + table["channels"].astype(str)
-        varied = [name for name in ("criterion", "rounding", "seed") if table[name].nunique() > 1]
+        names = ("criterion", "recovery", "rounding", "seed")
+        varied = [name for name in names if table[name].nunique() > 1]
         columns = ["layer", "number", "stage", "kind", *varied, "ratio", "removed", "images",
                    "baseline", "accuracy", "drop", "low", "high"]  # fmt: skip
         less = ("stage", "baseline", "number", "images", "kind")
@@ -295,11 +300,14 @@ def recommend(
     confidence: options.Sure = None,
     criterion: options.Criterion = None,
     guarantee: options.Whose = Guarantee.study,
+    recovery: options.Recovered = "",
     format: options.As = Format.table,
 ) -> None:
     """Say which layers to skip, and rates for stages and layers, each with its reason."""
     with Study.open(study) as opened:
-        advice = recommend_from(opened, max_drop, confidence, criterion, guarantee=guarantee.value)
+        advice = recommend_from(
+            opened, max_drop, confidence, criterion, guarantee=guarantee.value, recovery=recovery
+        )
         doubt(opened)
     if format is Format.json:
         put(json.dumps(advice.to_dict(), indent=2))
@@ -307,6 +315,38 @@ def recommend(
         show(advice.table(), format)
     else:
         say(advice.text())
+
+
+@app.command()
+def compare(
+    study: options.StudyFile,
+    recovery: options.Compared = None,
+    ratio: options.AtRatio = None,
+    criterion: options.Criterion = None,
+    out: options.AlsoDrawn = None,
+    formats: options.Formats = "png",
+    format: options.As = Format.table,
+) -> None:
+    """Say how recovery changes the ranking of layers: drops one-shot beside drops after it."""
+    with Study.open(study) as opened:
+        recovery = recovery or next(iter(opened.recoveries), "bn")
+        found = compare_in(opened, recovery, ratio, criterion)
+        frame = curves_of(opened)
+    if format is Format.table:
+        show(found.layers, format)
+        say(found.text())
+    else:
+        show(found.cells, format)
+    if out is not None:
+        import matplotlib
+
+        matplotlib.use("Agg")  # files need no window
+        from lesion.plots import save_recovery
+
+        for path in save_recovery(
+            frame, recovery, out, criterion=criterion, formats=listed(formats)
+        ):
+            put(str(path))
 
 
 @app.command()

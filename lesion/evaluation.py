@@ -140,6 +140,11 @@ def prepare_whole(
     """The evaluations that `sweep_whole` makes, ready to run; of `choices` those of its own."""
     choices = choices or Choices()
     choices.check()
+    if choices.recovery:
+        raise LesionError(
+            "Expected no recovery for a whole evaluation, which is of the network as it is cut; "
+            "let the function recover it."
+        )
     _check(network, evaluate, part)
     with evaluating(network):
         dissection = _dissected(network, _forward(part, adapter), example, part)

@@ -10,6 +10,7 @@ import typer
 from lesion.errors import LesionError
 
 SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
+RECOVERY = "Recovery before scoring"
 GOAL, LESIONS, MEANS = "What to find out", "Which lesions", "With what means"
 
 
@@ -90,6 +91,30 @@ Mean = Annotated[str | None, typer.Option(
 )]  # fmt: skip
 Std = Annotated[str | None, typer.Option(
     help="the same", rich_help_panel=PREPROCESSING, metavar="X,…",
+)]  # fmt: skip
+
+Recover = Annotated[str, typer.Option(
+    help="what each lesioned network goes through before it is scored: bn (batch norms' statistics "
+    "estimated anew), finetune:STEPS (SGD; also finetune:STEPS,lr=0.001,momentum=0,decay=0), "
+    "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, recover(network, batches)",
+    rich_help_panel=RECOVERY, metavar="RECOVERY", show_default="nothing",
+)]  # fmt: skip
+Train = Annotated[str | None, typer.Option(
+    help="its training images, as --data, such as torchvision:CIFAR10:data:train; none of them may "
+    "be scored", rich_help_panel=RECOVERY, metavar="DATA",
+)]  # fmt: skip
+Recovered = Annotated[str, typer.Option(
+    "--recovery", help="judge the lesions that recovered in this way, such as bn",
+    metavar="RECOVERY", show_default="those that did not",
+)]  # fmt: skip
+Compared = Annotated[str | None, typer.Option(
+    "--recovery", help="which recovery, where the study holds several", metavar="RECOVERY",
+)]  # fmt: skip
+AtRatio = Annotated[float | None, typer.Option(
+    "--ratio", help="rank by the drop at one ratio", metavar="X", show_default="mean over all",
+)]  # fmt: skip
+AlsoDrawn = Annotated[Path | None, typer.Option(
+    "-o", "--out", help="folder for the picture", metavar="FOLDER", show_default="none",
 )]  # fmt: skip
 
 Ratios = Annotated[str, typer.Option(
