@@ -15,3 +15,13 @@ class StudyError(LesionError):
 
 class EvidenceError(LesionError):
     """The study holds too little to answer."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text without its full stop, its type's name if it has none.
+
+    >>> first_line(ValueError("No such size.")), first_line(KeyError())
+    ('No such size', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -16,13 +16,13 @@ from torch.utils import _pytree as pytree
 from lesion.adapter import Adapter, BatchAdapter, describe, moved
 from lesion.dissect import Dissection, dissect
 from lesion.engine import edges
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.identity import open_evaluated
 from lesion.plan import RATIOS, Lesion, Target, targets
 from lesion.study import Study
 from lesion.subject import check_weights, device_of, evaluating, named
-from lesion.sweeping import Choices, Progress, placed, planned
+from lesion.sweeping import Choices, Progress, exhausted, placed, planned
 from lesion.tracing import Call, Forward
 
 Evaluate = Callable[[nn.Module], Any]
@@ -123,14 +123,7 @@ def sweep_whole(
     choices = Choices(ratios, criterion, units, layers, rounding, seed)
     with placed(network, device):
         ready = prepare_whole(network, evaluate, out, example, choices, part, adapter)
-        try:
-            for step in ready:
-                if progress:
-                    progress(step)
-        except BaseException:
-            ready.study.close()
-            raise
-    return ready.study
+        return exhausted(ready, ready.study, progress)
 
 
 def prepare_whole(
@@ -201,10 +194,9 @@ def _dissected(network: nn.Module, forward: Forward, example: Any, part: str) ->
     except LesionError:
         raise
     except Exception as error:  # what torch makes of a network that it cannot follow
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SubjectError(
             f"Expected a network that can be followed on {describe(example)}, but torch says: "
-            f"{lines[0].partition('. ')[0].rstrip('.')}; check the example, or name a part of the "
+            f"{first_line(error).partition('. ')[0]}; check the example, or name a part of the "
             'network whose outputs are tensors, such as part="backbone".'
         ) from error
     if not part:
@@ -217,10 +209,9 @@ def _copied(network: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(network)
     except Exception as error:  # modules may hold anything, not all of which can be copied
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SubjectError(
             f"Expected a network that copy.deepcopy can copy, but it says: "
-            f"{lines[0].rstrip('.')}; take out what cannot be copied, such as tensors computed "
+            f"{first_line(error)}; take out what cannot be copied, such as tensors computed "
             "from others that are kept in the module."
         ) from error
 
@@ -229,10 +220,9 @@ def _number(evaluate: Evaluate, network: nn.Module) -> float:
     try:
         found = evaluate(network)
     except Exception as error:  # the function is the user's: it may raise anything
-        lines = str(error).strip().splitlines() or [""]
         raise SubjectError(
             f"Expected an evaluation of the network, but the function raised "
-            f"{type(error).__name__}: {lines[0].rstrip('.')}; mend it and run the same again: what "
+            f"{type(error).__name__}: {first_line(error)}; mend it and run the same again: what "
             "is evaluated is kept."
         ) from error
     try:

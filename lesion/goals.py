@@ -1,6 +1,6 @@
 """What a sweep is to find out, and by which rounds of work."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from lesion.schedule import Work, chosen, gathered, in_order
 from lesion.study import Study
 from lesion.wording import grouped, points
 
+Next = Callable[[Decisions], tuple[list[Lesion], int]]
 MOST = 0.8  # of the images: a floor above that leaves little to save
 
 
@@ -88,25 +89,12 @@ class Decide:
 
     def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
         """First the intact network on all images, then the lesions that are worth most."""
-        if not lesions:
-            return
-        if study.images < images:
-            yield Round(in_order({}, images, study.images), 0)
-        study.aim(self.aim)
-        decisions, done = Decisions(study, self.aim, lesions, images), 0
-        while True:
-            groups, standings = decisions.standings(study.failed)
-            pairs = chosen(standings)
-            if not pairs:
-                return
-            now = [groups[target][place] for target, place in pairs]
-            wanted = decisions.wanted(now)
-            left = sum(own.left[place] for own in standings for place in own.next())
-            if any(map(len, wanted.values())):
-                yield Round(gathered(wanted), done + int(left))
-            done += sum(map(len, wanted.values()))
-            failed = study.failed
-            decisions.look([one for one in now if one not in failed])
+        return _stepwise(study, self.aim, lesions, images, self._next)
+
+    def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
+        groups, standings = decisions.standings(decisions.study.failed)
+        left = sum(own.left[place] for own in standings for place in own.next())
+        return [groups[target][place] for target, place in chosen(standings)], int(left)
 
 
 @dataclass(frozen=True)
@@ -125,24 +113,36 @@ class Narrow:
 
     def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
         """First the intact network on all images, then one step of all that are too wide."""
-        if not lesions:
-            return
-        if study.images < images:
-            yield Round(in_order({}, images, study.images), 0)
-        study.aim(self.aim)
-        decisions, done = Decisions(study, self.aim, lesions, images), 0
-        while going := self._wide(decisions, _going(study, lesions)):
-            wanted = decisions.wanted(going)
-            if any(map(len, wanted.values())):
-                yield Round(gathered(wanted), done + len(going) * images // 2)
-            done += sum(map(len, wanted.values()))
-            failed = study.failed
-            decisions.look([one for one in going if one not in failed])
+        return _stepwise(study, self.aim, lesions, images, self._next)
 
-    def _wide(self, decisions: Decisions, lesions: Sequence[Lesion]) -> list[Lesion]:
-        ends = 100 * decisions.intervals(lesions, self.aim.confidence / 100)[:, 1:]
+    def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
+        going = _going(decisions.study, decisions.lesions)
+        ends = 100 * decisions.intervals(going, self.aim.confidence / 100)[:, 1:]
         wide = ends[:, 1] - ends[:, 0] > 2 * self.aim.half_width
-        return [lesion for lesion, own in zip(lesions, wide, strict=True) if own]
+        found = [lesion for lesion, own in zip(going, wide, strict=True) if own]
+        return found, len(found) * decisions.images // 2
+
+
+def _stepwise(
+    study: Study, aim: Aim, lesions: Sequence[Lesion], images: int, next_: Next
+) -> Iterator[Round]:
+    """The intact network on all images; then round by round the next step of some lesions.
+
+    next_: the lesions to go on with, none at the end, and how many answers may be left in all
+    """
+    if not lesions:
+        return
+    if study.images < images:
+        yield Round(in_order({}, images, study.images), 0)
+    study.aim(aim)
+    decisions, done = Decisions(study, aim, lesions, images), 0
+    while (found := next_(decisions))[0]:
+        now, left = found
+        wanted = decisions.wanted(now)
+        if any(map(len, wanted.values())):
+            yield Round(gathered(wanted), done + left)
+        done += sum(map(len, wanted.values()))
+        decisions.look(_going(study, now))
 
 
 def _going(study: Study, lesions: Sequence[Lesion]) -> list[Lesion]:

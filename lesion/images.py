@@ -18,7 +18,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, first_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Images:
             return self.collate(items)
         except (TypeError, ValueError, RuntimeError, KeyError) as error:
             raise SubjectError(
-                f"Expected images that make a batch, but they do not: {_sentence(error)}; give "
+                f"Expected images that make a batch, but they do not: {first_line(error)}; give "
                 "tensors of equal size (--resize and --crop), or a DataLoader with a collate_fn."
             ) from error
 
@@ -81,7 +81,7 @@ class Images:
         except Exception as error:  # the dataset is the user's: it may raise anything
             raise SubjectError(
                 f"Expected an image at index {index} of the data, but reading it failed: "
-                f"{type(error).__name__}: {_sentence(error)}; mend it or leave it out."
+                f"{type(error).__name__}: {first_line(error)}; mend it or leave it out."
             ) from error
 
     def batches(self, plan: Sequence[Sequence[int]]) -> Iterator[Any]:
@@ -195,9 +195,3 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, (tuple, list)):
         for place, item in enumerate(value):
             yield from _leaves(f"{name}.{place}", item)
-
-
-def _sentence(error: Exception) -> str:
-    """The first line of an error's text, without its full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lesion.adapter import moved
 from lesion.dissect import Dissection
 from lesion.engine import Cutting, Engine
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.plan import Lesion, Target
 from lesion.recovery import Recover, Recovery, parse
@@ -92,10 +92,9 @@ class Recovered:
         except LesionError:
             raise
         except Exception as error:  # a user's function or network may raise anything
-            lines = str(error).strip().splitlines() or [""]
             raise SubjectError(
                 f"Expected recovery by {self.recovery.name} to run on the lesioned network, but "
-                f"with {lesion.key} it failed ({type(error).__name__}: {lines[0].rstrip('.')}); "
+                f"with {lesion.key} it failed ({type(error).__name__}: {first_line(error)}); "
                 "check the training images, or choose another recovery."
             ) from error
         for weight in network.parameters():
@@ -109,10 +108,9 @@ def _copied(network: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(network)
     except Exception as error:  # the network is the user's: it may hold anything
-        lines = str(error).strip().splitlines() or [""]
         raise SubjectError(
             "Expected a network that copy.deepcopy copies, because lesioned copies are to recover, "
-            f"but it fails ({type(error).__name__}: {lines[0].rstrip('.')}); take out what cannot "
+            f"but it fails ({type(error).__name__}: {first_line(error)}); take out what cannot "
             "be copied, or measure it without recovery."
         ) from error
 

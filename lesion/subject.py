@@ -21,7 +21,7 @@ from lesion.adapter import (
     output,
     without_labels,
 )
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, first_line
 from lesion.images import Images, update
 from lesion.outcomes import SCORES
 from lesion.tally import Classification, Given, Score, Tally
@@ -181,10 +181,9 @@ def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
     except LesionError:
         raise
     except Exception as error:  # the network is the user's: it may raise anything
-        lines = str(error).strip().splitlines() or [""]
         raise SubjectError(
             f"Expected data that the network takes, got batches of {describe(example)}, on which "
-            f"it fails ({type(error).__name__}: {lines[0].rstrip('.')}); check the size and "
+            f"it fails ({type(error).__name__}: {first_line(error)}); check the size and "
             "channels of the images (--resize, --crop), or give an adapter."
         ) from error
     return outputs

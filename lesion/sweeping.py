@@ -15,7 +15,7 @@ from lesion.aim import Aim
 from lesion.criteria import criterion as known_criterion
 from lesion.dissect import Dissection, dissect
 from lesion.engine import Cutting, Engine, Replay
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, first_line
 from lesion.goals import Decide, Full, Goal, aimed
 from lesion.hooks import Whole
 from lesion.identity import HOLDOUT, check_holdout, open_study
@@ -298,14 +298,21 @@ def sweep(
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
         budget = parse(memory) if memory else None
         ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
-        try:
-            for step in ready:
-                if progress:
-                    progress(step)
-        except BaseException:
-            ready.study.close()
-            raise
-    return ready.study
+        return exhausted(ready, ready.study, progress)
+
+
+def exhausted(
+    steps: Iterable[Progress], study: Study, progress: Callable[[Progress], None] | None
+) -> Study:
+    """The study once all steps are taken; it is closed where one of them raises."""
+    try:
+        for step in steps:
+            if progress:
+                progress(step)
+    except BaseException:
+        study.close()
+        raise
+    return study
 
 
 @contextmanager
@@ -328,8 +335,7 @@ def _move(network: nn.Module, device: str) -> None:
         network.to(device)
     except (RuntimeError, AssertionError) as error:
         raise SubjectError(
-            f"Expected a device that torch can use here, got '{device}': "
-            f"{str(error).splitlines()[0]}"
+            f"Expected a device that torch can use here, got '{device}': {first_line(error)}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lesion.adapter import describe
-from lesion.errors import SubjectError
+from lesion.errors import SubjectError, first_line
 from lesion.outcomes import TYPES, Intact, Outcomes
 
 Answers = dict[str, np.ndarray]
@@ -131,11 +131,10 @@ class Given:
         try:
             found = self.score(outputs, targets)
         except Exception as error:  # the function is the user's: it may raise anything
-            lines = str(error).strip().splitlines() or [""]
             raise SubjectError(
                 f"Expected a score function that takes outputs of shape {tuple(outputs.shape)} "
                 f"and their targets ({describe(targets)}), but it raised {type(error).__name__}: "
-                f"{lines[0].rstrip('.')}; mend the function."
+                f"{first_line(error)}; mend the function."
             ) from error
         try:
             return torch.as_tensor(found).detach().cpu().double().numpy()

@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from lesion.errors import LesionError
+from lesion.errors import LesionError, first_line
 
 Forward = Callable[[nn.Module, Any], Any]
 BATCH_NORM = "_native_batch_norm_legit_no_training"  # torch's name for it in evaluation mode
@@ -149,8 +149,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
                 call, tensors, dynamic_shapes=(dynamic,), strict=False
             ).run_decompositions({})
     except Exception as error:  # torch.export raises a different class for each thing it refuses
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise TraceError(f"torch.export cannot trace it ({lines[0]})") from error
+        raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
     first = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
     if images > 1 and isinstance(first.meta["val"].shape[0], int):
         raise TraceError(f"its forward works for batches of {images} images alone")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from lesion.errors import SubjectError
+from lesion.errors import SubjectError, first_line
 from lesion.zoo import checkpoints
 from lesion.zoo.preprocessing import Preprocessing
 
@@ -47,12 +47,11 @@ def _created(timm: Any, name: str, pretrained: bool, classes: int | None) -> nn.
     try:
         network: Any = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # hub and timm raise many kinds where weights cannot be fetched
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         entries = timm.list_pretrained(f"{name.partition('.')[0]}.*")
         tags = ", ".join(entry.partition(".")[2] for entry in entries) or "none"
         raise SubjectError(
             f"Expected weights that timm can fetch for {name} (default, or of the tags: {tags}) "
-            f"or a file, but: {lines[0].rstrip('.')}; check name and connection, "
+            f"or a file, but: {first_line(error)}; check name and connection, "
             "or give --weights FILE."
         ) from error
     trained = network.pretrained_cfg["num_classes"] if pretrained else classes

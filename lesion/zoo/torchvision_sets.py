@@ -6,7 +6,7 @@ from typing import Any
 
 from torchvision import datasets
 
-from lesion.errors import SubjectError
+from lesion.errors import SubjectError, first_line
 from lesion.zoo.preprocessing import Preprocessing
 
 # what gives each set's test images: the validation images where test labels are not public,
@@ -43,10 +43,9 @@ def open_set(name: str, root: Path, preprocessing: Preprocessing, train: bool = 
     try:
         return getattr(datasets, name)(str(root), transform=preprocessing, **options)
     except (RuntimeError, OSError, ImportError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise SubjectError(
             f"Expected the files of {name} in {root.resolve()}, but torchvision cannot use them "
-            f"({lines[0].rstrip('.')}); {_fetch(name, root)}."
+            f"({first_line(error)}); {_fetch(name, root)}."
         ) from error
 
 
