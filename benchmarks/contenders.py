@@ -140,13 +140,15 @@ def main() -> None:
     parser.add_argument("--network", default="demo:resnet56")
     parser.add_argument("--weights", help="as of the command line of lesion")
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--start", type=int, default=0, help="the first of the test images")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     network, _ = open_network(asked.network, asked.weights)
     images, labels = fashion_mnist.bundled()
-    normalised, own = fashion_mnist.normalise(images[: asked.images]), labels[: asked.images]
+    now = slice(asked.start, asked.start + asked.images)
+    normalised, own = fashion_mnist.normalise(images[now]), labels[now]
     network.eval()
     before, start = kibibytes(), time.perf_counter()
     outcomes = CONTENDERS[asked.contender](network, normalised, own)

@@ -3,10 +3,13 @@
     python benchmarks/early_stopping.py --orders margin uniform -o early_stopping.md
 
 The plain loop of `contenders.py` measures every lesion on every image; `lesion.sweep` decides. Each
-runs in a fresh process on the same images; seconds are counted around the sweep and without
-imports: tracing, the intact pass, every revisit and the study file are in. With `--plain-images`
-the plain loop's time is that of so many images, scaled up, which is said, and answers are not
-compared. Run it with nothing else at work.
+runs in a fresh process; seconds are counted around the sweep and without imports: tracing, the
+intact pass, every revisit and the study file are in. They take turns: a part of the plain loop's
+images, then a whole deciding sweep, so that a machine whose speed drifts serves both alike; a
+turn's ratio is that of the plain loop at the speed of the part beside it, and medians are shown.
+Orders after the first run once, in the last turn. With `--plain-images` the plain loop's time is
+that of so many images, scaled up, which is said, and answers are not compared. Run it with nothing
+else at work.
 """
 
 import argparse
@@ -16,11 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from sweep_speed import Result
 from sweep_speed import run as run_contender
 
 import lesion
@@ -36,9 +43,9 @@ from lesion.zoo.opening import open_network
 
 HERE = Path(__file__).parent
 HEADER = (
-    "order", "tolerance", "seconds", "times the plain loop", "answers", "fewer image-forwards",
-    "of that by the clock", "rates as of all images", "rates above the tolerance",
-    "wrong verdicts", "peak memory (MiB)",
+    "order", "tolerance", "seconds", "times the plain loop", "in each turn", "answers",
+    "fewer image-forwards", "of that by the clock", "rates as of all images",
+    "rates above the tolerance", "wrong verdicts", "peak memory (MiB)",
 )  # fmt: skip
 LAYERS = ("conv1", "layer*.conv1")
 
@@ -107,6 +114,14 @@ def branches(study: lesion.Study, tolerance: float) -> dict[str, float]:
     return {one.layer: one.rate for one in entries if one.kind == "branch" and one.rate}
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A deciding sweep, and the seconds of the whole plain loop at the speed of the part beside."""
+
+    plain: float
+    result: dict[str, Any]
+
+
 def in_a_process(asked: argparse.Namespace, order: str, tolerance: float) -> dict[str, Any]:
     """A deciding sweep in a fresh process."""
     print(f"{order}, {tolerance:g} …", end=" ", flush=True)
@@ -124,21 +139,24 @@ def in_a_process(asked: argparse.Namespace, order: str, tolerance: float) -> dic
 
 
 def row(
-    order: str, tolerance: float, result: dict[str, Any], plain: float, drops: dict[str, float]
+    order: str, tolerance: float, turns: list[Turn], drops: dict[str, float]
 ) -> tuple[str, ...]:
     """The cells of a sweep; drops: of each lesion on all images, in points, empty if not known."""
-    faster = plain / result["seconds"]
+    result = turns[0].result
+    faster = [turn.plain / turn.result["seconds"] for turn in turns]
     cells = [
         order,
         f"{tolerance:g}",
-        f"{result['seconds']:.1f}",
-        f"{faster:.1f}",
+        f"{median(turn.result['seconds'] for turn in turns):.1f}",
+        f"{median(faster):.1f}",
+        ", ".join(f"{one:.1f}" for one in faster),
         str(result["answers"]),
         f"{result['fewer']:.1f}",
-        f"{faster / result['fewer']:.2f}",
+        f"{median(faster) / result['fewer']:.2f}",
     ]
+    peak = f"{max(turn.result['peak'] for turn in turns):.0f}"
     if not drops:
-        return (*cells, "", "", "", f"{result['peak']:.0f}")
+        return (*cells, "", "", "", peak)
     truth = rates(drops, tolerance)
     same = sum(result["rates"].get(layer, 0.0) == rate for layer, rate in truth.items())
     above = sum(drops[f"{layer} {rate:.1f}"] > tolerance + 1e-9
@@ -146,10 +164,10 @@ def row(
     wrong = sum(
         verdict == (SAFE if drops[name] > tolerance + 1e-9 else SENSITIVE)
         for name, verdict in result["verdicts"].items()
+        if verdict in (SAFE, SENSITIVE)
     )
     decided = sum(verdict in (SAFE, SENSITIVE) for verdict in result["verdicts"].values())
-    return (*cells, f"{same} of {len(truth)}", str(above), f"{wrong} of {decided}",
-            f"{result['peak']:.0f}")  # fmt: skip
+    return (*cells, f"{same} of {len(truth)}", str(above), f"{wrong} of {decided}", peak)
 
 
 def rates(drops: dict[str, float], tolerance: float) -> dict[str, float]:
@@ -166,17 +184,40 @@ def rates(drops: dict[str, float], tolerance: float) -> dict[str, float]:
     return found
 
 
-def drops_of(outcomes: dict[str, list[bool]], asked: argparse.Namespace) -> dict[str, float]:
+def take_turns(
+    asked: argparse.Namespace,
+) -> tuple[list[Result], dict[tuple[str, float], list[Turn]]]:
+    """The parts of the plain loop, and of each order and tolerance the turns."""
+    counted = asked.plain_images or asked.images
+    bounds = np.linspace(0, counted, asked.turns + 1).astype(int).tolist()
+    plain: list[Result] = []
+    turns: dict[tuple[str, float], list[Turn]] = {}
+    for start, stop in pairwise(bounds):
+        options = ["--network", asked.network, "--images", str(stop - start), "--start", str(start)]
+        plain.append(run_contender("plain loop", options, asked.threads))
+        whole = plain[-1]["seconds"] * asked.images / (stop - start)
+        orders = asked.orders if stop == counted else asked.orders[:1]
+        for order, tolerance in product(orders, asked.tolerances):
+            result = in_a_process(asked, order, tolerance)
+            turns.setdefault((order, tolerance), []).append(Turn(whole, result))
+    return plain, turns
+
+
+def drops_of(plain: list[Result], asked: argparse.Namespace) -> dict[str, float]:
     """Each lesion's drop in points, from the plain loop's outcomes on all images."""
     network, _ = open_network(asked.network)
     network.eval()
     images, labels = images_of(asked.train)
     own = labels[: asked.images]
     with torch.inference_mode():
-        parts = images[: asked.images].split(128)
+        parts = torch.split(images[: asked.images], 128)
         right = torch.cat([network(part).argmax(1) for part in parts]) == own
     base = float(right.double().mean())
-    return {name: 100 * (base - float(np.mean(column))) for name, column in outcomes.items()}
+    outcomes = {
+        name: np.concatenate([part["outcomes"][name] for part in plain])
+        for name in plain[0]["outcomes"]
+    }
+    return {name: 100 * (base - float(column.mean())) for name, column in outcomes.items()}
 
 
 def main() -> None:
@@ -187,6 +228,7 @@ def main() -> None:
     parser.add_argument("--plain-images", type=int, help="images to time the plain loop on")
     parser.add_argument("--tolerances", type=float, nargs="+", default=[1.0, 2.0])
     parser.add_argument("--orders", nargs="+", default=["margin"], choices=["margin", "uniform"])
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, help="a Markdown file for the table")
     parser.add_argument("--order", help=argparse.SUPPRESS)
@@ -196,16 +238,11 @@ def main() -> None:
     if asked.result:
         asked.result.write_text(json.dumps(decide(asked)))
         return
+    plain, turns = take_turns(asked)
     counted = asked.plain_images or asked.images
-    options = ["--network", asked.network, "--images", str(counted)]
-    plain = run_contender("plain loop", options, asked.threads)
-    seconds = plain["seconds"] * asked.images / counted
-    drops = drops_of(plain["outcomes"], asked) if counted == asked.images else {}
-    rows = [
-        row(order, tolerance, in_a_process(asked, order, tolerance), seconds, drops)
-        for order in asked.orders
-        for tolerance in asked.tolerances
-    ]
+    seconds = sum(part["seconds"] for part in plain) * asked.images / counted
+    drops = drops_of(plain, asked) if counted == asked.images else {}
+    rows = [row(*which, found, drops) for which, found in turns.items()]
     how = "" if counted == asked.images else f", scaled up from {counted} images"
     lines = ["| " + " | ".join(r) + " |" for r in (HEADER, tuple("---" for _ in HEADER), *rows)]
     text = (

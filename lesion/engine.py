@@ -164,9 +164,10 @@ class Replay:
 
     def _rows(self, run: Run, cut: Cut, cutting: Cutting, images: int) -> Tensor:
         """The outputs of a lesion's rows, as few replayed as can be."""
-        if cutting.rows is None:
+        if cutting.rows is None and images <= self.most:
             return self._replay(run, cut, cutting.dropped, None)
-        rows = torch.from_numpy(cutting.rows).to(run.device)
+        own = np.arange(images) if cutting.rows is None else cutting.rows
+        rows = torch.from_numpy(own).to(run.device)
         found = []
         for start in range(0, len(rows), self.most):
             some = rows[start : start + self.most]

@@ -90,7 +90,8 @@ class Sweep:
     """A sweep ready to run.  Iterating measures and saves some images at a time.
 
     goal: what is to be known of the lesions; images: how many of the order may be used
-    batch: how many run at once; warnings: what differs from the study's first environment
+    batch: how many run at once; first: and in the intact network's first pass
+    warnings: what differs from the study's first environment
     """
 
     study: Study
@@ -101,6 +102,7 @@ class Sweep:
     goal: Goal
     images: int
     batch: int
+    first: int
     warnings: list[str] = field(default_factory=list)
     _intact: Intact | None = field(default=None, repr=False)
 
@@ -150,10 +152,10 @@ class Sweep:
             for one, own in work.lesions.items()
             if one not in failed
         }
+        batch = self.first if known is None else self.batch
         found = measure(
-            self.engine, self.dissection.call, self.subject, images, work.images, cuts, known,
-            self.batch,
-        )  # fmt: skip
+            self.engine, self.dissection.call, self.subject, images, work.images, cuts, known, batch
+        )
         if found.outcomes:
             remember(self.study, self.engine)
         self.study.record(found.outcomes, found.intact)
@@ -217,28 +219,31 @@ def prepare(
     images = min(limit or len(study.header.order), len(study.header.order))
     if obstacle := goal.obstacle(study, images):
         warnings = [*warnings, obstacle]
-    batch = FASTEST.get(device.type, CHUNK)
+    batch = first = FASTEST.get(device.type, CHUNK)
     if isinstance(engine, Recovered) and isinstance(engine.base, Replay):
-        batch = that_fit(engine.base.program, dissection.sizes, room // 2, batch)
+        batch = first = that_fit(engine.base.program, dissection.sizes, room // 2, batch)
     elif isinstance(engine, Replay):
-        batch = _fitted(engine, goal, lesions, images, room, batch)
+        first, batch = _fitted(engine, goal, lesions, images, room, batch)
     if not isinstance(goal, Full):
         own = replace(subject.images, room=room // 8)
         subject = replace(subject, images=own)
-    return Sweep(study, subject, dissection, engine, lesions, goal, images, batch, warnings)
+    return Sweep(study, subject, dissection, engine, lesions, goal, images, batch, first, warnings)
 
 
 def _fitted(
     engine: Replay, goal: Goal, lesions: Iterable[Lesion], images: int, budget: int, fastest: int
-) -> int:
-    """How many images run at once; where lesions come back to images, values are kept as well."""
+) -> tuple[int, int]:
+    """How many images run at once, in the intact network's first pass and later.
+
+    Where lesions come back to images, values are kept for them.
+    """
     sizes = engine.dissection.sizes
     engine.most = that_fit(engine.program, sizes, budget, fastest)
     if isinstance(goal, Full):
-        return engine.most
+        return engine.most, engine.most
     targets = {Target(lesion.target, lesion.kind) for lesion in lesions}
     engine.keep(targets, images, budget // 2)
-    return that_fit(engine.program, sizes, budget // 2, TOGETHER)
+    return engine.most, that_fit(engine.program, sizes, budget // 2, TOGETHER)
 
 
 def sweep(
