@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +11,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lesion.advice import Advice
+from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy
 from lesion.errors import LesionError
+from lesion.plots.calibration import plot_calibration
+from lesion.plots.channels import plot_channels
 from lesion.plots.heatmap import plot_heatmap
 from lesion.plots.norms import plot_norms
+from lesion.plots.pairs import plot_interactions
 from lesion.plots.rates import plot_rates
 from lesion.plots.recovery import plot_recovery
 from lesion.plots.sensitivity import plot_sensitivity
+from lesion.plots.tradeoff import plot_tradeoff
+
+if TYPE_CHECKING:
+    from lesion.interactions import Interactions
 
 FORMATS = ("png", "svg", "pdf")
 # Without dates and random names, so that the same study gives the same bytes.
@@ -72,6 +81,38 @@ def save_recovery(
     return _save(
         lambda: plot_recovery(curves, recovery, criterion=criterion), "recovery", folder, formats
     )
+
+
+def save_allocation(
+    allocation: Allocation, folder: str | Path, *, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Write the channels that stay and fall; formats and errors are those of `save_all`."""
+    _check(formats)
+    return _save(lambda: plot_channels(allocation), "channels", folder, formats)
+
+
+def save_interactions(
+    found: "Interactions", folder: str | Path, *, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Write the heatmap of interactions; formats and errors are those of `save_all`."""
+    _check(formats)
+    return _save(lambda: plot_interactions(found), "interactions", folder, formats)
+
+
+def save_tradeoff(
+    frame: pd.DataFrame, folder: str | Path, *, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Write accuracy against MACs; formats and errors are those of `save_all`."""
+    _check(formats)
+    return _save(lambda: plot_tradeoff(frame), "tradeoff", folder, formats)
+
+
+def save_calibration(
+    frame: pd.DataFrame, folder: str | Path, *, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Write measured against predicted drops; formats and errors are those of `save_all`."""
+    _check(formats)
+    return _save(lambda: plot_calibration(frame), "calibration", folder, formats)
 
 
 def _check(formats: Sequence[str]) -> None:
