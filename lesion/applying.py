@@ -1,0 +1,147 @@
+"""The pruned network itself: made by Torch-Pruning, checked, kept in a file and built up again.
+
+small = apply(allocation, network, example)
+save_pruned(small, allocation, "small.safetensors", example)
+again = load_pruned(make_network(), "small.safetensors")
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lesion.adapter import Adapter, moved
+from lesion.allocation import Allocation
+from lesion.errors import LesionError, first_line
+from lesion.exports import about, texts
+from lesion.exports.torch_pruning import pruned
+from lesion.matching import match, outputs
+from lesion.subject import device_of, evaluating
+from lesion.tracing import Call
+
+
+def apply(
+    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+) -> nn.Module:
+    """A copy of the network without what falls, in the same mode; the network stays as it is.
+
+    example: one batch of two images or more, as for `lesion.find_layers`
+    Every tensor of the copy is compared with what the rates leave of the network's.  Raises
+    LesionError where one differs, or the copy does not run, as `to_torch_pruning` does.
+    """
+    return pruned(match(allocation, network, example, adapter))
+
+
+def save_pruned(
+    small: nn.Module, allocation: Allocation, path: str | Path, example: Any = None
+) -> None:
+    """The weights as safetensors, with the rates in its metadata, which `load_pruned` needs.
+
+    small: what `apply` gave, trained further or not
+    example: a batch; a tensor's shape is kept, so that loading needs none
+    """
+    state = {name: value.contiguous().clone() for name, value in small.state_dict().items()}
+    said = texts(allocation) | {"allocation": json.dumps(allocation.to_dict())}
+    if isinstance(example, Tensor):
+        said["example"] = json.dumps(list(example.shape))
+    try:
+        save_file(state, path, said)
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(path, error) from error
+
+
+def load_pruned(
+    network: nn.Module, path: str | Path, example: Any = None, adapter: Adapter | None = None
+) -> nn.Module:
+    """The smaller network that `save_pruned` wrote, from a whole one of its kind.
+
+    network: a whole one, with any weights, which stays as it is; example: a batch, where the file
+        was written without a tensor
+    Raises LesionError where the file holds no pruned network, or one of another kind.
+    """
+    allocation, shape = _read(path)
+    if example is None and not shape:
+        raise LesionError(
+            f"Expected a batch to rebuild the network of {path}, which was saved without the shape "
+            "of one; give example=…."
+        )
+    if example is None:
+        dtype = next((one.dtype for one in network.parameters()), torch.float32)
+        example = torch.zeros(shape, dtype=dtype)
+    small = apply(allocation, network, example, adapter)
+    try:
+        small.load_state_dict(load_file(path))
+    except RuntimeError as error:  # names and shapes that differ
+        raise LesionError(
+            f"Expected weights in {path} that fit {type(network).__name__}, but they do not: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    return small
+
+
+def export_pruned(
+    small: nn.Module,
+    allocation: Allocation,
+    path: str | Path,
+    example: Any,
+    adapter: Adapter | None = None,
+) -> None:
+    """The pruned network in evaluation mode as a program of `torch.export`, usually "….pt2".
+
+    It takes the tensors of a batch, of any number of images where torch can tell, and gives what
+    the network gives; "lesion.json" among its extra files says whose rates they are.
+    Raises LesionError where torch cannot export the network.
+    """
+    batch = moved(example, device_of(small))
+    module, tensors = _program(small, batch, adapter)
+    images = tensors[0].shape[:1]
+    free = tuple({0: torch.export.Dim.AUTO} if one.shape[:1] == images else None for one in tensors)
+    try:
+        with evaluating(small), torch.no_grad():
+            shapes: Any = free if module is small else (free,)
+            program = torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
+        whose = {"lesion.json": json.dumps(about(allocation))}
+        torch.export.save(program, path, extra_files=whose)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    except Exception as error:  # torch.export raises a different class for each thing it refuses
+        raise LesionError(
+            f"Expected a network that torch.export can trace, but it refuses "
+            f"{type(small).__name__} ({first_line(error)}); keep it with save_pruned."
+        ) from error
+
+
+def _program(
+    network: nn.Module, batch: Any, adapter: Adapter | None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """What is exported, and its arguments: for a tensor the network itself."""
+    if isinstance(batch, Tensor) and adapter is None:
+        return network, (batch,)
+    call = Call(network, lambda module, own: outputs(module, own, adapter), batch)
+    return call, call.tensors(batch)
+
+
+def _read(path: str | Path) -> tuple[Allocation, list[int]]:
+    """The rates in a file, and the shape of the batch, [] without."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise LesionError(
+            f"Expected a pruned network in {path}, but it cannot be read ({first_line(error)})."
+        ) from error
+    if "allocation" not in said:
+        raise LesionError(
+            f"Expected a pruned network in {path}, but it lacks the rates; give a file that "
+            "save_pruned wrote."
+        )
+    shape = said.get("example", "")
+    return Allocation.from_dict(json.loads(said["allocation"])), json.loads(shape or "[]")
+
+
+def _unwritten(path: str | Path, error: Exception) -> LesionError:
+    return LesionError(f"Expected a file that can be written, got {path} ({first_line(error)}).")

@@ -1,0 +1,154 @@
+"""Export targets: rates as other tools take them.  One module each, found by its name.
+
+A module in this folder is a target ("torch_prune.py" is torch-prune); nothing else has to be told.
+Other packages add theirs as entry points:
+
+    [options.entry_points]
+    lesion.exports =
+        mine = my_package.my_target
+
+A target is a module, or anything else, with `SUFFIX`, the ending of its files, and `content`, which
+makes of a `Handover` what stands in the file.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from json import dumps  # the name json is a target's here
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lesion.allocation import Allocation
+from lesion.anatomy import Anatomy
+from lesion.errors import LesionError, first_line
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lesion.adapter import Adapter
+
+GROUP = "lesion.exports"
+
+
+@dataclass(frozen=True, eq=False)
+class Handover:
+    """What a target is given: the rates, and what else is known.
+
+    anatomy: of the network, such as a study has it; network, example, adapter: the user's, and one
+        batch of two images or more; None where they were not given
+    """
+
+    allocation: Allocation
+    anatomy: Anatomy | None = None
+    network: "nn.Module | None" = None
+    example: Any = None
+    adapter: "Adapter | None" = None
+
+    def network_for(self, target: str) -> "tuple[nn.Module, Any]":
+        """The network and the batch. Raises LesionError where they are missing."""
+        if self.network is None or self.example is None:
+            raise LesionError(
+                f"Expected the network and a batch for an export to {target}, because it is "
+                "resolved on the network itself; give network=… and example=… (--network, --data)."
+            )
+        return self.network, self.example
+
+
+class Target(Protocol):
+    """What an export target is."""
+
+    SUFFIX: str
+
+    def content(self, given: Handover) -> str | bytes:
+        """What stands in the file: a text, or bytes."""
+
+
+def names() -> list[str]:
+    """The targets there are."""
+    return sorted({*_built_in(), *(one.name for one in _entry_points())})
+
+
+def target(name: str) -> Target:
+    """A target by its name. Raises LesionError where there is none, or it cannot be loaded."""
+    if name in _built_in():
+        built_in: Any = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+        return built_in  # type: ignore[no-any-return]
+    for one in _entry_points():
+        if one.name == name:
+            return _loaded(one)
+    close = get_close_matches(name, names(), 1)
+    hint = f"did you mean {close[0]}?" if close else "choose one of them."
+    raise LesionError(f"Expected an export target ({', '.join(names())}), got '{name}'; {hint}")
+
+
+def export(
+    allocation: Allocation,
+    to: str,
+    path: str | Path | None = None,
+    *,
+    anatomy: Anatomy | None = None,
+    network: "nn.Module | None" = None,
+    example: Any = None,
+    adapter: "Adapter | None" = None,
+) -> str | bytes:
+    """The rates as the target `to` takes them, written to `path` if there is one.
+
+    anatomy: what a study knows of the network, by which shares and masks are exact for every layer
+    network, example: for the targets that are resolved on the network itself, torch-pruning and
+        torch-prune; it comes back as it was
+    """
+    content = target(to).content(Handover(allocation, anatomy, network, example, adapter))
+    if path is not None:
+        data = content.encode() if isinstance(content, str) else content
+        try:
+            Path(path).write_bytes(data)
+        except OSError as error:
+            raise LesionError(
+                f"Expected a file that can be written, got {path} ({first_line(error)})."
+            ) from error
+    return content
+
+
+def about(allocation: Allocation) -> dict[str, Any]:
+    """What every export says of itself, as JSON values."""
+    return {
+        "made_by": "lesion",
+        "subject": dict(allocation.subject),
+        "goal": allocation.goal,
+        "criterion": allocation.criterion,
+        "guarantee": allocation.guarantee,
+    }
+
+
+def texts(allocation: Allocation) -> dict[str, str]:
+    """The same as texts, as the metadata of safetensors are."""
+    return {
+        name: value if isinstance(value, str) else dumps(value)
+        for name, value in about(allocation).items()
+    }
+
+
+def _built_in() -> list[str]:
+    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
+
+
+def _entry_points() -> list[EntryPoint]:
+    return list(entry_points(group=GROUP))
+
+
+def _loaded(one: EntryPoint) -> Target:
+    try:
+        found: Target = one.load()
+    except Exception as error:  # another's package may fail in any way
+        raise LesionError(
+            f"Expected the export target {one.name} of {one.value} to load, but it fails "
+            f"({type(error).__name__}: {first_line(error)}); install or mend that package."
+        ) from error
+    if not (hasattr(found, "SUFFIX") and hasattr(found, "content")):
+        raise LesionError(
+            f"Expected the export target {one.name} to have SUFFIX and content, but {one.value} "
+            "lacks one of them; see lesion.exports."
+        )
+    return found

@@ -1,0 +1,39 @@
+"""CSV: one row a layer, for spreadsheets and `pandas.read_csv(file, comment="#")`."""
+
+import csv
+from io import StringIO
+
+from lesion.exports import Handover, about
+
+SUFFIX = ".csv"
+COLUMNS = (
+    "layer", "unit", "kind", "stage", "channels", "kept", "rate", "drop", "high", "measured",
+    "reason", "filters",
+)  # fmt: skip
+
+
+def content(given: Handover) -> str:
+    """A row for each layer of each unit, also of those that stay whole.
+
+    channels, kept, rate, drop, high, measured, reason: of its unit, as in `UnitRate`; filters: the
+    numbers of the layer's own filters that stay, with spaces between.  Lines that begin with # say
+    of which subject the rates are, and what stands behind them.
+    """
+    file = StringIO()
+    for name, value in about(given.allocation).items():
+        file.write(f"# {name}: {_line(value)}\n")
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for rate in given.allocation.rates:
+        for layer, filters in rate.filters.items():
+            rows.writerow([
+                layer, rate.unit, rate.kind, rate.stage, rate.channels, len(rate.kept), rate.rate,
+                rate.drop, rate.high, rate.measured, rate.reason, " ".join(map(str, filters)),
+            ])  # fmt: skip
+    return file.getvalue()
+
+
+def _line(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {text}" for name, text in value.items())
+    return " ".join(str(value).split())

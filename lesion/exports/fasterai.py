@@ -1,0 +1,23 @@
+"""fasterai (written for 0.4.1): the share of filters that each layer loses.
+
+    rates = json.load(open("rates.json"))
+    Pruner(model, rates["pruning_ratio"], rates["context"], large_final, example_inputs=x)
+
+Its `Pruner` takes a dict of dotted names and fractions (since 0.4; before that too, though single
+ratios were per cent) with context "local", and leaves layers that are not in it whole.  It chooses
+the filters itself, by its criteria: as many fall as the rates say, not always the same ones.
+"""
+
+import json
+
+from lesion.exports import Handover, about
+from lesion.shares import shares
+
+SUFFIX = ".json"
+
+
+def content(given: Handover) -> str:
+    """JSON with `pruning_ratio` and `context` as `fasterai.prune.pruner.Pruner` takes them."""
+    own = {name: share.leaving for name, share in shares(given.allocation, given.anatomy).items()}
+    values = {**about(given.allocation), "pruning_ratio": own, "context": "local"}
+    return json.dumps(values, indent=2) + "\n"

@@ -1,0 +1,120 @@
+"""`torch.nn.utils.prune`: structured masks on a network, which equal removal.
+
+    masked = to_torch_prune(allocation, network, example)  # in place
+    masked.remove()  # the zeros are made permanent
+
+Zeros in a filter's weights alone are not removal: batch norm turns the dead channel into a constant
+that flows on.  So the filter with its bias, the entries of batch norm, and the kernels of every
+layer that reads the channel are masked; the last alone would be exact.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import nn
+from torch.nn.utils import prune
+
+from lesion.adapter import Adapter
+from lesion.allocation import Allocation
+from lesion.anatomy import keeps
+from lesion.errors import LesionError
+from lesion.exports import Handover, texts
+from lesion.masking import masks
+from lesion.matching import Match, match
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class TorchPrune:
+    """A network with masks, and on what they are: (module, name of its parameter)."""
+
+    network: nn.Module
+    masked: tuple[tuple[nn.Module, str], ...]
+    subject: Mapping[str, str]
+    guarantee: str
+
+    def remove(self) -> nn.Module:
+        """The network with the zeros in its parameters and without masks."""
+        for module, name in self.masked:
+            prune.remove(module, name)  # type: ignore[no-untyped-call]
+        return self.network
+
+
+def to_torch_prune(
+    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+) -> TorchPrune:
+    """Masks on a network, in place, with which it gives what it would without what falls.
+
+    example: one batch of two images or more, as for `lesion.find_layers`
+    Raises LesionError where the rates are another network's, where it has masks already, and where
+    no mask equals removal: channels that are normalised together, and shared parameters.
+    """
+    if prune.is_pruned(network):
+        raise LesionError(
+            "Expected a network without masks of torch.nn.utils.prune, but it has some already; "
+            "make them permanent with prune.remove, or load it anew."
+        )
+    found = match(allocation, network, example, adapter)
+    _check(found)
+    places = [(*_owner(found, name), mask) for name, mask in _of_parameters(found)]
+    for module, leaf, mask in places:
+        parameter = getattr(module, leaf)
+        whole = torch.from_numpy(mask).to(parameter.device).expand(parameter.shape)
+        prune.custom_from_mask(module, leaf, whole)  # type: ignore[no-untyped-call]
+    masked = tuple((module, leaf) for module, leaf, _ in places)
+    return TorchPrune(network, masked, allocation.subject, allocation.guarantee)
+
+
+def content(given: Handover) -> bytes:
+    """The state_dict of the masked network ("….weight_orig", "….weight_mask"), as safetensors.
+
+    It loads into a network on which `to_torch_prune` put the same masks.
+    """
+    network, example = given.network_for("torch-prune")
+    masked = copy.deepcopy(network)
+    to_torch_prune(given.allocation, masked, example, given.adapter)
+    state = {name: value.contiguous().clone() for name, value in masked.state_dict().items()}
+    return save(state, texts(given.allocation))
+
+
+def _of_parameters(found: Match) -> Iterator[tuple[str, np.ndarray]]:
+    """The masks but those of buffers: where these lose entries, weight and bias do too."""
+    for name, mask in masks(found.anatomy, found.dropped).items():
+        if found.anatomy.parameter[name].trained:
+            yield name, mask
+
+
+def _owner(found: Match, name: str) -> tuple[nn.Module, str]:
+    """The module that a parameter is of, and what it is called there."""
+    path, _, leaf = name.rpartition(".")
+    module = found.network.get_submodule(path)
+    own, modules = getattr(module, leaf), found.network.modules()
+    if sum(any(one is own for one in module.parameters(recurse=False)) for module in modules) > 1:
+        raise LesionError(
+            f"Expected a parameter of one module, but several share {name}, and a mask would hold "
+            "for one of them alone; prune the network itself (lesion apply, --to torch-pruning)."
+        )
+    return module, leaf
+
+
+def _check(found: Match) -> None:
+    """Raises LesionError where zeros in weights do not take a channel away."""
+    graph = found.dissection.graph
+    for edge in found.dissection.reads:
+        labels = edge.labels.numpy().astype(int).reshape(-1)
+        gone = labels[~keeps(labels, found.dropped)]
+        if edge.role == "norm" and len(gone):
+            where = graph.nodes[edge.node].module or graph.nodes[edge.node].name
+            units = found.anatomy.unit.values()
+            (unit,) = (unit.name for unit in units if gone[0] in unit.labels)
+            raise LesionError(
+                f"Expected channels that masks can take away, but those of unit {unit} are "
+                f"normalised together at {where}, where zeros count; prune the network itself "
+                "(lesion apply, --to torch-pruning)."
+            )

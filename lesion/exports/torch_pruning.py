@@ -1,0 +1,219 @@
+"""Torch-Pruning (written for 1.6): rates, and the study's own choice of filters, on a network.
+
+    ready = to_torch_pruning(allocation, network, example)
+    ready.pruner().step()  # the network is pruned in place
+
+Three things that its pruners do by themselves are guarded against: the overall ratio, by default
+0.5, would hit every layer without a rate; one ratio wins where the layers of a group are given
+several; and a count such as int(5 · (1 − 0.8)) is one off.  Its own l1 sums over the group, so that
+it ranks other filters: here they come from the rates.
+
+The package is an extra: `pip install "lesion[pruning]"`.
+"""
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lesion.adapter import Adapter
+from lesion.allocation import Allocation
+from lesion.errors import LesionError, first_line
+from lesion.exports import Handover, about
+from lesion.grouping import INSTEAD, check, check_pruned, groups
+from lesion.matching import Match, match
+from lesion.subject import evaluating
+
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFilters:
+    """An importance: 1 for a filter that stays and 0 for one that falls, whatever its weights.
+
+    stays: for each layer that a group may start from, of each of its filters
+    A group that no rate is for has no scores, so that Torch-Pruning leaves it alone.
+    """
+
+    stays: Mapping[nn.Module, Tensor]
+
+    def __call__(self, group: Any) -> Tensor | None:
+        root, numbers = group[0].dep.target.module, group[0].idxs
+        if root not in self.stays:
+            return None
+        if len(numbers) != len(self.stays[root]):
+            raise LesionError(
+                f"Expected a layer with its {len(self.stays[root])} filters, got one with "
+                f"{len(numbers)}; these rates are for the whole network, in one step."
+            )
+        return self.stays[root].clone()
+
+
+@dataclass(frozen=True, eq=False)
+class TorchPruning:
+    """What Torch-Pruning is to be told of one network.
+
+    pruning_ratio: of all layers without a rate; pruning_ratio_dict: of those that lose filters, one
+        ratio a group; ignored_layers: those that lose none; importance: which filters fall
+    """
+
+    match: Match
+    pruning_ratio_dict: Mapping[nn.Module, float]
+    ignored_layers: tuple[nn.Module, ...]
+    importance: KeptFilters
+    pruning_ratio: float = 0.0
+
+    @property
+    def subject(self) -> Mapping[str, str]:
+        return self.match.allocation.subject
+
+    @property
+    def guarantee(self) -> str:
+        return self.match.allocation.guarantee
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of a pruner, behind the network and the example inputs."""
+        return {
+            "importance": self.importance,
+            "pruning_ratio": self.pruning_ratio,
+            "pruning_ratio_dict": dict(self.pruning_ratio_dict),
+            "ignored_layers": list(self.ignored_layers),
+            "forward_fn": lambda network, batch: _tensors(self.match, network, batch),
+            "in_channel_groups": {},  # by default one dict, which all pruners share
+            "out_channel_groups": {},
+        }
+
+    def pruner(self, kind: Any = None, **options: Any) -> Any:
+        """A pruner whose `step()` prunes the network in place: `kind`, by default BasePruner.
+
+        options: other arguments of it, before those of `options`
+        """
+        with _followed(self.match.network) as tp:
+            chosen = kind or tp.pruner.BasePruner
+            return chosen(self.match.network, self.match.batch, **{**self.options, **options})
+
+    def prune(self) -> None:
+        """Prunes the network in place; what was frozen and each module's mode stay."""
+        pruner = self.pruner()
+        with _followed(self.match.network):
+            pruner.step()
+
+
+def to_torch_pruning(
+    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+) -> TorchPruning:
+    """The rates as Torch-Pruning takes them, resolved on a network, which stays as it is.
+
+    example: one batch of two images or more, as for `lesion.find_layers`
+    They are tried on a copy first, of which every tensor is compared with what the rates leave of
+    it.  Raises LesionError where the rates are another network's, and where Torch-Pruning fails on
+    this one or removes anything else than the rates say.
+    """
+    found = match(allocation, network, example, adapter)
+    pruned(found)
+    return _resolved(found)
+
+
+def pruned(found: Match) -> nn.Module:
+    """A copy of the network, pruned and compared with what the rates leave of it."""
+    small = replace(found, network=copy.deepcopy(found.network))
+    _resolved(small).prune()
+    check_pruned(small, found.network)
+    return small.network
+
+
+def _resolved(found: Match) -> TorchPruning:
+    with _followed(found.network) as tp:
+        graph = tp.DependencyGraph().build_dependency(
+            found.network,
+            found.batch,
+            forward_fn=lambda network, batch: _tensors(found, network, batch),
+        )
+        together = list(groups(found, graph))
+    check(found, together)
+    modules = dict(found.network.named_modules())
+    ratios: dict[nn.Module, float] = {}
+    for group in together:
+        for name in (group.root, *group.filters):
+            ratios.setdefault(modules[name], group.ratio)
+    layers = [layer.name for layer in found.anatomy.layers if layer.name in modules]
+    stays = {
+        modules[name]: torch.from_numpy(~found.falling(name)).float()
+        for name in layers
+        if found.falling(name).any()
+    }
+    whole = tuple(modules[name] for name in layers if not found.falling(name).any())
+    return TorchPruning(found, ratios, whole, KeptFilters(stays))
+
+
+def content(given: Handover) -> str:
+    """JSON by names: `pruning_ratio`, `pruning_ratio_dict`, `ignored_layers`, and which filters
+    stay of each layer (`kept`)."""
+    network, example = given.network_for("torch-pruning")
+    ready = to_torch_pruning(given.allocation, network, example, given.adapter)
+    name = {module: name for name, module in network.named_modules()}
+    values = {
+        **about(given.allocation),
+        "pruning_ratio": ready.pruning_ratio,
+        "pruning_ratio_dict": {name[one]: ratio for one, ratio in ready.pruning_ratio_dict.items()},
+        "ignored_layers": [name[one] for one in ready.ignored_layers],
+        "kept": {
+            name[one]: np.flatnonzero(stays.numpy()).tolist()
+            for one, stays in ready.importance.stays.items()
+        },
+    }
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _tensors(found: Match, network: nn.Module, batch: Any) -> list[Tensor]:
+    """All tensors that a network gives, through which Torch-Pruning goes back to its layers."""
+    leaves = pytree.tree_leaves(found.outputs(network, batch))
+    return [one for one in leaves if isinstance(one, Tensor) and one.grad_fn is not None]
+
+
+@contextmanager
+def _followed(network: nn.Module) -> Iterator[Any]:
+    """The package, while gradients lead through the network in evaluation mode.
+
+    Afterwards modes, and what was frozen, are as before.  What Torch-Pruning raises, becomes one
+    sentence.
+    """
+    tp = _package()
+    learns = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    try:
+        with evaluating(network), torch.inference_mode(False), torch.enable_grad():
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter.is_floating_point())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it tells of parameters such as layer_scale
+                yield tp
+    except LesionError:
+        raise
+    except Exception as error:  # it raises what its arithmetic and torch raise
+        raise LesionError(
+            f"Expected a network that Torch-Pruning can follow, but it fails on "
+            f"{type(network).__name__} ({type(error).__name__}: {first_line(error)}); {INSTEAD}."
+        ) from error
+    finally:
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(learns[name])
+
+
+def _package() -> Any:
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise LesionError(
+            "Expected the package torch-pruning, which prunes and exports to torch-pruning need, "
+            'but it is not installed; run pip install "lesion[pruning]".'
+        ) from error
+    return torch_pruning

@@ -1,0 +1,41 @@
+"""fasterai: the shares it is given make Torch-Pruning, which it uses, prune the right counts."""
+
+import json
+
+import allocations
+import pytest
+import removal
+
+from lesion.exports import export
+
+
+def rates(case):
+    return allocations.by_ratio(case.dissection, 0.35, "l1")
+
+
+def test_shares_by_dotted_name():
+    case = removal.small("depthwise_doubled")
+    made = allocations.by_channels(case.dissection.anatomy, {"a": [1, 4]})
+    values = json.loads(export(made, "fasterai", anatomy=case.dissection.anatomy))
+    assert values["context"] == "local"
+    assert values["pruning_ratio"] == {"a": 2 / 6, "d": 4 / 12}
+
+
+@pytest.mark.complete
+def test_in_the_real_package(tmp_path):
+    pruner = pytest.importorskip("fasterai.prune.pruner")
+    criteria = pytest.importorskip("fasterai.core.criteria")
+    case = removal.family("resnet18")
+    made, network = rates(case), case.network.float()
+    values = json.loads(export(made, "fasterai"))
+    network.requires_grad_(True)
+    ready = pruner.Pruner(
+        network, values["pruning_ratio"], values["context"], criteria.large_final,
+        example_inputs=case.x.float(),
+    )  # fmt: skip
+    ready.prune_model()
+    modules = dict(network.named_modules())
+    for layer in case.dissection.anatomy.layers:
+        kept = len(made.filters.get(layer.name, range(layer.channels)))
+        own = modules[layer.name]
+        assert getattr(own, "out_channels", getattr(own, "out_features", None)) == kept, layer.name

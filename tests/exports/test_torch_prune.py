@@ -1,0 +1,119 @@
+"""torch.nn.utils.prune: the masked network gives what the physically smaller one gives."""
+
+import copy
+
+import allocations
+import numpy as np
+import pytest
+import removal
+import torch
+from safetensors.torch import load
+from slicing import shrink
+from small_networks import NETWORKS, chain, conv
+from torch import nn
+from torch.nn.utils import prune
+
+from lesion.errors import LesionError
+from lesion.exports import export
+from lesion.exports.torch_prune import to_torch_prune
+
+# numbers of channels stand in their forward, which slicing leaves alone
+NUMBERED = {"padded_and_sliced", "one_channel_expanded"}
+NORMALISED = {"group_norm", "layer_norm", "layer_norm_over_images", "rms_norm"}
+
+
+def every_unit(case):
+    dropped = np.zeros(case.dissection.anatomy.channels, bool)
+    for unit in case.units:
+        (own,) = removal.drops(unit, len(dropped))
+        dropped |= own
+    return dropped
+
+
+def masked(case, dropped):
+    """A copy of the network, with masks."""
+    rates = allocations.by_labels(case.dissection.anatomy, dropped)
+    return to_torch_prune(rates, copy.deepcopy(case.network), case.x)
+
+
+@torch.no_grad()
+def error(case, network, dropped):
+    """How far a network is from the smaller one, relative to the removal's own effect."""
+    small = shrink(case.network, case.dissection.anatomy, dropped)(case.x)
+    effect = (small - case.network(case.x)).abs().max()
+    assert effect > 0
+    return float((network(case.x) - small).abs().max() / effect)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in NUMBERED])
+def test_masks_equal_removal_or_are_refused(name):
+    case = removal.small(name)
+    dropped = every_unit(case)
+    if name in NORMALISED:
+        with pytest.raises(LesionError) as refusal:
+            masked(case, dropped)
+        assert "are normalised together at" in str(refusal.value)
+        return
+    made = masked(case, dropped)
+    assert error(case, made.network, dropped) <= removal.TOLERANCE
+    network = made.remove()
+    assert not prune.is_pruned(network)
+    assert error(case, network, dropped) <= removal.TOLERANCE
+    assert dict(network.named_parameters()).keys() == dict(case.network.named_parameters()).keys()
+
+
+def test_the_filter_its_bias_its_batch_norm_and_what_reads_it_are_masked():
+    case = removal.small("flattened")  # a, batch norm b, ReLU, pooling to 3×3, linear f
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [1, 4]})
+    network = to_torch_prune(rates, copy.deepcopy(case.network), case.x).network
+    for name in ("a.weight_mask", "a.bias_mask", "b.weight_mask", "b.bias_mask"):
+        mask = dict(network.named_buffers())[name].flatten(1) if "a.w" in name else None
+        mask = dict(network.named_buffers())[name] if mask is None else mask.any(1)
+        assert (mask == 0).nonzero().flatten().tolist() == [1, 4], name
+    read = dict(network.named_buffers())["f.weight_mask"]
+    assert (read.any(0) == 0).nonzero().flatten().tolist() == [*range(9, 18), *range(36, 45)]
+    assert not hasattr(network.g, "weight_mask")
+
+
+def test_a_family_with_concatenations_and_one_with_depthwise_layers():
+    case = removal.family("mobilenet_v3_small")
+    rates = allocations.by_ratio(case.dissection, 0.4)
+    dropped = rates.dropped(case.dissection.anatomy)
+    made = to_torch_prune(rates, copy.deepcopy(case.network), case.x)
+    assert error(case, made.network, dropped) <= removal.TOLERANCE
+    assert (made.subject, made.guarantee) == (allocations.SUBJECT, allocations.GUARANTEE)
+
+
+def test_a_network_that_has_masks_already():
+    case = removal.small("one_dimension")
+    network = copy.deepcopy(case.network)
+    prune.l1_unstructured(network.a, "weight", 0.5)
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [1]})
+    with pytest.raises(LesionError, match="Expected a network without masks"):
+        to_torch_prune(rates, network, case.x)
+
+
+def test_a_parameter_that_modules_share():
+    network = chain(conv(3, 4), conv(4, 4), nn.ReLU(), conv(4, 4), out=4)
+    network.d.weight = network.b.weight
+    case = removal.case(network, 3, 6, 6)
+    unit = next(unit for unit in case.units if "b" in unit.layers)
+    rates = allocations.by_channels(case.dissection.anatomy, {unit.name: [1]})
+    with pytest.raises(LesionError) as refusal:
+        to_torch_prune(rates, network, case.x)
+    assert str(refusal.value) == (
+        "Expected a parameter of one module, but several share b.weight, and a mask would hold for "
+        "one of them alone; prune the network itself (lesion apply, --to torch-pruning)."
+    )
+    assert not prune.is_pruned(network)
+
+
+def test_the_file_loads_into_a_network_with_the_same_masks():
+    case = removal.small("flattened")
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [1, 4], "f": [0]})
+    state = load(export(rates, "torch-prune", network=case.network, example=case.x))
+    other = removal.case(NETWORKS["flattened"](), 3, 6, 6, seed=1).network
+    made = to_torch_prune(rates, other, case.x)
+    made.network.load_state_dict(state)
+    dropped = rates.dropped(case.dissection.anatomy)
+    assert error(case, made.network, dropped) <= removal.TOLERANCE
