@@ -14,7 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lesion.advice import Advice
+from lesion.allocating import allocate
+from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy
+from lesion.budget import Budget
 from lesion.classes import class_drops
 from lesion.comparison import Comparison, compare
 from lesion.cost import Cost, cost, cost_at
@@ -26,24 +29,37 @@ from lesion.study import Study
 
 if TYPE_CHECKING:
     from lesion.adapter import Adapter
+    from lesion.applying import apply, load_pruned, save_pruned
+    from lesion.calibrating import calibrate
     from lesion.dissect import find_layers
     from lesion.evaluation import sweep_whole
+    from lesion.exports import export
+    from lesion.interactions import find_interactions
     from lesion.plots import (
+        plot_calibration,
+        plot_channels,
         plot_heatmap,
+        plot_interactions,
         plot_norms,
         plot_rates,
         plot_recovery,
         plot_sensitivity,
+        plot_tradeoff,
     )
+    from lesion.refining import refine
     from lesion.subject import Subject
     from lesion.sweeping import sweep
+    from lesion.together import bench
+    from lesion.verifying import verify
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adapter",
     "Advice",
+    "Allocation",
     "Anatomy",
+    "Budget",
     "Comparison",
     "Cost",
     "EvidenceError",
@@ -52,30 +68,56 @@ __all__ = [
     "StudyError",
     "Subject",
     "SubjectError",
+    "allocate",
+    "apply",
+    "bench",
+    "calibrate",
     "class_drops",
     "compare",
     "cost",
     "cost_at",
     "curves",
+    "export",
+    "find_interactions",
     "find_layers",
+    "load_pruned",
     "merge",
+    "plot_calibration",
+    "plot_channels",
     "plot_heatmap",
+    "plot_interactions",
     "plot_norms",
     "plot_rates",
     "plot_recovery",
     "plot_sensitivity",
+    "plot_tradeoff",
     "recommend",
+    "refine",
+    "save_pruned",
     "sweep",
     "sweep_whole",
+    "verify",
 ]
 
-_LATER = {
-    "Adapter": "adapter", "Subject": "subject", "find_layers": "dissect", "sweep": "sweeping",
-    "sweep_whole": "evaluation",
-    **dict.fromkeys(
-        ("plot_heatmap", "plot_norms", "plot_rates", "plot_recovery", "plot_sensitivity"), "plots"
+_MODULES = {
+    "adapter": ("Adapter",),
+    "applying": ("apply", "load_pruned", "save_pruned"),
+    "calibrating": ("calibrate",),
+    "dissect": ("find_layers",),
+    "evaluation": ("sweep_whole",),
+    "exports": ("export",),
+    "interactions": ("find_interactions",),
+    "plots": (
+        "plot_calibration", "plot_channels", "plot_heatmap", "plot_interactions", "plot_norms",
+        "plot_rates", "plot_recovery", "plot_sensitivity", "plot_tradeoff",
     ),
+    "refining": ("refine",),
+    "subject": ("Subject",),
+    "sweeping": ("sweep",),
+    "together": ("bench",),
+    "verifying": ("verify",),
 }  # fmt: skip
+_LATER = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,10 +19,11 @@ from lesion.wording import duration, grouped, rounded, scored
 if TYPE_CHECKING:
     from torch import nn
 
+    from lesion.choices import Choices
     from lesion.evaluation import Evaluate, WholeSweep
     from lesion.goals import Goal
+    from lesion.running import Sweep
     from lesion.subject import Subject
-    from lesion.sweeping import Choices, Sweep
 
 INTERRUPTED = 130
 BY_CHANCE = 0.1  # of the way from guessing to perfection
@@ -70,7 +71,7 @@ def prepared(
     limit: int | None = None, budget: int | None = None, device: str | None = None,
 ) -> Iterator["Sweep"]:  # fmt: skip
     """A sweep ready to run, announced; its study is closed at the end."""
-    from lesion.sweeping import placed, prepare
+    from lesion.preparing import placed, prepare
 
     with placed(subject.network, device or _best_device()):
         ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
@@ -88,7 +89,7 @@ def evaluated(
 ) -> Iterator["WholeSweep"]:  # fmt: skip
     """Evaluations ready to run, announced; their study is closed at the end."""
     from lesion.evaluation import prepare_whole
-    from lesion.sweeping import placed
+    from lesion.preparing import placed
 
     with placed(network, device or _best_device()):
         ready = prepare_whole(network, evaluate, out, example, choices, part)
@@ -181,7 +182,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
 def doubt(study: Study) -> None:
     """Warns where the intact network hardly does better than guessing."""
     outcomes = study.intact().outcomes
-    if "top1" not in outcomes.columns:
+    if "top1" not in outcomes.columns or not len(outcomes):
         return
     right, guess = outcomes["top1"], 1 / study.header.classes
     if right.mean() < guess + BY_CHANCE * (1 - guess):

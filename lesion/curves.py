@@ -157,15 +157,21 @@ def _evaluated(intact: float, lesioned: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _numbers(outcomes: Outcomes, intact: Intact, column: str, level: float) -> dict[str, Any]:
-    base, lesion = intact.outcomes[column], outcomes[column]
+def paired(base: np.ndarray, lesion: np.ndarray, level: float) -> tuple[float, float, float]:
+    """The drop of a lesioned network's scores on all images, and its interval, as proportions.
+
+    Newcombe's method 10 for hits, Bonett and Price's for scores in between.
+    """
     if base.dtype == bool:
         counts = (base & lesion, base & ~lesion, ~base & lesion, ~base & ~lesion)
         both, broken, repaired, neither = (int(count.sum()) for count in counts)
-        drop, low, high = newcombe(both, broken, repaired, neither, level)
-    else:
-        base, lesion = base.astype(float), lesion.astype(float)
-        drop, low, high = bonett_price((base - lesion).tolist(), level)
+        return newcombe(both, broken, repaired, neither, level)
+    return bonett_price((base.astype(float) - lesion.astype(float)).tolist(), level)
+
+
+def _numbers(outcomes: Outcomes, intact: Intact, column: str, level: float) -> dict[str, Any]:
+    base, lesion = intact.outcomes[column], outcomes[column]
+    drop, low, high = paired(base, lesion, level)
     rise = np.nan
     if "loss" in outcomes.columns:
         rise = float(outcomes["loss"].mean(dtype=float) - intact.outcomes["loss"].mean(dtype=float))

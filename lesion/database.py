@@ -10,7 +10,7 @@ from typing import Any
 from lesion.errors import StudyError
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 CREATE TABLE header (content BLOB NOT NULL);
 CREATE TABLE lesions (
@@ -36,6 +36,8 @@ CREATE TABLE outcomes (
     lesion INTEGER NOT NULL REFERENCES lesions (id), images INTEGER NOT NULL,
     positions BLOB NOT NULL, content BLOB NOT NULL);
 CREATE INDEX of_lesion ON outcomes (lesion);
+CREATE TABLE checks (content TEXT NOT NULL);
+CREATE TABLE calibration (content TEXT NOT NULL);
 CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
 """
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from lesion import sequential
 from lesion.aim import Aim
+from lesion.outcomes import Intact
 from lesion.plan import Lesion
 from lesion.schedule import Standing
 from lesion.sequential import Process, Question, Verdict
@@ -42,24 +43,9 @@ class Decisions:
         self.images = len(intact)
         self._place = {lesion: place for place, lesion in enumerate(self.lesions)}
         self._scores: dict[Lesion, np.ndarray] = {}
-        base, settings = intact.outcomes[aim.column], study.header.settings
-        margin = intact.margin if np.isfinite(intact.margin).all() else None
-        self.question = Question(
-            aim.max_drop / 100, base.astype(float), margin, settings.get("estimand", "set"),
-            hits=base.dtype == bool,
-        )  # fmt: skip
-        order = "uniform" if aim.half_width else settings.get("order", "margin")
-        known = margin is not None and self.question.binary and self.question.estimand == "set"
-        self.process: Process = (
-            sequential.stratified(self.question, [self._coin()] * len(self.lesions))
-            if order == "margin" and known
-            else sequential.uniform(self.question, len(self.lesions))
-        )
-
-    def _coin(self) -> int:
-        """One coin for all lesions, so that those with alike outcomes look at the same images."""
-        text = self.study.header.subject["order"]
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "little")
+        settings = study.header.settings
+        self.question = asked(intact, aim, settings)
+        self.process = looking(self.question, study, aim, len(self.lesions))
 
     @cached_property
     def alpha(self) -> float:
@@ -171,6 +157,31 @@ class Decisions:
             left=left[places].tolist(),
             gain=[macs * lesion.pruned / lesion.channels for lesion in group],
         )
+
+
+def asked(intact: Intact, aim: Aim, settings: Mapping[str, Any]) -> Question:
+    """What is asked of images that the intact network has seen."""
+    base = intact.outcomes[aim.column]
+    margin = intact.margin if np.isfinite(intact.margin).all() else None
+    return Question(
+        aim.max_drop / 100, base.astype(float), margin, settings.get("estimand", "set"),
+        hits=base.dtype == bool,
+    )  # fmt: skip
+
+
+def looking(question: Question, study: Study, aim: Aim, cells: int) -> Process:
+    """How cells look at the images: where the network hesitates, if that is known and asked."""
+    order = "uniform" if aim.half_width else study.header.settings.get("order", "margin")
+    known = question.margin is not None and question.binary and question.estimand == "set"
+    if order == "margin" and known:
+        return sequential.stratified(question, [_coin(study)] * cells)
+    return sequential.uniform(question, cells)
+
+
+def _coin(study: Study) -> int:
+    """One coin for all lesions, so that those with alike outcomes look at the same images."""
+    text = study.header.subject["order"]
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "little")
 
 
 class Evaluated:

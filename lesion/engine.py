@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from lesion.coupling import Edge
 from lesion.damage import filters
 from lesion.dissect import Dissection
 from lesion.keeping import Kept, places
-from lesion.plan import Lesion, Target
+from lesion.plan import Cuttable, Target
 from lesion.replay import Behind, Program, Run, behind, compile_program, frees
 from lesion.rows import Trial, Way, rows_at
 
+One = TypeVar("One", bound=Cuttable)
 LOOKED_AT = 10_000  # images that lesions come back to, at most, where they stop early
 
 
@@ -63,9 +64,9 @@ class Engine(Protocol):
         """Why a target's lesions cannot be measured exactly; "" if they can."""
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
         """The outputs of each lesion, and last under None the intact network's, for one batch.
 
         A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
@@ -90,9 +91,9 @@ class Replay:
         """Why a target's lesions cannot be measured exactly; "" if they can."""
         return "" if edges(self.dissection, target) else "nothing reads its channels"
 
-    def cut(self, lesion: Lesion) -> Cut:
+    def cut(self, lesion: Cuttable) -> Cut:
         """Where a lesion cuts."""
-        return self.cut_of(Target(lesion.target, lesion.kind))
+        return self.cut_of(lesion.at)
 
     def cut_of(self, target: Target) -> Cut:
         """Where a target's lesions cut."""
@@ -102,9 +103,9 @@ class Replay:
         return self._cuts[target]
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
         """The outputs of each lesion, in order of their cuts, and last under None the intact ones.
 
         A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
@@ -137,19 +138,19 @@ class Replay:
                     self.kept.see(place, run.values, keys)
 
     def _by_place(
-        self, cuts: Mapping[Lesion, Cutting]
-    ) -> dict[int | None, dict[Lesion, Cutting]]:  # fmt: skip
+        self, cuts: Mapping[One, Cutting]
+    ) -> dict[int | None, dict[One, Cutting]]:  # fmt: skip
         """The lesions by the last place before their cut at which values are kept."""
         assert self.kept is not None
-        found: dict[int | None, dict[Lesion, Cutting]] = {}
+        found: dict[int | None, dict[One, Cutting]] = {}
         for lesion, cutting in cuts.items():
             place = self.kept.before(self.cut(lesion).behind.pause)
             found.setdefault(place, {})[lesion] = cutting
         return found
 
     def _lesions(
-        self, run: Run, cuts: Mapping[Lesion, Cutting], images: int
-    ) -> Iterator[tuple[Lesion, Tensor]]:
+        self, run: Run, cuts: Mapping[One, Cutting], images: int
+    ) -> Iterator[tuple[One, Tensor]]:
         """The outputs of each lesion, in order of their cuts; equal ones are replayed once."""
         before: tuple[tuple[Any, ...], Tensor] | None = None
         for lesion in sorted(cuts, key=lambda one: self.cut(one).behind.pause):
@@ -219,12 +220,12 @@ def edges(dissection: Dissection, target: Target) -> tuple[Edge, ...]:
     """The edges at which a target's channels are cut."""
     if target.kind == "branch":
         return dissection.flows[target.name]
-    unit = dissection.anatomy.unit[target.name]
-    return tuple(
-        edge
-        for edge in dissection.reads
-        if ((edge.labels >= unit.first) & (edge.labels < unit.first + unit.channels)).any()
-    )
+    anatomy = dissection.anatomy
+    own = np.zeros(anatomy.channels + 1, bool)  # the last is CONSTANT's
+    for name in target.units or (target.name,):
+        unit = anatomy.unit[name]
+        own[unit.first : unit.first + unit.channels] = True
+    return tuple(edge for edge in dissection.reads if own[edge.labels.numpy()].any())
 
 
 def peak(program: Program, sizes: Mapping[int, int]) -> int:

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lesion.adapter import Adapter, BatchAdapter, describe, moved
+from lesion.choices import Choices
 from lesion.dissect import Dissection, dissect
 from lesion.engine import edges
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.identity import open_evaluated
 from lesion.plan import RATIOS, Lesion, Target, targets
+from lesion.preparing import placed, planned
+from lesion.running import Progress, exhausted
 from lesion.study import Study
 from lesion.subject import check_weights, device_of, evaluating, named
-from lesion.sweeping import Choices, Progress, exhausted, placed, planned
 from lesion.tracing import Call, Forward
 
 Evaluate = Callable[[nn.Module], Any]
@@ -44,7 +46,7 @@ class Copies(Whole):
         network = _copied(call.network)
         if lesion is not None and dropped is not None:
             other = Call(network, call.adapted, ())
-            self.without(other, Target(lesion.target, lesion.kind), dropped)
+            self.without(other, lesion.at, dropped)
         return network
 
 

@@ -17,9 +17,9 @@ from torch.utils.hooks import RemovableHandle
 from lesion.anatomy import keeps
 from lesion.coupling import Edge
 from lesion.dissect import Dissection
-from lesion.engine import Cutting, edges
+from lesion.engine import Cutting, One, edges
 from lesion.errors import SubjectError
-from lesion.plan import Lesion, Target
+from lesion.plan import Target
 from lesion.tracing import Call, Ref
 
 
@@ -72,9 +72,9 @@ class Whole:
         return other
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
         """The outputs of each lesion on its rows, and last under None the intact network's.
 
         Raises SubjectError where a pass runs other layers than on the first images, for then it is
@@ -82,7 +82,7 @@ class Whole:
         """
         images = len(tensors[0])
         for lesion, cutting in cuts.items():
-            found = edges(self.dissection, Target(lesion.target, lesion.kind))
+            found = edges(self.dissection, lesion.at)
             own: Sequence[Tensor] = tensors
             if cutting.rows is not None:
                 rows = torch.from_numpy(cutting.rows)

@@ -59,6 +59,15 @@ def _opened(path: Path, header: Header) -> tuple[Study, list[str]]:
         raise
 
 
+def matching(study: Study, subject: Subject) -> list[str]:
+    """Warnings where the environment differs from the study's.
+
+    Raises StudyError where the subject is another, whatever share of its images is kept back.
+    """
+    own = _identity(subject, 0, 0) | {"order": study.header.subject["order"]}
+    return study.check(own, _environment(subject.network))
+
+
 def check_holdout(holdout: float) -> None:
     """Raises LesionError unless the share lies in [0, 1)."""
     if not 0 <= holdout < 1:

@@ -57,7 +57,7 @@ def recommend(
     )  # fmt: skip
     aim.check()
     images, baseline = _intact(study, column, max_drop)
-    criterion = _criterion(study, criterion, recovery)
+    criterion = criterion_of(study, criterion, recovery)
     found = _evidence(study, aim, criterion, recovery)
     _enough(found, aim, images)
     stages = _stages(study.anatomy, found)
@@ -89,7 +89,8 @@ def _intact(study: Study, column: str, max_drop: float | None) -> tuple[int, flo
     return len(intact), 100 * float(intact.outcomes[column].mean())
 
 
-def _criterion(study: Study, asked: str | None, recovery: str) -> str:
+def criterion_of(study: Study, asked: str | None, recovery: str) -> str:
+    """The criterion to judge, None for "l1" or the first. Raises EvidenceError for another one."""
     ways = dict.fromkeys(lesion.recovery for lesion in study.lesions)
     if ways and recovery not in ways:
         held = ", ".join(way or "one-shot" for way in ways)

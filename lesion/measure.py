@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lesion.adapter import moved, rows_of
-from lesion.engine import Cutting, Engine
+from lesion.engine import Cutting, Engine, One
 from lesion.errors import SubjectError
 from lesion.images import digests
 from lesion.outcomes import Intact, Outcomes
-from lesion.plan import Lesion
 from lesion.subject import Subject, device_of
 from lesion.tally import Answers, joined
 from lesion.tracing import Call
@@ -22,15 +21,15 @@ NOT_FINITE = "its outputs are not finite (NaN or infinity)"
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Measured(Generic[One]):
     """What a batch gave; `failed` are the lesions that cannot be measured, with the reason.
 
     intact: the intact network's rows, None where they were known
     """
 
     intact: Intact | None
-    outcomes: dict[Lesion, Outcomes]
-    failed: dict[Lesion, str]
+    outcomes: dict[One, Outcomes]
+    failed: dict[One, str]
 
 
 @torch.no_grad()
@@ -40,10 +39,10 @@ def measure(
     subject: Subject,
     images: Any,
     positions: np.ndarray,
-    cuts: Mapping[Lesion, Cutting],
+    cuts: Mapping[One, Cutting],
     known: np.ndarray | None,
     batch: int,
-) -> Measured:
+) -> Measured[One]:
     """The outcomes of one collated batch, run `batch` images at a time.
 
     positions: where its images stand in the study's order, rising; cuts: for each lesion what
@@ -53,7 +52,7 @@ def measure(
     tally = subject.tally
     targets = subject.targets(images)
     tensors = call.tensors(moved(images, device_of(subject.network)))
-    found: dict[Lesion | None, list[Answers]] = {}
+    found: dict[One | None, list[Answers]] = {}
     for part, now in _parts(tensors, len(positions), batch):
         for lesion, answers in _answers(
             engine, subject, part, targets, now, positions, cuts, known is None
@@ -63,7 +62,7 @@ def measure(
     intact = None
     if known is None:
         intact = tally.intact(_finite(own), positions, digests(images, len(positions)))
-    measured = Measured(intact, {}, {})
+    measured: Measured[One] = Measured(intact, {}, {})
     for lesion, parts in found.items():
         assert lesion is not None
         answers, chosen = joined(parts), cuts[lesion].rows
@@ -78,8 +77,8 @@ def measure(
 
 def _answers(
     engine: Engine, subject: Subject, tensors: Sequence[Tensor], targets: Any, now: range,
-    positions: np.ndarray, cuts: Mapping[Lesion, Cutting], intact: bool,
-) -> Iterator[tuple[Lesion | None, Answers]]:  # fmt: skip
+    positions: np.ndarray, cuts: Mapping[One, Cutting], intact: bool,
+) -> Iterator[tuple[One | None, Answers]]:  # fmt: skip
     """What is kept of each lesion's outputs on the images `now` of the batch."""
     here = {lesion: found for lesion, cut in cuts.items() if (found := cut.within(now)).some}
     beside = None

@@ -122,6 +122,11 @@ def _take(made: Study, study: Study) -> None:
         made.fail(lesion, reason)
     for one, value in study.evaluations.items():
         made.set_evaluation(value, one)
+    for check in study.checks:  # what they spent of the error stays spent
+        if check not in made.checks:
+            made.add_check(check)
+    if study.calibration:
+        made.set_calibration(study.calibration)
 
 
 def _measured(made: Study, studies: list[Study], part: Path) -> None:

@@ -11,6 +11,7 @@ from lesion.errors import LesionError
 
 SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
 RECOVERY = "Recovery before scoring"
+BUDGET = "Which rates"
 GOAL, LESIONS, MEANS = "What to find out", "Which lesions", "With what means"
 
 
@@ -34,6 +35,14 @@ class Order(str, Enum):
 
     margin = "margin"
     uniform = "uniform"
+
+
+class Per(str, Enum):
+    """What has a rate of its own."""
+
+    unit = "unit"
+    layer = "layer"
+    stage = "stage"
 
 
 class Estimand(str, Enum):
@@ -92,6 +101,16 @@ Mean = Annotated[str | None, typer.Option(
 Std = Annotated[str | None, typer.Option(
     help="the same", rich_help_panel=PREPROCESSING, metavar="X,…",
 )]  # fmt: skip
+
+
+PerhapsNetwork = Annotated[str | None, typer.Option(
+    "--network", help="where the target needs it, as of `lesion sweep`", rich_help_panel=SUBJECT,
+    metavar="NETWORK",
+)]  # fmt: skip
+PerhapsData = Annotated[str | None, typer.Option(
+    "--data", help="likewise", rich_help_panel=SUBJECT, metavar="DATA",
+)]  # fmt: skip
+
 
 Recover = Annotated[str, typer.Option(
     help="what each lesioned network goes through before it is scored: bn (batch norms' statistics "
@@ -238,6 +257,84 @@ Criterion = Annotated[str | None, typer.Option(
     help="which of the study's criteria, where it holds several", show_default="l1, or the first",
 )]  # fmt: skip
 DemoNetwork = Annotated[str, typer.Option(help="demo:resnet20 or demo:resnet56")]
+
+
+Macs = Annotated[str | None, typer.Option(
+    help="multiply-accumulates that may remain, such as 50%, or least", rich_help_panel=BUDGET,
+    metavar="SHARE",
+)]  # fmt: skip
+Params = Annotated[str | None, typer.Option(
+    help="parameters that may remain", rich_help_panel=BUDGET, metavar="SHARE",
+)]  # fmt: skip
+Latency = Annotated[str | None, typer.Option(
+    help="time that may remain, by the table of --times", rich_help_panel=BUDGET, metavar="SHARE",
+)]  # fmt: skip
+TimesFile = Annotated[Path | None, typer.Option(
+    "--times", help="a table that `lesion time` wrote", rich_help_panel=BUDGET, metavar="FILE",
+)]  # fmt: skip
+PerWhat = Annotated[Per, typer.Option(
+    help="what has a rate of its own", rich_help_panel=BUDGET,
+)]  # fmt: skip
+Align = Annotated[int, typer.Option(
+    help="channels that stay are a multiple of it", rich_help_panel=BUDGET, metavar="N", min=1,
+)]  # fmt: skip
+Least = Annotated[int, typer.Option(
+    "--least", help="and no fewer than this", rich_help_panel=BUDGET, metavar="N", min=1,
+)]  # fmt: skip
+Pins = Annotated[list[str] | None, typer.Option(
+    "--pin", help="the rate of a layer, by name or pattern, such as 'layer1.*=0.3'; may be given "
+    "several times", rich_help_panel=BUDGET, metavar="PATTERN=RATE",
+)]  # fmt: skip
+Whole = Annotated[str | None, typer.Option(
+    "--skip", help="patterns of layers that stay whole", rich_help_panel=BUDGET,
+    metavar="PATTERN,…",
+)]  # fmt: skip
+RatesFile = Annotated[Path | None, typer.Option(
+    "--rates", help="rates that were saved, instead of a budget", rich_help_panel=BUDGET,
+    metavar="FILE",
+)]  # fmt: skip
+DrawnRates = Annotated[Path | None, typer.Option(
+    "--rates", help="rates that were saved, to draw as well", metavar="FILE",
+)]  # fmt: skip
+SavedRates = Annotated[Path | None, typer.Option(
+    "-o", "--out", help="file to save the rates in, as JSON", metavar="FILE",
+)]  # fmt: skip
+CloseLoop = Annotated[bool, typer.Option(
+    "--close-loop", help="tighten the rates by what each check shows, until they are certified",
+)]  # fmt: skip
+AllHeld = Annotated[bool, typer.Option(
+    "--full", help="measure all images kept back, though the verdict be certain before",
+)]  # fmt: skip
+Rivals = Annotated[bool, typer.Option(
+    "--rivals/--no-rivals", help="measure one rate for all units, and a global ranking of filters, "
+    "at the same MACs beside them",
+)]  # fmt: skip
+Shares = Annotated[str, typer.Option(
+    help="of the MACs that may remain", metavar="X,…", show_default="0.9 to 0.3",
+)]  # fmt: skip
+Sets = Annotated[int, typer.Option(help="how many sets of rates", metavar="N", min=19)]
+Rounds = Annotated[int, typer.Option(help="at most so many rounds", metavar="N", min=1)]
+To = Annotated[str, typer.Option(
+    "--to", help="torch-pruning, torch-prune, fasterai, nni, json, yaml, csv, markdown, masks, or "
+    "a target of another package", metavar="TARGET", show_default=False,
+)]  # fmt: skip
+Exported = Annotated[Path | None, typer.Option(
+    "-o", "--out", help="file to write", metavar="FILE", show_default="printed",
+)]  # fmt: skip
+PrunedFile = Annotated[Path, typer.Option(
+    "-o", "--out", help="file for the pruned network, .safetensors or .pt2", metavar="FILE",
+    show_default=False,
+)]  # fmt: skip
+Pairs = Annotated[int, typer.Option(help="how many pairs to measure well", metavar="N", min=1)]
+OnImages = Annotated[int, typer.Option(
+    "--images", help="on how many images", metavar="N", min=2,
+)]  # fmt: skip
+
+
+TimesOut = Annotated[Path, typer.Option(
+    "-o", "--out", help="file for the table, as JSON", metavar="FILE", show_default=False,
+)]  # fmt: skip
+BatchTimed = Annotated[int, typer.Option("--batch", help="images at once", metavar="N", min=1)]
 
 
 def listed(text: str | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from lesion.cost import cost
 from lesion.deciding import least_images
 from lesion.engine import Cutting, Replay
 from lesion.goals import Decide
-from lesion.plan import Lesion, Target
-from lesion.sweeping import Sweep
+from lesion.plan import Lesion
+from lesion.running import Sweep
 
 FLOORS = 6  # a layer's boundary takes about so many times the images of the least possible verdict
 
@@ -42,7 +42,7 @@ def outlook(ready: Sweep) -> Outlook:
     Deciding is a guess from experience: a boundary between safe and sensitive takes about six
     times the images below which nothing can be called safe.
     """
-    targets = {Target(lesion.target, lesion.kind) for lesion in ready.lesions}
+    targets = {lesion.at for lesion in ready.lesions}
     passes = len(ready.lesions) * ready.images
     whole, replayed = _seconds(ready)
     deciding = None
@@ -64,7 +64,7 @@ def _seconds(ready: Sweep) -> tuple[float, float]:
     count = min(getattr(ready.engine, "most", 32), ready.images)
     batch = ready.subject.images.batch(ready.study.header.order[:count])
     tensors = ready.dissection.call.tensors(batch)
-    one_each = {Target(lesion.target, lesion.kind): lesion for lesion in ready.lesions}
+    one_each = {lesion.at: lesion for lesion in ready.lesions}
     cuts = {lesion: Cutting(ready.lesions[lesion]) for lesion in one_each.values()}
     _timed(ready, tensors, {})  # the first pass also warms up
     whole = _timed(ready, tensors, {})

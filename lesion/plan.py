@@ -1,9 +1,10 @@
 """Which lesions a study holds: every chosen unit at every ratio, each a record with a key."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,55 @@ from lesion.errors import LesionError
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROUNDINGS = ("floor-kept", "nearest")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a lesion cuts: a unit ("free", "coupled"), one layer's part in a sum ("branch"), or
+    several units at once ("joint", `units`).
+
+    A branch's channels are gone up to the sum: from what reads them, from normalisation, from the
+    depthwise layers that they go through.  In the sum they count as zero; the others' parts stay.
+    """
+
+    name: str
+    kind: str
+    units: tuple[str, ...] = ()
+
+
+class Cuttable(Hashable, Protocol):
+    """What an engine can cut: a lesion, or several units together."""
+
+    @property
+    def at(self) -> Target:
+        """What it cuts."""
+
+    @property
+    def key(self) -> str:
+        """A text that names it."""
+
+    @property
+    def seed(self) -> int:
+        """Where the random numbers of its recovery start."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Several units cut together; number: tells apart sets of rates for the same units."""
+
+    units: tuple[str, ...]
+    number: int = 0
+    seed: int = 0
+
+    @property
+    def at(self) -> Target:
+        """What it cuts."""
+        return Target("", "joint", self.units)
+
+    @property
+    def key(self) -> str:
+        """A text that names it."""
+        return f"joint/{len(self.units)} units/{self.number}/{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +85,11 @@ class Lesion:
     rounding: str = "floor-kept"
     seed: int = 0
     recovery: str = ""
+
+    @property
+    def at(self) -> Target:
+        """What it cuts."""
+        return Target(self.target, self.kind)
 
     @property
     def key(self) -> str:
@@ -66,18 +121,6 @@ def kept(channels: int, ratio: float, rounding: str = "floor-kept") -> int:
     if rounding == "nearest":
         return max(1, channels - round(channels * ratio))
     return max(1, int(channels * (1 - ratio) + 1e-9))  # 10 · (1 − 0.9) is 0.999…98
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a lesion cuts: a unit ("free", "coupled") or one layer's part in a sum ("branch").
-
-    A branch's channels are gone up to the sum: from what reads them, from normalisation, from the
-    depthwise layers that they go through.  In the sum they count as zero; the others' parts stay.
-    """
-
-    name: str
-    kind: str
 
 
 def targets(
@@ -203,7 +246,7 @@ def falling(
 
 def dropped(anatomy: Anatomy, lesion: Lesion, scores: np.ndarray) -> np.ndarray:
     """The labels that fall in a lesion, as a boolean array over all labels."""
-    target = Target(lesion.target, lesion.kind)
+    target = lesion.at
     fallen = falling(anatomy, target, scores, lesion.amount, lesion.rounding)
     labels = np.zeros(anatomy.channels, bool)
     labels[np.array(_labels(anatomy, target))[fallen]] = True

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from lesion.adapter import moved
 from lesion.dissect import Dissection
-from lesion.engine import Cutting, Engine
+from lesion.engine import Cutting, Engine, One
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.hooks import Whole
-from lesion.plan import Lesion, Target
+from lesion.plan import Cuttable, Lesion, Target
 from lesion.recovery import Recover, Recovery, parse
 from lesion.study import Study
 from lesion.subject import Subject, device_of
@@ -42,7 +42,7 @@ class Recovered:
         network = _copied(subject.network)
         tensors = chain(network.parameters(), network.buffers())
         self.together = max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))
-        self._copies: OrderedDict[Lesion, Whole] = OrderedDict()
+        self._copies: OrderedDict[Cuttable, Whole] = OrderedDict()
 
     def obstacle(self, target: Target) -> str:
         """Why a target's lesions cannot be measured, recovered or not; "" if they can."""
@@ -57,9 +57,9 @@ class Recovered:
         )
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[Lesion, Cutting], intact: bool = True,
+        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[Lesion | None, Tensor]]:  # fmt: skip
+    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
         """The outputs of each recovered lesion on its rows, and last under None the intact ones."""
         images = len(tensors[0])
         for lesion, cutting in cuts.items():
@@ -72,7 +72,7 @@ class Recovered:
         if intact:
             yield from self.base.run(tensors, {}, True)
 
-    def _copy(self, lesion: Lesion, dropped: np.ndarray) -> Whole:
+    def _copy(self, lesion: Cuttable, dropped: np.ndarray) -> Whole:
         """A lesion's recovered network; the copy that was used longest ago makes room for it."""
         if lesion not in self._copies:
             while len(self._copies) >= self.together:
@@ -81,10 +81,10 @@ class Recovered:
         self._copies.move_to_end(lesion)
         return self._copies[lesion]
 
-    def _made(self, lesion: Lesion, dropped: np.ndarray) -> Whole:
+    def _made(self, lesion: Cuttable, dropped: np.ndarray) -> Whole:
         network, device = _copied(self.subject.network), device_of(self.subject.network)
         call = Call(network, self.subject.outputs, moved(self.subject.example, device))
-        target = Target(lesion.target, lesion.kind)
+        target = lesion.at
         made = self.whole.without(call, target, dropped)
         try:
             with torch.enable_grad(), drawing(lesion.seed, device):
@@ -149,6 +149,6 @@ def hinder(study: Study, engine: Engine, lesions: Iterable[Lesion]) -> None:
     """Lesions that cannot be recovered exactly have a reason from the start."""
     for lesion in lesions:
         if isinstance(engine, Recovered):
-            reason = engine.hindrance(Target(lesion.target, lesion.kind))
+            reason = engine.hindrance(lesion.at)
             if reason:
                 study.fail(lesion, reason)

@@ -137,6 +137,12 @@ def _cell(value: Any, column: str = "") -> str:
     return grouped(int(value)) if isinstance(value, Integral) else str(value)
 
 
+def itemise(title: str, lines: Sequence[str]) -> None:
+    """A title and the lines below it; nothing where there are none."""
+    for line in (title, *lines) if lines else ():
+        say(line)
+
+
 def reasons(frame: pd.DataFrame) -> list[str]:
     """Why rows have no numbers: one line a reason, with the first layers that it holds for."""
     lines = []

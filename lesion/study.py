@@ -179,6 +179,30 @@ class Study:
         """What was asked of the lesions, the last last."""
         return tuple(Aim(*row) for row in self._store.rows("SELECT * FROM aims ORDER BY rowid"))
 
+    def add_check(self, content: str) -> None:
+        """Remember that rates were checked on the images kept back, and what came of it."""
+        with self._store.transaction():
+            self._store.write("INSERT INTO checks VALUES (?)", content)
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The checks of rates on the images kept back, the last last."""
+        return tuple(
+            row[0] for row in self._store.rows("SELECT content FROM checks ORDER BY rowid")
+        )
+
+    def set_calibration(self, content: str) -> None:
+        """Remember how random sets of rates measured together, instead of what was known of it."""
+        with self._store.transaction():
+            self._store.write("DELETE FROM calibration")
+            self._store.write("INSERT INTO calibration VALUES (?)", content)
+
+    @property
+    def calibration(self) -> str:
+        """How random sets of rates measured together, "" where none were."""
+        found = self._store.rows("SELECT content FROM calibration")
+        return str(found[0][0]) if found else ""
+
     def set_recovery(self, name: str, training: str) -> None:
         """Remember a recovery, and a text that tells its training images from others.
 

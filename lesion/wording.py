@@ -8,7 +8,9 @@ from lesion.anatomy import Layer
 if TYPE_CHECKING:
     from lesion.advice import Advice
     from lesion.aim import Aim
+    from lesion.allocation import Allocation
     from lesion.study import Study
+    from lesion.verification import Verification
 
 UNMEASURED = "not measured yet"
 LABELS = {
@@ -163,6 +165,67 @@ def advice_lines(advice: "Advice") -> Iterator[str]:
         yield from (f"  {entry.line}" for entry in alone)
     yield from _absent(advice)
     yield advice.caveat
+
+
+def allocation_lines(found: "Allocation") -> Iterator[str]:
+    """What was asked and is met, the rates, what stays whole, and what stands behind it."""
+    yield (
+        f"The intact network: {scored(found.column, found.baseline, found.images)}. "
+        f"Asked: {found.goal}; filters fall by {found.criterion}."
+    )
+    for name, one, two in (
+        ("MACs", found.intact.macs, found.pruned.macs),
+        ("parameters", found.intact.parameters, found.pruned.parameters),
+    ):
+        yield f"{name}: {grouped(two)} of {grouped(one)} remain ({100 * two / one:.1f} %)"
+    if found.milliseconds:
+        intact, pruned, spread = found.milliseconds
+        yield f"Time an image batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms by prediction"
+    yield (
+        f"Predicted drop of all together: {signed(found.drop, 2)} points, "
+        f"at most {signed(found.high, 2)}"
+    )
+    yield f"Rates ({len(found.cut)} of {len(found.rates)} units lose channels):"
+    for rate in found.cut:
+        yield (
+            f"  {rate.unit}: {percent(rate.rate)}, {len(rate.kept)} of {rate.channels} channels "
+            f"stay; alone {signed(rate.drop, 2)} points, at most {signed(rate.high, 2)}"
+        )
+    whole = [rate.unit for rate in found.rates if not rate.pruned]
+    if whole:
+        yield f"Whole: {', '.join(whole)}"
+    yield found.guarantee
+
+
+def verification_lines(found: "Verification") -> Iterator[str]:
+    """Each check with its rates' costs, prediction and measurement; then what is certain."""
+    for check in found.checks:
+        own, verdict = check.allocation, check.verdict.upper()
+        yield (
+            f"Check {check.number}: {len(own.cut)} units cut, "
+            f"{100 * own.pruned.macs / own.intact.macs:.1f} % of the MACs and "
+            f"{100 * own.pruned.parameters / own.intact.parameters:.1f} % of the parameters remain"
+        )
+        yield (
+            f"  predicted {signed(own.drop, 2)} points, at most {signed(own.high, 2)}; measured "
+            f"{signed(check.drop, 2)} [{signed(check.low, 2)}, {signed(check.high, 2)}], "
+            f"{signed(check.gap, 2)} above the prediction"
+        )
+        yield (
+            f"  {verdict} for {points(check.max_drop)} after {grouped(check.images)} of the "
+            f"{grouped(check.held)} images kept back ({check.baseline:.2f} % intact)"
+        )
+    last = found.final
+    if last.exact:
+        yield (
+            f"All {grouped(last.held)} images kept back were measured: of these the verdict is "
+            "certain."
+        )
+    else:
+        yield (
+            f"With {found.confidence:g} % confidence no check of this study calls rates safe that "
+            f"are not, on the {grouped(last.held)} images kept back, however many are made."
+        )
 
 
 def _absent(advice: "Advice") -> Iterator[str]:

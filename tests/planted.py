@@ -209,6 +209,10 @@ def study(
         outcomes = lesioned(base, *plant(layer, ratio), seed=index)
         whole[lesion] = outcomes.take(slice(seen(layer, ratio) if seen else None))
     rng = np.random.default_rng(1)
+    for lesion in made.lesions:
+        if made.scores(lesion.target, lesion.kind, lesion.criterion) is None:
+            drawn = rng.gamma(4, 1, lesion.channels)
+            made.set_scores(lesion.target, lesion.kind, lesion.criterion, 0, drawn)
     for layer in head.anatomy.layers:
         made.set_norms(layer.name, rng.gamma(4, 1, layer.channels))
     record(made, base, whole, measured or images)

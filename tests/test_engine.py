@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from lesion.choices import Choices
 from lesion.dissect import dissect
 from lesion.engine import Cutting, Replay, edges, peak
 from lesion.goals import Full
 from lesion.plan import RATIOS, Lesion, Target
+from lesion.preparing import prepare
 from lesion.subject import Subject
-from lesion.sweeping import Choices, prepare
 
 TIE = 1e-4  # logits that differ by less, in parts of the largest, may swap by float noise
 

@@ -166,8 +166,9 @@ def test_what_cannot_be_aimed_at_is_refused():
 
 
 def test_too_few_images_are_told_before_any_work(subject, tmp_path):
+    from lesion.choices import Choices
+    from lesion.preparing import prepare
     from lesion.subject import Subject
-    from lesion.sweeping import Choices, prepare
 
     choices = Choices(RATIOS, holdout=0, estimand="population")
     ready = prepare(Subject.of(*subject), tmp_path / "s", choices, Decide(Aim(2.0)))

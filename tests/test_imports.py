@@ -41,22 +41,42 @@ PIPELINE = (
     "deciding",
     "merging identity curves evidence advice",
     "classes comparison goals judging",
-    "sweeping plots",
+    "budget candidates composing allocation",
+    "calibration",
+    "accounting",
+    "solving",
+    "allocating verification",
+    "choices plots",
+    "running",
+    "preparing",
+    "sweeping",
+    "together",
+    "interactions verifying refining calibrating rivals greedy latency",
+    "frontier",
     "evaluation outlook",
+    "shares masking matching",
+    "grouping",
+    "exports",
+    "applying",
     "zoo",
     "options",
     "showing",
     "attended",
+    "commands",
     "cli",
 )
 LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
 # inside a folder, where its modules build on each other
-FOLDERS = {"rules": ("__init__", "opaque", "elementwise", "layers moves norms pooling")}
+FOLDERS = {
+    "rules": ("__init__", "opaque", "elementwise", "layers moves norms pooling"),
+    "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
+}
 NO_TORCH = [
     "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header", "ledger",
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
     "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
-    "classes", "comparison", "evidence", "wording", "advice", "judging", "plots",
+    "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
+    "composing", "calibration", "allocation", "accounting", "solving", "allocating", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

@@ -24,10 +24,7 @@ def opened(family):
     free = [Target(unit.name, "free") for unit in found.anatomy.units if unit.kind == "free"]
     known = {target: scores(found, target.name, "free", "l1") for target in free}
     lesions, _ = plan(found.anatomy, known, "l1", (0.25, 0.75))
-    gone = {
-        lesion: dropped(found.anatomy, lesion, known[Target(lesion.target, "free")])
-        for lesion in lesions
-    }
+    gone = {lesion: dropped(found.anatomy, lesion, known[lesion.at]) for lesion in lesions}
     return Replay(found, most=5), images, gone
 
 
@@ -44,7 +41,7 @@ def whole(engine, images, gone):
 def test_outputs_do_not_depend_on_what_is_kept(family, room):
     engine, images, gone = opened(family)
     expected = whole(engine, images, gone)
-    engine.keep({Target(one.target, one.kind) for one in gone}, IMAGES, 1 << 30)
+    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
     if engine.kept is not None:
         engine.kept.room = room
     rng = np.random.default_rng(0)
@@ -65,7 +62,7 @@ def test_outputs_do_not_depend_on_what_is_kept(family, room):
 @torch.no_grad()
 def test_the_first_pass_fills_what_there_is_room_for_and_nothing_runs_again():
     engine, images, gone = opened("vgg")
-    engine.keep({Target(one.target, one.kind) for one in gone}, IMAGES, 1 << 30)
+    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
     assert engine.kept is not None and engine.kept.early
     before = engine.kept.room
     list(engine.run((images,), {}, True, np.arange(IMAGES)))

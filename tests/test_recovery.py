@@ -15,8 +15,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from lesion import schedule, sweeping
+from lesion import preparing, schedule, sweeping
+from lesion.choices import Choices
 from lesion.curves import curves
+from lesion.engine import Cutting
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.goals import Full
 from lesion.judging import recommend
@@ -26,7 +28,6 @@ from lesion.recovered import Recovered
 from lesion.recovery import BatchNorm, Finetune, parse
 from lesion.study import Study
 from lesion.subject import Subject
-from lesion.sweeping import Choices
 
 RATIOS = (0.25, 0.5)
 
@@ -54,7 +55,7 @@ def sweep(network, data, path, *, recovery="bn", train=None, **options):
 def prepare(network, data, path, recovery, train):
     """Such a sweep, ready to run."""
     subject = Subject.of(network, data, train=train)
-    return sweeping.prepare(subject, path, Choices(ratios=RATIOS, recovery=recovery), Full())
+    return preparing.prepare(subject, path, Choices(ratios=RATIOS, recovery=recovery), Full())
 
 
 def content(study):
@@ -115,7 +116,7 @@ def test_it_equals_recovery_of_the_physically_smaller_network(recovery, by_hand,
     assert len(ready.lesions) == 4
     call = ready.dissection.call
     for lesion, dropped in ready.lesions.items():
-        cut = {lesion: sweeping.Cutting(dropped)}
+        cut = {lesion: Cutting(dropped)}
         with torch.no_grad():
             found = dict(ready.engine.run(call.tensors(data.tensors), cut))
             small = by_hand(
@@ -142,7 +143,7 @@ def test_residual_networks_recover_too(tmp_path):
         dropped = ready.lesions[lesion]
         with torch.no_grad():
             tensors = ready.dissection.call.tensors((images, data.tensors[1]))
-            found = dict(ready.engine.run(tensors, {lesion: sweeping.Cutting(dropped)}))
+            found = dict(ready.engine.run(tensors, {lesion: Cutting(dropped)}))
             small = copy.deepcopy(shrink(network, ready.dissection.anatomy, dropped))
             want = estimate(small, *train.tensors)(images)
         assert torch.allclose(found[lesion], want, rtol=0, atol=1e-9 * float(want.abs().max()))
@@ -326,7 +327,7 @@ def test_copies_are_kept_as_room_allows(tmp_path):
     assert isinstance(ready.engine, Recovered)
     ready.engine.together = 1
     run = ready.engine.run
-    cuts = {one: sweeping.Cutting(dropped) for one, dropped in ready.lesions.items()}
+    cuts = {one: Cutting(dropped) for one, dropped in ready.lesions.items()}
     tensors = ready.dissection.call.tensors(data.tensors)
     with torch.no_grad():
         once = [outputs for _, outputs in run(tensors, cuts)]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.models import segmentation
 
-from lesion import identity, schedule, sweeping
+from lesion import identity, preparing, schedule, sweeping
 from lesion.curves import curves
 from lesion.errors import LesionError, StudyError, SubjectError
 from lesion.goals import Full
@@ -37,7 +37,7 @@ def sweep(*args, **options):
 
 def prepare(network, data, path, **options):
     """Such a sweep, ready to run."""
-    return sweeping.prepare(Subject.of(network, data), path, goal=Full(), **options)
+    return preparing.prepare(Subject.of(network, data), path, goal=Full(), **options)
 
 
 def seen(study):

@@ -13,8 +13,8 @@ from torch.utils.data import Subset
 import lesion
 from cli.netz import IMAGES
 from lesion import criteria, zoo
+from lesion.choices import Choices
 from lesion.plots.saving import FORMATS
-from lesion.sweeping import Choices
 
 SCORED = IMAGES - IMAGES // 5
 

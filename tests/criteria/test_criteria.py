@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lesion import criteria
+from lesion.choices import Choices
 from lesion.criteria import Filters, criterion, names
 from lesion.curves import curves
 from lesion.dissect import dissect
 from lesion.errors import LesionError
 from lesion.plan import Target, falling
+from lesion.preparing import prepare
 from lesion.study import Study
 from lesion.subject import Subject
-from lesion.sweeping import Choices, prepare, sweep
+from lesion.sweeping import sweep
 
 SHAPES = [(6, 3, 3, 3), (5, 4), (4, 2, 5), (3, 2, 1, 2, 2)]
 

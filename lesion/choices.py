@@ -1,0 +1,50 @@
+"""What to measure: ratios, units, layers, and the order of the images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lesion.criteria import criterion as known_criterion
+from lesion.errors import LesionError
+from lesion.identity import HOLDOUT, check_holdout
+from lesion.plan import RATIOS, check_ratios
+from lesion.recovery import Recover
+from lesion.recovery import parse as known_recovery
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to measure.
+
+    ratios: pruning ratios in (0, 1); criterion: which filters go first; units: "free" or "all"
+    layers: patterns of layer names, none for all; rounding: "floor-kept" or "nearest"
+    seed: of the images' order, the images kept back, and criteria that draw
+    holdout: share of the images kept back for checking advice, in [0, 1)
+    order: "margin" looks first where the intact network hesitates, "uniform" at images at random
+    estimand: what a drop is of: this evaluation "set", or the "population" that it is drawn from
+        (for which the order is uniform)
+    recovery: what a lesioned network goes through before it is scored, see `lesion.recovery.parse`;
+        "" for nothing
+    """
+
+    ratios: Sequence[float] = RATIOS
+    criterion: str = "l1"
+    units: str = "free"
+    layers: Sequence[str] = ()
+    rounding: str = "floor-kept"
+    seed: int = 0
+    holdout: float = HOLDOUT
+    order: str = "margin"
+    estimand: str = "set"
+    recovery: str | Recover = ""
+
+    def check(self) -> None:
+        """Raises LesionError for what cannot be, before any work."""
+        if self.order not in ("margin", "uniform"):
+            raise LesionError(f"Expected the order margin or uniform, got '{self.order}'.")
+        if self.estimand not in ("set", "population"):
+            raise LesionError(f"Expected the estimand set or population, got '{self.estimand}'.")
+        check_ratios(self.ratios, self.rounding)
+        known_criterion(self.criterion)
+        check_holdout(self.holdout)
+        if self.recovery:
+            known_recovery(self.recovery)

@@ -1,0 +1,196 @@
+"""Commands that run the network: `lesion layers | sweep | evaluate | demo`."""
+
+from pathlib import Path
+
+from lesion import options
+from lesion.aim import Aim
+from lesion.anatomy import Anatomy
+from lesion.attended import (
+    baseline,
+    check_place,
+    evaluated,
+    foresee,
+    make_folder,
+    prepared,
+    resumable,
+    run,
+)
+from lesion.commands import app
+from lesion.commands.reading import drawn, judged
+from lesion.commands.records import Measured, taking
+from lesion.cost import cost
+from lesion.options import Estimand, Format, Order, Rounding, Units, listed, numbers
+from lesion.plan import RATIOS
+from lesion.showing import itemise, reasons, say, show, tell
+from lesion.wording import grouped
+
+EVERY_TENTH = ",".join(map(str, RATIOS))
+
+
+@app.command()
+@taking(measured=Measured)
+def layers(
+    measured: Measured,
+    score: options.WhichScore = "agreement",
+    format: options.As = Format.table,
+) -> None:
+    """Show the anatomy: every layer, its stage, block and unit, its MACs and parameters.
+
+    Two images of the data are read, to see what the network takes; nothing is measured.
+    """
+    from lesion.dissect import find_layers
+
+    subject = measured.subject(score=score)
+    anatomy = find_layers(subject.network, subject.example, subject.adapter)
+    if format is Format.table:
+        _show_anatomy(anatomy)
+    else:
+        show(anatomy.table(), format)
+    for note in anatomy.notes:
+        tell(f"note: {note}")
+    if anatomy.whole:
+        tell(f"note: measured by whole forward passes: {anatomy.whole}")
+
+
+def _show_anatomy(anatomy: Anatomy) -> None:
+    """The table, what it adds up to, and below it why units are tied."""
+    found = anatomy.table()
+    short = found.assign(position=found["position"].str.replace(" of stage", ""))
+    less = ("block", "in stage", "kind", "params", "stage")
+    titles = {"macs": "MACs", "position": "in stage"}
+    show(short.drop(columns="reason"), Format.table, less, titles)
+    own, kinds = cost(anatomy), [unit.kind for unit in anatomy.units]
+    count = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("free", "coupled", "tied"))
+    say(f"{len(anatomy.layers)} layers in {len(kinds)} units: {count}")
+    say(
+        f"{grouped(own.macs)} MACs an image; {grouped(own.parameters)} parameters, "
+        f"{grouped(own.weights)} of them weights of these layers"
+    )
+    itemise("tied, cannot be removed:", reasons(found))
+
+
+@app.command()
+@taking(measured=Measured)
+def sweep(
+    measured: Measured,
+    out: options.NewStudy,
+    max_drop: options.Aimed = 1.0,
+    confidence: options.Certain = 95,
+    half_width: options.HalfWidth = None,
+    full: options.Everything = False,
+    budget: options.Budget = None,
+    dry_run: options.Dry = False,
+    score: options.WhichScore = "top1",
+    order: options.WhichOrder = Order.margin,
+    estimand: options.Of = Estimand.set,
+    recover: options.Recover = "",
+    train: options.Train = None,
+    ratios: options.Ratios = EVERY_TENTH,
+    criterion: options.NewCriterion = "l1",
+    layers: options.Layers = None,
+    units: options.WhichUnits = Units.free,
+    rounding: options.WhichRounding = Rounding.floor_kept,
+    limit: options.Limit = None,
+    holdout: options.Holdout = 0.2,
+    seed: options.Seed = 0,
+    memory: options.Memory = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+) -> None:
+    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
+
+    Stop it whenever you like: the same command goes on where it stopped, and with another
+    tolerance, more ratios, layers or images it measures what is new.
+    """
+    with resumable(out):
+        from lesion import zoo
+        from lesion.choices import Choices
+        from lesion.goals import aimed
+        from lesion.memory import parse
+        from lesion.subject import judged
+
+        choices = Choices(
+            ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
+            layers=listed(layers), rounding=rounding.value, seed=seed, holdout=holdout,
+            order=order.value, estimand=estimand.value, recovery=zoo.open_recovery(recover),
+        )  # fmt: skip
+        choices.check()
+        goal = aimed(max_drop, confidence, judged(score), half_width, full)
+        longest = options.seconds(budget)
+        check_place(out)
+        room = None if memory is None else parse(memory)
+        subject = measured.subject(score=score, workers=workers, seed=seed, train=train)
+        say(f"preprocessing: {subject.preprocessing or 'none'}")
+        if dry_run:
+            foresee(subject, out, choices, goal, limit, room, device)
+            return
+        with prepared(subject, out, choices, goal, limit, room, device) as ready:
+            run(ready, longest)
+            say(baseline(ready.study))
+        say(f"study: {out}\nnext: lesion recommend {out}")
+
+
+@app.command()
+@taking(measured=Measured)
+def evaluate(
+    measured: Measured,
+    evaluate: options.Function,
+    out: options.NewStudy,
+    part: options.Part = "",
+    budget: options.Budget = None,
+    ratios: options.Ratios = EVERY_TENTH,
+    criterion: options.NewCriterion = "l1",
+    layers: options.Layers = None,
+    units: options.WhichUnits = Units.free,
+    rounding: options.WhichRounding = Rounding.floor_kept,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+) -> None:
+    """Measure by a function of the whole network, for what is no mean over images, such as mAP.
+
+    Each lesion takes one evaluation: none stops early, and no interval stands behind a drop, which
+    is in the function's own unit. Of the data two images are read, to see the layers. Where an
+    image has a score of its own, `lesion sweep --score` needs far fewer passes.
+    """
+    with resumable(out):
+        from lesion import zoo
+        from lesion.choices import Choices
+
+        choices = Choices(
+            ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
+            layers=listed(layers), rounding=rounding.value, seed=seed,
+        )  # fmt: skip
+        choices.check()
+        longest = options.seconds(budget)
+        check_place(out)
+        module, function, example = zoo.open_evaluation(
+            measured.network, measured.weights, measured.data, evaluate, seed=seed, **measured.named
+        )
+        with evaluated(module, function, out, example, choices, part, device) as ready:
+            run(ready, longest)
+            say(baseline(ready.study))
+        say(f"study: {out}\nnext: lesion recommend {out} --max-drop …")
+
+
+@app.command()
+def demo(
+    out: options.Folder = Path("lesion-demo"),
+    network: options.DemoNetwork = "demo:resnet20",
+    max_drop: options.Aimed = 1.0,
+) -> None:
+    """Measure a bundled network on bundled images: skip list, rates, study and figures."""
+    file = out / "study.lesion"
+    make_folder(out)
+    with resumable(file):
+        from lesion import zoo
+        from lesion.choices import Choices
+        from lesion.goals import Decide
+
+        say(f"{network} on the test images of Fashion-MNIST")
+        subject = zoo.open_subject(network, None, "demo:fashion-mnist")
+        with prepared(subject, file, Choices(), Decide(Aim(max_drop))) as ready:
+            run(ready)
+            advice, without = judged(ready.study, max_drop)
+            say(advice.text() if advice else without)
+            paths = drawn(ready.study, out, advice)
+    itemise(f"study: {file}", [f"figure: {path}" for path in paths])

@@ -1,0 +1,289 @@
+"""Commands that measure rates: `lesion verify | calibrate | refine | interactions | time`."""
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lesion import options
+from lesion.advice import Advice
+from lesion.aim import Aim
+from lesion.allocating import allocate, by_stage
+from lesion.allocation import Allocation
+from lesion.commands import app
+from lesion.commands.records import Measured, Rates, taking
+from lesion.curves import column_of
+from lesion.errors import LesionError
+from lesion.judging import recommend
+from lesion.options import Format
+from lesion.showing import put, say, show, tell
+from lesion.study import Study
+from lesion.wording import grouped
+
+if TYPE_CHECKING:
+    from lesion.latency import Times
+    from lesion.together import Bench
+
+
+def rated(study: Study, rates: Rates, advice: Advice | None = None) -> Allocation:
+    """The rates that the options ask for: saved, within a budget, or the stages' own."""
+    if rates.rates is not None:
+        if rates.bounded:
+            raise LesionError("Expected saved rates or a budget, got both; leave one out.")
+        found = Allocation.load(rates.rates)
+        found.check(study.header.subject)
+        return found
+    if not rates.bounded:
+        return by_stage(study, advice or recommend(study, rates.max_drop, None, rates.criterion))
+    return allocate(study, rates.budget(), times=times_of(rates), criterion=rates.criterion)
+
+
+def times_of(rates: Rates) -> "Times | None":
+    """The table of times, if there is one."""
+    if rates.times is None:
+        return None
+    from lesion.latency import Times
+
+    return Times.load(rates.times)
+
+
+def told(allocation: Allocation, format: Format) -> None:
+    """Prints rates."""
+    if format is Format.json:
+        put(json.dumps(allocation.to_dict(), indent=2))
+    elif format is Format.csv:
+        show(allocation.table(), format)
+    else:
+        say(allocation.text())
+
+
+def without_a_window() -> None:
+    """Figures go to files."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
+def _bench(
+    study: Study, measured: Measured, device: str | None, recover: str = "",
+    train: str | None = None,
+) -> "Bench":  # fmt: skip
+    """The study's subject, on the device."""
+    from lesion import zoo
+    from lesion.together import Bench
+
+    score = str(study.header.settings.get("score", "top1"))
+    subject = measured.subject(score=score, train=train)
+    if device is not None:
+        subject.network.to(device)
+    bench = Bench.of(study, subject, zoo.open_recovery(recover))
+    for warning in bench.warnings:
+        tell(f"warning: {warning}")
+    return bench
+
+
+def _asked(study: Study, max_drop: float | None, confidence: float | None) -> Aim:
+    """Tolerance and confidence, by default those of the sweep."""
+    column = column_of(study, None)
+    last = next((aim for aim in reversed(study.aims) if aim.column == column), Aim(column=column))
+    return Aim(
+        last.max_drop if max_drop is None else max_drop,
+        last.confidence if confidence is None else confidence, column,
+    )  # fmt: skip
+
+
+@app.command()
+@taking(measured=Measured, rates=Rates)
+def verify(
+    study: options.StudyFile,
+    measured: Measured,
+    rates: Rates,
+    confidence: options.Sure = None,
+    close_loop: options.CloseLoop = False,
+    full: options.AllHeld = False,
+    rivals: options.Rivals = True,
+    recover: options.Recover = "",
+    train: options.Train = None,
+    out: options.SavedRates = None,
+    device: options.Device = None,
+    format: options.As = Format.table,
+) -> None:
+    """Apply the rates together and measure them on the images that the study kept back.
+
+    --max-drop is what they may lose together. The study remembers each check: later ones spend
+    less of the error, so that none of them all claims wrongly.
+    """
+    from lesion import verifying
+    from lesion.rivals import beside
+
+    chosen = rates if "least" in rates.shares else replace(rates, max_drop=None)
+    with Study.open(study) as opened:
+        allocation = rated(opened, chosen if rates.bounded else rates)
+        verifier = verifying.Verifier(
+            opened, _bench(opened, measured, device, recover, train),
+            _asked(opened, rates.max_drop, confidence), full,
+        )  # fmt: skip
+        if close_loop:
+            found = verifying.tightened(verifier, allocation, chosen.budget())
+        else:
+            found = verifying.once(verifier, allocation)
+        held = opened.header.holdout
+        others = beside(opened, verifier.bench, found.final.allocation, held) if rivals else None
+    if format is Format.json:
+        put(json.dumps([check.to_dict() for check in found.checks], indent=2))
+    else:
+        say(found.text())
+        if others is not None:
+            say(f"Beside rates that cost as much, on all {grouped(len(held))} images kept back:")
+            show(others, format)
+    if out is not None:
+        found.final.allocation.save(out)
+        say(f"rates: {out}")
+
+
+@app.command()
+@taking(measured=Measured, rates=Rates)
+def interactions(
+    study: options.StudyFile,
+    measured: Measured,
+    rates: Rates,
+    pairs: options.Pairs = 50,
+    images: options.OnImages = 2000,
+    confidence: options.Confidence = 95,
+    out: options.AlsoDrawn = None,
+    formats: options.Formats = "png",
+    device: options.Device = None,
+    format: options.As = Format.table,
+) -> None:
+    """Measure pairs of cuts: which hurt more together than one by one, and which less."""
+    from lesion.interactions import find_interactions
+
+    with Study.open(study) as opened:
+        allocation = rated(opened, rates)
+        bench = _bench(opened, measured, device)
+        found = find_interactions(
+            opened, bench, allocation, pairs=pairs, images=images, confidence=confidence
+        )
+    show(found.table, format)
+    if format is Format.table and found.screened:
+        say(f"the strongest of {found.screened} pairs, chosen on other images")
+    if out is not None:
+        from lesion.plots import save_interactions
+
+        without_a_window()
+        for path in save_interactions(found, out, formats=options.listed(formats)):
+            put(str(path))
+
+
+@app.command()
+@taking(measured=Measured)
+def calibrate(
+    study: options.StudyFile,
+    measured: Measured,
+    sets: options.Sets = 40,
+    images: options.OnImages = 2000,
+    criterion: options.Criterion = None,
+    device: options.Device = None,
+) -> None:
+    """Measure random sets of rates together, so that upper predictions hold for this network."""
+    from lesion.calibrating import calibrate as learned
+
+    with Study.open(study) as opened:
+        bench = _bench(opened, measured, device)
+        found = learned(opened, bench, sets=sets, images=images, criterion=criterion)
+    say(
+        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images: 95 % of "
+        f"such sets lose less than {found.factor:.2f} times what their single drops compose to, "
+        "and half a point"
+    )
+
+
+@app.command()
+@taking(measured=Measured, rates=Rates)
+def refine(
+    study: options.StudyFile,
+    measured: Measured,
+    rates: Rates,
+    images: options.OnImages = 2000,
+    rounds: options.Rounds = 4,
+    out: options.SavedRates = None,
+    device: options.Device = None,
+    format: options.As = Format.table,
+) -> None:
+    """Improve the rates of a budget by measuring them and their neighbours together."""
+    from lesion import refining
+
+    if not rates.bounded:
+        raise LesionError(
+            "Expected a budget for rates that are refined, got none; give --macs 50%."
+        )
+    with Study.open(study) as opened:
+        allocation = rated(opened, rates)
+        bench = _bench(opened, measured, device)
+        found = refining.refine(
+            opened, bench, allocation, rates.budget(), images=images, rounds=rounds,
+            times=times_of(rates),
+        )  # fmt: skip
+    told(found, format)
+    if out is not None:
+        found.save(out)
+        say(f"rates: {out}")
+
+
+@app.command()
+@taking(measured=Measured)
+def tradeoff(
+    study: options.StudyFile,
+    measured: Measured,
+    shares: options.Shares = "0.9,0.8,0.7,0.6,0.5,0.4,0.3",
+    rounds: options.Rounds = 4,
+    recover: options.Recover = "",
+    train: options.Train = None,
+    out: options.AlsoDrawn = None,
+    formats: options.Formats = "png",
+    device: options.Device = None,
+    format: options.As = Format.table,
+) -> None:
+    """Measure accuracy against cost: refined rates, one rate for all, and a global ranking."""
+    from lesion.frontier import frontier
+
+    with Study.open(study) as opened:
+        bench = _bench(opened, measured, device)
+        recovered = _bench(opened, measured, device, recover, train) if recover else None
+        found = frontier(
+            opened, bench, options.numbers(shares, "--shares") or (), rounds=rounds,
+            recovered=recovered,
+        )  # fmt: skip
+    show(found, format)
+    if out is not None:
+        from lesion.plots import save_tradeoff
+
+        without_a_window()
+        for path in save_tradeoff(found, out, formats=options.listed(formats)):
+            put(str(path))
+
+
+@app.command()
+@taking(measured=Measured)
+def time(
+    measured: Measured,
+    out: options.TimesOut,
+    batch: options.BatchTimed = 32,
+    device: options.Device = None,
+) -> None:
+    """Measure how long each layer takes at several widths on this device, for --latency."""
+    from lesion.dissect import dissect
+    from lesion.latency import time_layers
+    from lesion.preparing import example_of
+    from lesion.subject import evaluating
+
+    subject = measured.subject(score="agreement")
+    if device is not None:
+        subject.network.to(device)
+    with evaluating(subject.network):
+        dissection = dissect(subject.network, subject.outputs, example_of(subject))
+        times = time_layers(dissection, subject.example, batch)
+    times.save(out)
+    say(
+        f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
+        f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers\ntimes: {out}"
+    )

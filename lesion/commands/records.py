@@ -1,0 +1,133 @@
+"""Groups of options that commands share, as records."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any
+
+from lesion import options
+from lesion.budget import Budget, share
+from lesion.errors import LesionError
+
+if TYPE_CHECKING:
+    from lesion.subject import Subject
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured: the options that say which network, weights, images and preprocessing."""
+
+    network: options.Network
+    data: options.Data
+    weights: options.Weights = None
+    classes: options.Classes = None
+    resize: options.Resize = None
+    crop: options.Crop = None
+    mean: options.Mean = None
+    std: options.Std = None
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The options as what opens a subject takes them, network and data apart."""
+        return {
+            "classes": self.classes, "resize": self.resize, "crop": self.crop,
+            "mean": options.numbers(self.mean, "--mean"), "std": options.numbers(self.std, "--std"),
+        }  # fmt: skip
+
+    def subject(self, **more: Any) -> "Subject":
+        """The subject that they name; more: see `lesion.zoo.open_subject`."""
+        from lesion import zoo
+
+        if self.data is None:
+            raise LesionError("Expected images for the network, got none; give them with --data.")
+        return zoo.open_subject(self.network, self.weights, self.data, **self.named, **more)
+
+
+@dataclass(frozen=True)
+class PerhapsMeasured(Measured):
+    """The same where a network is not always needed."""
+
+    network: options.PerhapsNetwork = None  # type: ignore[assignment]
+    data: options.PerhapsData = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Which rates: a budget that they meet, saved ones, or those of the stages without either."""
+
+    macs: options.Macs = None
+    params: options.Params = None
+    latency: options.Latency = None
+    times: options.TimesFile = None
+    per: options.PerWhat = options.Per.unit
+    align: options.Align = 1
+    least: options.Least = 1
+    pin: options.Pins = None
+    skip: options.Whole = None
+    rates: options.RatesFile = None
+    max_drop: options.MaxDrop = None
+    criterion: options.Criterion = None
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """What is asked of resources."""
+        return tuple(one for one in (self.macs, self.params, self.latency) if one is not None)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a budget is asked for."""
+        return bool(self.shares)
+
+    def budget(self) -> Budget:
+        """The budget that is asked for."""
+        macs, params, latency = (
+            None if text is None else share(text) for text in (self.macs, self.params, self.latency)
+        )
+        return Budget(
+            macs, params, latency, self.max_drop, self.per.value, self.align, self.least,
+            pinned(self.pin or ()), options.listed(self.skip),
+        )  # fmt: skip
+
+
+def pinned(texts: Sequence[str]) -> dict[str, float]:
+    """Patterns and their rates.
+
+    >>> pinned(["layer1.*=0.3", "fc=20%"])
+    {'layer1.*': 0.3, 'fc': 0.2}
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        pattern, _, rate = text.partition("=")
+        value = share(rate) if rate else "nothing"
+        if isinstance(value, str):
+            raise LesionError(f"Expected a rate such as 'layer1.*=0.3' for --pin, got '{text}'.")
+        if found.setdefault(pattern, value) != value:
+            raise LesionError(f"Expected one rate for {pattern}, got several; drop one of them.")
+    return found
+
+
+def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that is given records, each in a parameter of that name, made of options.
+
+    Typer reads options from a signature, so the records' fields stand in it in their place.
+    """
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        own = [one for one in signature(command).parameters.values() if one.name not in groups]
+        fields = {name: list(signature(kind).parameters.values()) for name, kind in groups.items()}
+
+        def run(**options: Any) -> None:
+            records = {
+                name: kind(**{one.name: options.pop(one.name) for one in fields[name]})
+                for name, kind in groups.items()
+            }
+            command(**records, **options)
+
+        every = [*own, *(one for listed in fields.values() for one in listed)]
+        every.sort(key=lambda one: one.default is not Parameter.empty)  # stable: needed ones first
+        run.__signature__ = Signature(every)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in every}
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return with_options

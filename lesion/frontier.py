@@ -1,0 +1,59 @@
+"""Accuracy against cost: rates at several budgets and their rivals, measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lesion.allocating import allocate
+from lesion.allocation import Allocation
+from lesion.budget import Budget
+from lesion.errors import LesionError
+from lesion.refining import refine
+from lesion.rivals import beside
+from lesion.study import Study
+from lesion.together import Bench
+
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+WAYS = {"these": "lesion", "uniform": "uniform", "global ranking": "global l1"}
+
+
+def frontier(
+    study: Study, bench: Bench, shares: Sequence[float] = SHARES, *, rounds: int = 4,
+    recovered: Bench | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Accuracy by the share of MACs that remains, on the images that the study kept back.
+
+    shares: budgets; those out of reach are left out; rounds: of refining the rates by measuring on
+        the study's own images, 0 for those by the curves alone
+    recovered: the same networks with a recovery, to be measured after it as well
+    One row a budget and way, and one for the intact network (macs 1): way ("lesion", "uniform",
+    "global l1"), macs (the share), accuracy, low and high in per cent, tuned (after recovery).
+    Raises LesionError where no budget is in reach.
+    """
+    rates = [one for share in shares if (one := _rates(study, bench, share, rounds))]
+    if not rates:
+        raise LesionError(
+            f"Expected a share of the MACs within reach, but of {list(shares)} none is."
+        )
+    held, column = study.header.holdout, rates[0].column
+    baseline = 100 * float(np.mean(bench.intact(held).outcomes[column]))
+    parts = [pd.DataFrame([{"way": "lesion", "macs": 1.0, "drop": 0.0, "tuned": False}])]
+    for tuned, own in enumerate(filter(None, (bench, recovered))):
+        found = [beside(study, own, one, held) for one in rates]
+        parts += [one.assign(way=one["rates"].map(WAYS), tuned=bool(tuned)) for one in found]
+    table = pd.concat(parts, ignore_index=True)
+    return pd.DataFrame({
+        "way": table["way"], "macs": table["macs"], "accuracy": baseline - table["drop"],
+        "low": baseline - table["high"], "high": baseline - table["low"],
+        "tuned": table["tuned"].astype(bool),
+    })  # fmt: skip
+
+
+def _rates(study: Study, bench: Bench, share: float, rounds: int) -> Allocation | None:
+    budget = Budget(macs=share)
+    try:
+        own = allocate(study, budget)
+    except LesionError:  # out of reach
+        return None
+    return refine(study, bench, own, budget, rounds=rounds) if rounds else own

@@ -1,0 +1,194 @@
+"""From a subject to a sweep that is ready to run."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lesion.adapter import moved
+from lesion.aim import Aim
+from lesion.choices import Choices
+from lesion.dissect import Dissection, dissect
+from lesion.engine import Engine, Replay
+from lesion.errors import LesionError, SubjectError, first_line
+from lesion.goals import Decide, Full, Goal
+from lesion.hooks import Whole
+from lesion.identity import open_study
+from lesion.images import digests
+from lesion.memory import SHARE, free, that_fit
+from lesion.plan import Lesion, Skipped, Target, dropped, plan, targets
+from lesion.recovered import Recovered, hinder, recovering, remember
+from lesion.running import Sweep
+from lesion.schedule import CHUNK, TOGETHER
+from lesion.scoring import of_layer, scores
+from lesion.study import Study
+from lesion.subject import Subject, device_of, evaluating, judged
+
+SAME, CLOSE = 1e-4, 1e-2  # of the outputs' scale: float32 sums in another order; fewer digits
+FASTEST = {"cpu": 32}  # images at once where more would fit: these stay in the cache
+
+
+def prepare(
+    subject: Subject,
+    out: str | Path,
+    choices: Choices | None = None,
+    goal: Goal | None = None,
+    *,
+    limit: int | None = None,
+    budget: int | None = None,
+) -> Sweep:
+    """A sweep of a subject into the study at `out`, new or gone on with.
+
+    goal: what is to be known, by default a verdict on one point
+    limit: use the first so many images of the order, None for all; budget: bytes to use.
+    Raises LesionError (its kinds) for choices or a subject that cannot be measured, and StudyError
+    where the study is another subject's.
+    """
+    choices, goal = choices or Choices(), goal or Decide(Aim(column=judged(subject.score)))
+    choices.check()
+    goal.check()
+    if limit is not None and limit < 1:
+        raise LesionError(f"Expected a limit of at least one image, got {limit}.")
+    _steady(subject)
+    device = device_of(subject.network)
+    room = budget or int(SHARE * free(device))
+    with evaluating(subject.network):
+        dissection = dissect(subject.network, subject.outputs, example_of(subject))
+        intact = engine_for(subject, dissection)
+        engine = recovering(intact, dissection, subject, choices.recovery, room)
+    targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
+    settings = {"order": choices.order, "estimand": choices.estimand}
+    study, warnings = open_study(
+        Path(out), subject, dissection.anatomy, choices.seed, choices.holdout, settings
+    )
+    try:
+        lesions = planned(study, dissection, engine, choices)
+    except BaseException:
+        study.close()
+        raise
+    images = min(limit or len(study.header.order), len(study.header.order))
+    if obstacle := goal.obstacle(study, images):
+        warnings = [*warnings, obstacle]
+    batch = first = FASTEST.get(device.type, CHUNK)
+    if isinstance(engine, Recovered) and isinstance(engine.base, Replay):
+        batch = first = that_fit(engine.base.program, dissection.sizes, room // 2, batch)
+    elif isinstance(engine, Replay):
+        first, batch = _fitted(engine, goal, lesions, images, room, batch)
+    if not isinstance(goal, Full):
+        own = replace(subject.images, room=room // 8)
+        subject = replace(subject, images=own)
+    return Sweep(study, subject, dissection, engine, lesions, goal, images, batch, first, warnings)
+
+
+def _fitted(
+    engine: Replay, goal: Goal, lesions: Iterable[Lesion], images: int, budget: int, fastest: int
+) -> tuple[int, int]:
+    """How many images run at once, in the intact network's first pass and later.
+
+    Where lesions come back to images, values are kept for them.
+    """
+    sizes = engine.dissection.sizes
+    engine.most = that_fit(engine.program, sizes, budget, fastest)
+    if isinstance(goal, Full):
+        return engine.most, engine.most
+    targets = {lesion.at for lesion in lesions}
+    engine.keep(targets, images, budget // 2)
+    return engine.most, that_fit(engine.program, sizes, budget // 2, TOGETHER)
+
+
+@contextmanager
+def placed(network: nn.Module, device: str | None) -> Iterator[None]:
+    """The network on a device, and afterwards where it was."""
+    if device is None:
+        yield
+        return
+    home = device_of(network)
+    try:
+        _move(network, device)
+        yield
+    finally:
+        network.to(home)
+
+
+def _move(network: nn.Module, device: str) -> None:
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" takes numbers and does not give them back
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise SubjectError(
+            f"Expected a device that torch can use here, got '{device}': {first_line(error)}"
+        ) from error
+
+
+def example_of(subject: Subject) -> Any:
+    """The first images, where the network is."""
+    return moved(subject.example, device_of(subject.network))
+
+
+def _steady(subject: Subject) -> None:
+    """Raises SubjectError where two reads of the same images differ."""
+    first = range(min(8, len(subject.images)))
+    one, other = (digests(subject.images.batch(first), len(first)) for _ in range(2))
+    if not np.array_equal(one, other):
+        raise SubjectError(
+            "Expected images that are the same at every read, but two reads of the first ones "
+            "differ: every lesion must see the same images; take the random augmentation out."
+        )
+
+
+@torch.no_grad()
+def engine_for(subject: Subject, dissection: Dissection) -> Engine:
+    """Replay where it gives what the network gives, whole passes otherwise."""
+    engine = Whole(dissection) if dissection.anatomy.whole else Replay(dissection)
+    example = example_of(subject)
+    outputs = subject.outputs(subject.network, example)
+    ((_, replayed),) = engine.run(dissection.call.tensors(example), {})
+    own, replayed = outputs.double(), replayed.double()
+    exact = own.device.type == "cpu" and outputs.dtype in (torch.float32, torch.float64)
+    most = (SAME if exact else CLOSE) * (float(own.abs().max()) or 1.0)
+    if float((own - replayed).abs().max()) > most:
+        raise SubjectError(
+            "Expected the network to give the same outputs at every pass, traced or not, but on "
+            "the first images they differ: its forward draws random numbers or keeps a state; "
+            "make it deterministic in evaluation mode."
+        )
+    return engine
+
+
+def planned(
+    study: Study, dissection: Dissection, engine: Engine, choices: Choices
+) -> dict[Lesion, np.ndarray]:
+    """The study's lesions of these choices, with the labels that fall; adds what is new."""
+    anatomy = dissection.anatomy
+    chosen, skipped = targets(anatomy, choices.units, choices.layers)
+    known: dict[Target, np.ndarray] = {}
+    for target in chosen:
+        reason = engine.obstacle(target)
+        if not reason:
+            try:
+                known[target] = scores(
+                    dissection, target.name, target.kind, choices.criterion, choices.seed
+                )
+            except LesionError as error:
+                reason = str(error)
+        if reason:
+            skipped.append(Skipped(target.name, target.kind, reason))
+    recovery = engine.recovery.name if isinstance(engine, Recovered) else ""
+    lesions, without = plan(
+        anatomy, known, choices.criterion, choices.ratios, choices.rounding, choices.seed,
+        recovery,
+    )  # fmt: skip
+    if recovery in study.recoveries:
+        remember(study, engine)  # refused if the training images are others
+    study.add(lesions, skipped + without)
+    hinder(study, engine, lesions)
+    for target, own in known.items():
+        study.set_scores(target.name, target.kind, choices.criterion, choices.seed, own)
+    for layer in anatomy.layers:
+        study.set_norms(layer.name, of_layer(dissection, layer, "l1"))
+    return {lesion: dropped(anatomy, lesion, known[lesion.at]) for lesion in lesions}

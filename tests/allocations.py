@@ -1,0 +1,75 @@
+"""Rates made by hand, for tests of what is done with them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lesion.allocation import Allocation, UnitRate
+from lesion.anatomy import Anatomy, Unit, keeps
+from lesion.cost import Cost, cost
+from lesion.dissect import Dissection
+from lesion.plan import Target, falling
+from lesion.scoring import scores
+
+SUBJECT = {"weights": "3f5a", "preprocessing": "mean 0.5, |std| 0.25", "order": "seed 0"}
+GUARANTEE = "With 95 % confidence no claim is wrong, on these 10 000 images."
+
+
+def by_ratio(
+    dissection: Dissection, ratios: Mapping[str, float] | float, criterion: str = "random"
+) -> Allocation:
+    """Units with a share of their channels gone, by a criterion: some, or all that can be cut."""
+    fallen = {}
+    for unit in dissection.anatomy.units:
+        ratio = ratios if isinstance(ratios, float) else ratios.get(unit.name, 0.0)
+        if unit.kind != "tied" and ratio:
+            own = scores(dissection, unit.name, unit.kind, criterion)
+            target = Target(unit.name, unit.kind)
+            gone = falling(dissection.anatomy, target, own, ratio, "floor-kept")
+            fallen[unit.name] = np.flatnonzero(gone).tolist()
+    return by_channels(dissection.anatomy, fallen)
+
+
+def by_labels(anatomy: Anatomy, dropped: np.ndarray) -> Allocation:
+    """Units without the labels in a boolean array over all of them."""
+    fallen = {
+        unit.name: np.flatnonzero(dropped[unit.first : unit.first + unit.channels]).tolist()
+        for unit in anatomy.units
+    }
+    return by_channels(anatomy, fallen)
+
+
+def by_channels(anatomy: Anatomy, fallen: Mapping[str, list[int]]) -> Allocation:
+    """Units without the numbered channels."""
+    units = [unit for unit in anatomy.units if unit.kind != "tied"]
+    assert fallen.keys() <= {unit.name for unit in anatomy.units}
+    rates = tuple(_rate(anatomy, unit, fallen.get(unit.name, [])) for unit in units)
+    made = plain(rates)
+    return replace(made, intact=cost(anatomy), pruned=cost(anatomy, made.dropped(anatomy)))
+
+
+def _rate(anatomy: Anatomy, unit: Unit, fallen: list[int]) -> UnitRate:
+    gone = np.zeros(anatomy.channels, bool)
+    gone[[unit.first + channel for channel in fallen]] = True
+    stage = anatomy.layer[unit.layers[0]].stage
+    filters = {
+        name: tuple(np.flatnonzero(keeps(anatomy.made_by(name), gone)).tolist())
+        for name in unit.layers
+    }
+    kept = tuple(channel for channel in range(unit.channels) if channel not in fallen)
+    return UnitRate(unit.name, unit.kind, stage, unit.channels, kept, filters, 0.25, 0.75, 0.5)
+
+
+def plain(rates: tuple[UnitRate, ...]) -> Allocation:
+    """Rates of units, with everything else made up."""
+    return Allocation(
+        SUBJECT, "50 % of the MACs", "l1", "top1", 91.5, 10000, rates, Cost(1000, 100, 90),
+        Cost(500, 60, 55), 0.5, 1.25, GUARANTEE,
+    )  # fmt: skip
+
+
+def unit(name: str, channels: int, kept: tuple[int, ...], **filters: tuple[int, ...]) -> UnitRate:
+    """One unit's rate; filters: of its layers, by default those of one that has its name."""
+    kind = "coupled" if len(filters) > 1 else "free"
+    return UnitRate(name, kind, 1, channels, kept, filters or {name: kept}, -0.25, 0.75, 0.5)

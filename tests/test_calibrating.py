@@ -1,0 +1,73 @@
+"""Upper predictions that are learned from random sets of rates on the network itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_goals import subject as small_subject
+
+from lesion.allocating import allocate, choices
+from lesion.budget import Budget
+from lesion.calibrating import calibrate, random_sets
+from lesion.calibration import Calibration, quantile
+from lesion.candidates import dropped
+from lesion.plan import Joint
+from lesion.subject import Subject
+from lesion.sweeping import sweep
+from lesion.together import Bench
+
+subject = small_subject
+RATIOS = (0.125, 0.25, 0.5, 0.75)
+
+
+@pytest.fixture
+def study(subject, tmp_path):
+    with sweep(*subject, tmp_path / "a.lesion", ratios=RATIOS, full=True, holdout=0.5) as made:
+        yield made
+
+
+def test_what_is_learned_is_remembered_and_used(subject, study):
+    bench = Bench.of(study, Subject.of(*subject))
+    before = allocate(study, Budget(macs=0.6))
+    made = calibrate(study, bench, sets=25)
+    assert Calibration.from_json(study.calibration) == made
+    assert len(made.predicted) == len(made.measured) == 25
+    after = allocate(study, Budget(macs=0.6))
+    assert after.high == pytest.approx(made.upper(before.high))
+    assert "as 25 of them on this network showed" in after.guarantee
+
+
+def test_the_measured_drops_are_those_of_the_sets(subject, study):
+    bench = Bench.of(study, Subject.of(*subject))
+    made = calibrate(study, bench, sets=20, seed=3)
+    found = choices(study, Budget(), "l1", "top1")
+    drawn = list(random_sets(found, 20, np.random.default_rng(3)))
+    intact = bench.intact(study.header.order)
+    for one, measured in zip(drawn, made.measured, strict=True):
+        joint = Joint(tuple(one))
+        own = bench.outcomes({joint: dropped(study.anatomy, one)}, study.header.order, intact)
+        lost = intact.outcomes["top1"].mean() - own[joint]["top1"].mean()
+        assert measured == pytest.approx(100 * lost)
+
+
+def test_a_bound_on_the_drop_is_one_on_the_upper_prediction(subject, study):
+    calibrate(study, Bench.of(study, Subject.of(*subject)), sets=25)
+    found = allocate(study, Budget(macs="least", max_drop=5))
+    assert found.cut and found.high <= 5 + 1e-9
+
+
+@settings(max_examples=50)
+@given(st.integers(19, 200), st.integers(0, 2**31))
+def test_a_further_draw_exceeds_the_quantile_one_time_in_twenty(sets, seed):
+    """Exactly: of n + 1 exchangeable draws each is equally often the one left out."""
+    draws = np.random.default_rng(seed).normal(size=sets + 1)
+    above = sum(
+        draw > quantile(np.delete(draws, place).tolist()) for place, draw in enumerate(draws)
+    )
+    assert above <= 0.05 * (sets + 1)
+
+
+@given(st.floats(0.2, 80), st.floats(0.5, 5))
+def test_what_is_allowed_is_what_the_upper_prediction_inverts(upper, ratio):
+    made = Calibration((10.0,) * 30, (10 * ratio,) * 30, 90.0, 1000)
+    assert made.upper(made.allowed(upper)) == pytest.approx(upper, abs=1e-6)

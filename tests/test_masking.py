@@ -1,0 +1,55 @@
+"""What a mask leaves of each tensor is what slicing by hand leaves of it."""
+
+import numpy as np
+import pytest
+import removal
+import torch
+from anatomies import planted
+from slicing import shrink
+from small_networks import NETWORKS
+
+from lesion.masking import masks
+
+
+def left(value: torch.Tensor, mask: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+    return value[torch.from_numpy(mask).expand(value.shape)].reshape(shape)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_parameter_keeps_what_slicing_keeps(name):
+    case, seen = removal.small(name), 0
+    anatomy = case.dissection.anatomy
+    dropped = np.zeros(anatomy.channels, bool)
+    for unit in case.units:  # all units at once, so that readers lose channels of several
+        (own,) = removal.drops(unit, anatomy.channels)
+        dropped |= own
+    small = shrink(case.network, anatomy, dropped)
+    there = {**dict(case.network.named_parameters()), **dict(case.network.named_buffers())}
+    expected = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+    found = masks(anatomy, dropped)
+    for one in anatomy.parameters:
+        if one.name not in there:
+            continue
+        value = there[one.name]
+        if one.name in found:
+            value, seen = left(value, found[one.name], one.kept(dropped)), seen + 1
+        assert torch.equal(value, expected[one.name]), one.name
+    assert seen > 1
+
+
+def test_a_group_reads_its_own_channels_alone():
+    anatomy = planted("grouped_and_shuffled")
+    unit = anatomy.unit["a"]  # 8 channels; c reads 0…3 in its first group and 4…7 in its second
+    dropped = np.zeros(anatomy.channels, bool)
+    dropped[[unit.first + 1, unit.first + 6]] = True
+    found = masks(anatomy, dropped)
+    assert found["a.weight"].shape == (8, 3, 1, 1)
+    assert np.flatnonzero(~found["a.weight"].any((1, 2, 3))).tolist() == [1, 6]
+    expected = np.ones((8, 4), bool)
+    expected[:4, 1] = expected[4:, 2] = False
+    assert (found["c.weight"][:, :, 0, 0] == expected).all()
+
+
+def test_what_loses_nothing_has_no_mask():
+    anatomy = planted("flattened")
+    assert masks(anatomy, np.zeros(anatomy.channels, bool)) == {}

@@ -1,0 +1,98 @@
+"""Rates improved by measuring: never worse where they were measured, within the budget."""
+
+import numpy as np
+import pytest
+import torch
+from slicing import shrink
+from test_goals import subject as small_subject
+
+from lesion.allocating import allocate
+from lesion.budget import Budget
+from lesion.errors import LesionError
+from lesion.refining import refine
+from lesion.subject import Subject
+from lesion.sweeping import sweep
+from lesion.together import Bench
+
+subject = small_subject
+RATIOS = tuple(eighths / 8 for eighths in range(1, 8))
+
+
+@pytest.fixture
+def study(subject, tmp_path):
+    with sweep(*subject, tmp_path / "a.lesion", ratios=RATIOS, full=True, holdout=0.5) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(subject, study):
+    return Bench.of(study, Subject.of(*subject))
+
+
+def drop(subject, study, allocation, images):
+    """What the network sliced by hand loses on some images, in points."""
+    network, data = subject
+    small = shrink(network, study.anatomy, allocation.dropped(study.anatomy))
+    chosen = list(images)
+    with torch.no_grad():
+        right = [
+            (net(data.tensors[0][chosen]).argmax(1) == data.tensors[1][chosen]).double().mean()
+            for net in (network, small)
+        ]
+    return 100 * float(right[0] - right[1])
+
+
+@pytest.mark.parametrize("left", [0.8, 0.5, 0.3])
+def test_it_measures_no_worse_within_the_budget(subject, study, bench, left):
+    budget = Budget(macs=left)
+    before = allocate(study, budget)
+    after = refine(study, bench, before, budget)
+    used = study.header.order
+    assert after.drop == pytest.approx(drop(subject, study, after, used))
+    assert after.drop <= drop(subject, study, before, used) + 1e-9
+    assert after.pruned.macs <= left * after.intact.macs
+    assert after.high >= after.drop
+    assert "chosen" in after.guarantee
+
+
+def test_no_single_step_within_the_budget_is_better(subject, study, bench):
+    """At the end of enough rounds; a step of one unit down and another up may still be."""
+    budget = Budget(macs=0.5)
+    after = refine(study, bench, allocate(study, budget), budget, rounds=20)
+    at = {rate.unit: rate.rate for rate in after.rates}
+    for unit, rate in at.items():
+        for step in (-1 / 8, 1 / 8):
+            if 0 <= rate + step < 1:
+                pins = {**at, unit: rate + step}
+                other = allocate(study, Budget(macs=1.0, pins=pins))
+                if other.pruned.macs <= 0.5 * other.intact.macs:
+                    used = study.header.order
+                    assert drop(subject, study, other, used) >= after.drop - 1e-9
+
+
+def test_a_stage_keeps_its_common_rate(study, bench):
+    budget = Budget(macs=0.7, per="stage")
+    after = refine(study, bench, allocate(study, budget), budget)
+    assert len({rate.rate for rate in after.cut}) <= 1
+
+
+def test_the_least_cannot_be_refined(study, bench):
+    budget = Budget(macs="least", max_drop=2)
+    with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
+        refine(study, bench, allocate(study, budget), budget)
+
+
+def test_those_kept_back_are_not_touched(study, bench, monkeypatch):
+    seen = set()
+    outcomes = Bench.outcomes
+
+    def noting(self, cuts, images, intact):
+        seen.update(images)
+        return outcomes(self, cuts, images, intact)
+
+    monkeypatch.setattr(Bench, "outcomes", noting)
+    budget = Budget(macs=0.5)
+    refine(study, bench, allocate(study, budget), budget, images=100)
+    assert seen == set(study.header.order[:100])
+    assert not seen & set(study.header.holdout)
+    assert np.isfinite(len(seen))

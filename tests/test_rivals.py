@@ -1,0 +1,74 @@
+"""Uniform rates and a global ranking at the cost of an allocation."""
+
+import numpy as np
+import planted
+import pytest
+import torch
+from slicing import shrink
+from test_goals import subject as small_subject
+
+from lesion.allocating import allocate
+from lesion.budget import Budget
+from lesion.cost import cost
+from lesion.rivals import beside, ranked, uniform
+from lesion.sweeping import sweep
+from lesion.together import bench
+
+subject = small_subject
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "a.lesion"
+    with planted.study(path, images=1000) as made:
+        yield made
+
+
+@pytest.mark.parametrize("left", [0.9, 0.6, 0.35])
+def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
+    allocation = allocate(study, Budget(macs=left))
+    found = uniform(study, allocation)
+    free = [rate for rate in found.rates if rate.kind == "free"]
+    assert {(rate.channels, rate.pruned) for rate in free} == {
+        (size, rate.pruned) for size in (16, 32, 64) for rate in free if rate.channels == size
+    }
+    assert found.pruned == cost(study.anatomy, found.dropped(study.anatomy))
+    assert found.pruned.macs <= allocation.pruned.macs
+    smallest = min(rate.rate for rate in free if rate.pruned)
+    widest = max(rate.rate for rate in free)
+    assert widest - smallest < 1 / 16  # the rounding of one filter
+    assert found.pruned.macs > allocation.pruned.macs - 0.03 * allocation.intact.macs
+
+
+@pytest.mark.parametrize("left", [0.9, 0.6])
+def test_the_ranking_takes_the_lowest_of_all(study, left):
+    allocation = allocate(study, Budget(macs=left))
+    found = ranked(study, allocation)
+    assert found.pruned.macs <= allocation.pruned.macs
+    kept, fallen = [], []
+    for rate in (rate for rate in found.rates if rate.kind == "free"):
+        scores = study.scores(rate.unit, "free", "l1")
+        relative = scores / scores.mean()
+        stays = np.isin(np.arange(rate.channels), rate.kept)
+        if rate.pruned < rate.channels - 1:  # one stays whatever it scores
+            kept += relative[stays].tolist()
+            fallen += relative[~stays].tolist()
+    assert max(fallen) <= min(kept)
+
+
+def test_all_are_measured_on_the_same_images(subject, tmp_path):
+    network, data = subject
+    with sweep(*subject, tmp_path / "a", ratios=(0.25, 0.5, 0.75), full=True, holdout=0.5) as made:
+        allocation = allocate(made, Budget(macs=0.5))
+        found = beside(made, bench(made, network, data), allocation, made.header.holdout)
+        ways = [allocation, uniform(made, allocation), ranked(made, allocation)]
+        images, labels = (part[list(made.header.holdout)] for part in data.tensors)
+        right = []
+        with torch.no_grad():
+            for own in ways:
+                small = shrink(network, made.anatomy, own.dropped(made.anatomy))
+                right.append(float((small(images).argmax(1) == labels).double().mean()))
+            whole = float((network(images).argmax(1) == labels).double().mean())
+    assert found["drop"].tolist() == pytest.approx([100 * (whole - own) for own in right])
+    assert found["worse"].tolist()[1:] == pytest.approx([100 * (right[0] - r) for r in right[1:]])
+    assert (found["macs"] <= 0.5).all() and found["worse"].isna().tolist() == [True, False, False]
