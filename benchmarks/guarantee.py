@@ -14,6 +14,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 from time import perf_counter
 
@@ -147,18 +149,28 @@ def share(found: int, studies: int) -> list[str]:
     ]  # fmt: skip
 
 
+def wrong(
+    setting: Setting, way: tuple[str, str, str], side: Verdict, seed: int, number: int
+) -> bool:
+    """Whether the study of that number claims what is false."""
+    rng = np.random.default_rng([seed, number, WAYS.index(way), SIDES.index(side)])
+    process, scores = study(rng, setting, way, side)
+    return claims(process, scores, setting.alpha / CELLS, side)
+
+
 def simulate(
-    setting: Setting, way: tuple[str, str, str], side: Verdict, studies: int, seed: int
-) -> list[str]:
+    setting: Setting, way: tuple[str, str, str], side: Verdict, studies: int, seed: int,
+    workers: int,
+) -> list[str]:  # fmt: skip
     """A row of the table."""
     found, start = 0, perf_counter()
-    for number in range(studies):
-        rng = np.random.default_rng([seed, number, WAYS.index(way), SIDES.index(side)])
-        process, scores = study(rng, setting, way, side)
-        found += claims(process, scores, setting.alpha / CELLS, side)
-        if (number + 1) % 100 == 0:
-            print(f"{way} {side.value}: {found} of {number + 1}, "
-                  f"{perf_counter() - start:.0f} s", file=sys.stderr, flush=True)  # fmt: skip
+    one = partial(wrong, setting, way, side, seed)
+    with Pool(workers) as pool:
+        for number, claimed in enumerate(pool.imap_unordered(one, range(studies), 10), 1):
+            found += claimed
+            if number % 100 == 0:
+                print(f"{way} {side.value}: {found} of {number}, {perf_counter() - start:.0f} s",
+                      file=sys.stderr, flush=True)  # fmt: skip
     return [*way, side.value.upper(), *share(found, studies)]
 
 
@@ -229,6 +241,7 @@ def main() -> int:
     parser.add_argument("--tolerance", type=float, default=0.01)
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--side", choices=[side.value for side in SIDES], default="safe")
     parser.add_argument("--ways", type=int, nargs="+", default=list(range(len(WAYS))))
     parser.add_argument("--allocation", action="store_true", help="compare shares of alpha instead")
@@ -239,7 +252,10 @@ def main() -> int:
         header = "claimed", "each cell at", "cells run", "images × lesions", "images a cell"
         text = table(header, allocation(setting, asked.seed))
     else:
-        rows = [simulate(setting, WAYS[way], side, asked.studies, asked.seed) for way in asked.ways]
+        rows = [
+            simulate(setting, WAYS[way], side, asked.studies, asked.seed, asked.workers)
+            for way in asked.ways
+        ]
         rows += ordinary(setting, side, min(asked.studies, 500), asked.seed)
         text = table(HEADER, rows)
     print(text)

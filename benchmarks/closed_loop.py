@@ -1,0 +1,73 @@
+"""Ten tolerances: do the rates that the closed loop certifies keep them, and at what price?
+
+    python benchmarks/closed_loop.py --network demo:resnet20 -o closed_loop.md
+
+Each tolerance starts from the rates of half the MACs, in a copy of one study, so that no check
+knows of another. What is certified is measured once more on all images kept back.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from subjects import add_arguments, opened, table
+
+from lesion.aim import Aim
+from lesion.allocating import allocate
+from lesion.budget import Budget
+from lesion.plan import Joint
+from lesion.study import Study
+from lesion.together import Bench
+from lesion.verifying import Verifier, tightened
+
+HEADER = (
+    "network", "tolerance", "rounds", "images kept back that were seen, by round",
+    "MACs left (%)", "certified", "drop on all images kept back",
+)  # fmt: skip
+TOLERANCES = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15)
+
+
+def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
+    """A row a tolerance."""
+    subject, study = opened(asked, 0, folder)
+    study.close()
+    found = []
+    for tolerance in asked.tolerances:
+        path = Path(shutil.copy(study.path, folder / f"{tolerance}.lesion"))
+        with Study.open(path) as own:
+            bench = Bench.of(own, subject)
+            budget = Budget(macs=asked.left)
+            verifier = Verifier(own, bench, Aim(tolerance))
+            result = tightened(verifier, allocate(own, budget), budget)
+            last = result.final.allocation
+            joint = Joint(tuple(rate.unit for rate in last.cut))
+            whole = bench.outcomes(
+                {joint: last.dropped(own.anatomy)}, own.header.holdout, verifier.intact
+            )[joint]
+            base = verifier.intact.outcomes["top1"]
+            drop = 100 * (base.astype(float) - whole["top1"]).mean()
+            found.append((
+                asked.network, f"{tolerance:g}", str(len(result.checks)),
+                ", ".join(str(check.images) for check in result.checks),
+                f"{100 * last.pruned.macs / last.intact.macs:.1f}",
+                "yes" if result.certified else "no", f"{drop:.2f}",
+            ))  # fmt: skip
+            print(*found[-1], sep=" | ", flush=True)
+            assert np.isfinite(drop)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_arguments(parser)
+    parser.add_argument("--tolerances", type=float, nargs="+", default=TOLERANCES)
+    parser.add_argument("--left", type=float, default=0.5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table(HEADER, rows(asked, Path(folder)), asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""How well a table of layers' times foretells the time of the pruned network.
+
+    python benchmarks/latency.py --network demo:resnet20 -o latency.md
+
+The table is measured once, on the intact network's layers at a few widths. Then networks are pruned
+for good, by rates that fit budgets of latency and by one rate for all units, and timed side by side
+with the intact one, in turns; medians are shown.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import torch
+from subjects import add_arguments, opened, table
+from torch import nn
+from torch.utils.benchmark import Timer
+
+import lesion
+from lesion.applying import apply
+from lesion.budget import Budget
+from lesion.dissect import dissect
+from lesion.errors import LesionError
+from lesion.latency import time_layers
+from lesion.preparing import example_of
+from lesion.rivals import uniform
+from lesion.subject import evaluating
+
+HEADER = (
+    "network", "rates", "MACs left", "predicted (ms)", "measured (ms)", "error",
+    "predicted share", "measured share",
+)  # fmt: skip
+TURNS = 7
+
+
+def timed(networks: list[nn.Module], images: torch.Tensor) -> list[float]:
+    """The median milliseconds of each, the networks taking turns."""
+    found: list[list[float]] = [[] for _ in networks]
+    for _ in range(TURNS):
+        for own, network in zip(found, networks, strict=True):
+            timer = Timer("net(x)", globals={"net": network.eval(), "x": images},
+                          num_threads=torch.get_num_threads())  # fmt: skip
+            with torch.inference_mode():
+                own.append(1000 * timer.blocked_autorange(min_run_time=0.3).median)
+    return [median(own) for own in found]
+
+
+def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
+    """A row a pruned network."""
+    torch.set_num_threads(asked.threads)
+    subject, study = opened(asked, 0, folder)
+    with study, evaluating(subject.network):
+        dissection = dissect(subject.network, subject.outputs, example_of(subject))
+        times = time_layers(dissection, subject.example, asked.batch)
+        rates = {}
+        for left in asked.left:
+            try:
+                own = lesion.allocate(study, Budget(latency=left), times=times)
+            except LesionError as error:
+                print(error)
+                continue
+            rates[f"{100 * left:.0f} % of the time"] = own
+            rates[f"uniform, {100 * own.pruned.macs / own.intact.macs:.0f} % of the MACs"] = (
+                uniform(study, own)
+            )
+        small = [apply(own, subject.network, subject.example, subject.adapter)
+                 for own in rates.values()]  # fmt: skip
+        images = subject.images.batch(range(asked.batch))[0]
+        whole, *measured = timed([subject.network, *small], images)
+        found = [(asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
+                  f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %")]  # fmt: skip
+        for (name, own), there in zip(rates.items(), measured, strict=True):
+            predicted = predict(study, own, times)
+            found.append((
+                asked.network, name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
+                f"{predicted:.2f}", f"{there:.2f}", f"{100 * (predicted / there - 1):+.1f} %",
+                f"{100 * predicted / times.whole:.0f} %", f"{100 * there / whole:.0f} %",
+            ))  # fmt: skip
+    return found
+
+
+def predict(study: lesion.Study, own: lesion.Allocation, times: object) -> float:
+    """The table's milliseconds for rates, whatever they were chosen by."""
+    from lesion.candidates import Candidate
+    from lesion.latency import Times
+
+    assert isinstance(times, Times)
+    choices = {}
+    for rate in own.cut:
+        fallen = torch.ones(rate.channels, dtype=torch.bool)
+        fallen[list(rate.kept)] = False
+        choices[rate.unit] = (Candidate(rate.rate, fallen.numpy()),)
+    return times.account(study.anatomy, choices).at(dict.fromkeys(choices, 0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_arguments(parser)
+    parser.add_argument("--left", type=float, nargs="+", default=[0.8, 0.6, 0.4])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table(HEADER, rows(asked, Path(folder)), asked.out)
+
+
+if __name__ == "__main__":
+    main()

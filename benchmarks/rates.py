@@ -1,0 +1,116 @@
+"""Rates by the study against one rate for all and a global ranking, at the same MACs.
+
+    python benchmarks/rates.py --network demo:resnet20 --train FOLDER -o rates.md
+
+For each seed the study measures some of its images and keeps half of all back; rates are chosen
+from the study, refined on its images, and compared on those kept back, all applied as exact
+removal: as they are, and after the same short finetune on the training images in a folder of
+Fashion-MNIST's original files. Differences are paired, image by image, all seeds together.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from subjects import add_arguments, opened, table
+
+import lesion
+from lesion.allocation import Allocation
+from lesion.budget import Budget
+from lesion.curves import paired
+from lesion.plan import Joint
+from lesion.refining import refine
+from lesion.rivals import ranked, uniform
+from lesion.together import Bench
+
+HEADER = (
+    "network", "MACs left", "finetuned", "by curves", "refined", "uniform", "global l1",
+    "refined − uniform", "refined − global l1",
+)  # fmt: skip
+WAYS = ("by curves", "refined", "uniform", "global l1")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is right on the images kept back: (images,) booleans for each way."""
+
+    left: float
+    tuned: bool
+    right: dict[str, np.ndarray]
+
+
+def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Found]:
+    """Each budget's outcomes, as they are and finetuned."""
+    subject, study = opened(asked, seed, folder)
+    with study:
+        bench = Bench.of(study, replace(subject, train=None))
+        rates = {left: ways(study, bench, Budget(macs=left)) for left in asked.left}
+        intact = bench.intact(study.header.holdout)
+        recoveries = ("", f"finetune:{asked.steps}") if asked.train else ("",)
+        for recovery in recoveries:
+            own = Bench.of(study, subject, recovery) if recovery else bench
+            for left, some in rates.items():
+                cuts = {joint(one, number, seed): one.dropped(study.anatomy)
+                        for number, one in enumerate(some.values())}  # fmt: skip
+                outcomes = own.outcomes(cuts, study.header.holdout, intact).values()
+                right = {way: one["top1"] for way, one in zip(some, outcomes, strict=True)}
+                tell(seed, recovery, left, some, right)
+                yield Found(left, bool(recovery), right)
+
+
+def joint(allocation: Allocation, number: int, seed: int) -> Joint:
+    """What an allocation cuts."""
+    return Joint(tuple(rate.unit for rate in allocation.cut), number, seed)
+
+
+def ways(study: lesion.Study, bench: Bench, budget: Budget) -> dict[str, Allocation]:
+    """The study's rates, those refined, and the rivals' at their MACs."""
+    own = lesion.allocate(study, budget)
+    better = refine(study, bench, own, budget)
+    return dict(zip(WAYS, (own, better, uniform(study, own), ranked(study, own)), strict=True))
+
+
+def tell(
+    seed: int, recovery: str, left: float, rates: dict[str, Allocation],
+    right: dict[str, np.ndarray],
+) -> None:  # fmt: skip
+    """How far it is, to standard error."""
+    cells = (
+        f"{way} {100 * right[way].mean():.2f} % "
+        f"({100 * one.pruned.macs / one.intact.macs:.1f} % of MACs)"
+        for way, one in rates.items()
+    )
+    print(seed, recovery or "one-shot", left, *cells, sep=", ", file=sys.stderr, flush=True)
+
+
+def rows(network: str, found: list[Found]) -> Iterator[tuple[str, ...]]:
+    """The cells of the table, seeds together."""
+    for left, tuned in dict.fromkeys((one.left, one.tuned) for one in found):
+        some = [one.right for one in found if (one.left, one.tuned) == (left, tuned)]
+        right = {way: np.concatenate([one[way] for one in some]) for way in WAYS}
+        gains = (100 * np.array(paired(right["refined"], right[way], 0.95)) for way in WAYS[2:])
+        yield (
+            network, f"{100 * left:.0f} %", "yes" if tuned else "no",
+            *(f"{100 * right[way].mean():.2f}" for way in WAYS),
+            *(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains),
+        )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add_arguments(parser)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--left", type=float, nargs="+", default=[0.3, 0.5, 0.7])
+    parser.add_argument("--steps", type=int, default=200)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = [one for seed in asked.seeds for one in compared(asked, seed, Path(folder))]
+    table(HEADER, list(rows(asked.network, found)), asked.out)
+
+
+if __name__ == "__main__":
+    main()

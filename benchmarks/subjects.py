@@ -1,0 +1,52 @@
+"""Networks on Fashion-MNIST with studies that measured every lesion, for benchmarks of rates."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lesion import zoo
+from lesion.choices import Choices
+from lesion.goals import Full
+from lesion.images import Images
+from lesion.preparing import prepare
+from lesion.study import Study
+from lesion.subject import Subject
+from lesion.zoo import fashion_mnist
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which network, and how many images its study measures."""
+    parser.add_argument("--network", default="demo:resnet20")
+    parser.add_argument("--weights")
+    parser.add_argument("--images", type=int, default=2000, help="of the study's order to measure")
+    parser.add_argument("--train", type=Path, help="folder of training images, to finetune with")
+    parser.add_argument("-o", "--out", type=Path, help="a Markdown file to add the table to")
+
+
+def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject, Study]:
+    """The subject, with training images if there are, and its study, half the images kept back.
+
+    seed: of the split and the order of the images
+    """
+    subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
+    choices = Choices(seed=seed, holdout=0.5)
+    ready = prepare(subject, folder / f"{seed}.lesion", choices, Full(), limit=asked.images)
+    for _ in ready:
+        pass
+    if asked.train:
+        images, labels = fashion_mnist.read("train", asked.train)
+        data = torch.utils.data.TensorDataset(fashion_mnist.normalise(images), labels)
+        subject = replace(subject, train=Images.of(data))
+    return subject, ready.study
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]], out: Path | None) -> None:
+    """Prints a Markdown table and adds it to a file."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    print(text)
+    if out:
+        with out.open("a") as file:
+            file.write(f"\n{text}")
