@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, moved
+from lesion.adapter import Adapter, BatchAdapter, Unlabelled, moved
 from lesion.allocation import Allocation
 from lesion.errors import LesionError, first_line
 from lesion.exports import about, texts
@@ -37,17 +37,23 @@ def apply(
 
 
 def save_pruned(
-    small: nn.Module, allocation: Allocation, path: str | Path, example: Any = None
+    small: nn.Module,
+    allocation: Allocation,
+    path: str | Path,
+    example: Any = None,
+    adapter: Adapter | None = None,
 ) -> None:
     """The weights as safetensors, with the rates in its metadata, which `load_pruned` needs.
 
     small: what `apply` gave, trained further or not
-    example: a batch; a tensor's shape is kept, so that loading needs none
+    example: a batch; the shape of its images is kept, so that loading needs none, where they are
+        all that the network reads of it
     """
     state = {name: value.contiguous().clone() for name, value in small.state_dict().items()}
     said = texts(allocation) | {"allocation": json.dumps(allocation.to_dict())}
-    if isinstance(example, Tensor):
-        said["example"] = json.dumps(list(example.shape))
+    images = _images(example, adapter)
+    if images is not None:
+        said["example"] = json.dumps(list(images.shape))
     try:
         save_file(state, path, said)
     except (OSError, SafetensorError) as error:
@@ -67,7 +73,7 @@ def load_pruned(
     if example is None and not shape:
         raise LesionError(
             f"Expected a batch to rebuild the network of {path}, which was saved without the shape "
-            "of one; give example=…."
+            "of its images; give example=…."
         )
     if example is None:
         dtype = next((one.dtype for one in network.parameters()), torch.float32)
@@ -92,8 +98,9 @@ def export_pruned(
 ) -> None:
     """The pruned network in evaluation mode as a program of `torch.export`, usually "….pt2".
 
-    It takes the tensors of a batch, of any number of images where torch can tell, and gives what
-    the network gives; "lesion.json" among its extra files says whose rates they are.
+    It takes the images, or all tensors of a batch that holds more than images and labels, of any
+    number of images where torch can tell; "lesion.json" among its extra files says whose rates
+    these are.
     Raises LesionError where torch cannot export the network.
     """
     batch = moved(example, device_of(small))
@@ -118,11 +125,21 @@ def export_pruned(
 def _program(
     network: nn.Module, batch: Any, adapter: Adapter | None
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """What is exported, and its arguments: for a tensor the network itself."""
-    if isinstance(batch, Tensor) and adapter is None:
-        return network, (batch,)
+    """What is exported, and its arguments: where images are all it reads, the network itself."""
+    images = _images(batch, adapter)
+    if images is not None:
+        return network, (images,)
     call = Call(network, lambda module, own: outputs(module, own, adapter), batch)
     return call, call.tensors(batch)
+
+
+def _images(example: Any, adapter: Adapter | None) -> Tensor | None:
+    """The images of a batch, if the network reads nothing else of it: a tensor, or with labels."""
+    if adapter is not None and not isinstance(adapter, (BatchAdapter, Unlabelled)):
+        return None
+    pair = isinstance(example, (tuple, list)) and len(example) == 2
+    found = example[0] if pair and not isinstance(adapter, Unlabelled) else example
+    return found if isinstance(found, Tensor) else None
 
 
 def _read(path: str | Path) -> tuple[Allocation, list[int]]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from small_networks import NETWORKS
 
 from lesion.allocation import Allocation, UnitRate
 from lesion.anatomy import Anatomy, Unit, keeps
@@ -29,6 +31,14 @@ def by_ratio(
             gone = falling(dissection.anatomy, target, own, ratio, "floor-kept")
             fallen[unit.name] = np.flatnonzero(gone).tolist()
     return by_channels(dissection.anatomy, fallen)
+
+
+def mixed(dissection: Dissection, seed: int = 0) -> Allocation:
+    """Random filters of every unit that can be cut, another share of each; some stay whole."""
+    numbers = np.random.default_rng(seed)
+    units = [unit.name for unit in dissection.anatomy.units if unit.kind != "tied"]
+    ratios = numbers.choice([0.0, 0.15, 0.3, 0.5, 0.8], len(units)).tolist()
+    return by_ratio(dissection, dict(zip(units, ratios, strict=True)))
 
 
 def by_labels(anatomy: Anatomy, dropped: np.ndarray) -> Allocation:
@@ -73,3 +83,19 @@ def unit(name: str, channels: int, kept: tuple[int, ...], **filters: tuple[int, 
     """One unit's rate; filters: of its layers, by default those of one that has its name."""
     kind = "coupled" if len(filters) > 1 else "free"
     return UnitRate(name, kind, 1, channels, kept, filters or {name: kept}, -0.25, 0.75, 0.5)
+
+
+# one of each kind of coupling; the other small networks come with `pytest -m complete`
+FEW = {
+    "transposed_in_groups", "depthwise_doubled", "layer_norm", "concatenation", "pre_activation",
+    "flattened", "squeeze_and_excite", "gated_linear_unit",
+}  # fmt: skip
+
+
+def networks(without: set[str] = frozenset()) -> list:
+    """The names of the small networks, for `parametrize`; most only in the long form."""
+    return [
+        name if name in FEW else pytest.param(name, marks=pytest.mark.complete)
+        for name in NETWORKS
+        if name not in without
+    ]

@@ -13,6 +13,7 @@ from slicing import shrink
 from small_networks import NETWORKS, Net, conv, fc
 from torch import nn
 
+from lesion.adapter import BatchAdapter, Unlabelled
 from lesion.applying import apply, export_pruned, load_pruned, save_pruned
 from lesion.errors import LesionError
 from lesion.exports.torch_pruning import TorchPruning
@@ -108,13 +109,26 @@ def test_saved_and_rebuilt_from_a_fresh_network(case, rates, tmp_path):
     assert load_file(path).keys() == small.state_dict().keys()
 
 
-def test_rebuilt_with_a_batch_of_ones_own(case, rates, tmp_path):
-    path = tmp_path / "small.safetensors"
-    small = apply(rates, case.network, (case.x, torch.zeros(2).long()))
-    save_pruned(small, rates, path, (case.x, torch.zeros(2).long()))
+class Named:
+    """An adapter for batches that hold more than images and labels."""
+
+    def forward(self, network, batch):
+        return network(batch["views"][:, 0])
+
+    def targets(self, batch):
+        return None
+
+
+def test_rebuilt_without_or_with_a_batch_of_ones_own(case, rates, tmp_path):
+    path, labels = tmp_path / "small.safetensors", torch.zeros(2).long()
+    small = apply(rates, case.network, (case.x, labels))
+    save_pruned(small, rates, path, (case.x, labels))
+    assert same(values(load_pruned(fresh(), path)), values(small))
+    batch = {"views": case.x.unsqueeze(1)}
+    save_pruned(small, rates, path, batch, Named())
     with pytest.raises(LesionError, match=r"Expected a batch to rebuild the network of .*small"):
         load_pruned(fresh(), path)
-    assert same(values(load_pruned(fresh(), path, case.x)), values(small))
+    assert same(values(load_pruned(fresh(), path, batch, Named())), values(small))
 
 
 def test_files_that_hold_no_pruned_network(case, rates, tmp_path):
@@ -152,12 +166,18 @@ def test_as_a_program_of_torch_export(case, rates, tmp_path):
     assert (said["subject"], said["guarantee"]) == (allocations.SUBJECT, allocations.GUARANTEE)
 
 
-def test_a_program_for_labelled_batches(case, rates, tmp_path):
-    path, labels = tmp_path / "small.pt2", torch.zeros(2).long()
-    small = apply(rates, case.network, case.x)
-    export_pruned(small, rates, path, (case.x, labels))
+@pytest.mark.parametrize(("batch", "adapter", "arguments"), [
+    (lambda x: (x, torch.zeros(2).long()), None, lambda x: x),
+    (lambda x: [x, torch.zeros(2).long()], BatchAdapter(), lambda x: x),
+    (lambda x: x, Unlabelled(), lambda x: x),
+    (lambda x: {"views": x.unsqueeze(1)}, Named(), lambda x: x.unsqueeze(1)),
+])  # fmt: skip
+def test_programs_for_batches_of_any_kind(batch, adapter, arguments, case, rates, tmp_path):
+    path = tmp_path / "small.pt2"
+    small = apply(rates, case.network, batch(case.x), adapter)
+    export_pruned(small, rates, path, batch(case.x), adapter)
     program = torch.export.load(path).module()
-    assert torch.allclose(program(case.x, labels), small(case.x), atol=1e-12)
+    assert torch.allclose(program(arguments(case.x)), small(case.x), atol=1e-12)
 
 
 def test_a_network_that_torch_cannot_export(rates, tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import removal
 import torch
+from allocations import networks
 from anatomies import planted
 from slicing import shrink
-from small_networks import NETWORKS
 
 from lesion.masking import masks
 
@@ -15,7 +15,7 @@ def left(value: torch.Tensor, mask: np.ndarray, shape: tuple[int, ...]) -> torch
     return value[torch.from_numpy(mask).expand(value.shape)].reshape(shape)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks())
 def test_each_parameter_keeps_what_slicing_keeps(name):
     case, seen = removal.small(name), 0
     anatomy = case.dissection.anatomy

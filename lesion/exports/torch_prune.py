@@ -85,8 +85,9 @@ def content(given: Handover) -> bytes:
 
 def _of_parameters(found: Match) -> Iterator[tuple[str, np.ndarray]]:
     """The masks but those of buffers: where these lose entries, weight and bias do too."""
+    weights = {layer.weight for layer in found.anatomy.layers}
     for name, mask in masks(found.anatomy, found.dropped).items():
-        if found.anatomy.parameter[name].trained:
+        if name in weights or found.anatomy.parameter[name].trained:
             yield name, mask
 
 

@@ -1,5 +1,6 @@
 """fasterai: the shares it is given make Torch-Pruning, which it uses, prune the right counts."""
 
+import copy
 import json
 
 import allocations
@@ -7,10 +8,6 @@ import pytest
 import removal
 
 from lesion.exports import export
-
-
-def rates(case):
-    return allocations.by_ratio(case.dissection, 0.35, "l1")
 
 
 def test_shares_by_dotted_name():
@@ -22,11 +19,12 @@ def test_shares_by_dotted_name():
 
 
 @pytest.mark.complete
-def test_in_the_real_package(tmp_path):
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_in_the_real_package(name):
     pruner = pytest.importorskip("fasterai.prune.pruner")
     criteria = pytest.importorskip("fasterai.core.criteria")
-    case = removal.family("resnet18")
-    made, network = rates(case), case.network.float()
+    case = removal.family(name)
+    made, network = allocations.mixed(case.dissection), copy.deepcopy(case.network).float()
     values = json.loads(export(made, "fasterai"))
     network.requires_grad_(True)
     ready = pruner.Pruner(

@@ -1,5 +1,6 @@
 """NNI: the list of configurations follows its schema, and counts come out as NNI counts."""
 
+import copy
 import json
 
 import allocations
@@ -75,12 +76,13 @@ def test_what_its_list_cannot_say(name, fallen, text):
 
 
 @pytest.mark.complete
-def test_in_the_real_package():
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_in_the_real_package(name):
     pruning = pytest.importorskip("nni.compression.pruning")
-    case = removal.family("resnet18")
-    rates = allocations.by_ratio(case.dissection, 0.35, "l1")
+    case = removal.family(name)
+    rates, network = allocations.mixed(case.dissection), copy.deepcopy(case.network).float()
     found = config(rates, case.dissection.anatomy)
-    _, masks = pruning.L1NormPruner(case.network.float(), found).compress()
+    _, masks = pruning.L1NormPruner(network, found).compress()
     for layer, kept in rates.filters.items():
         whole = masks[layer]["weight"].flatten(1)
         assert int(whole.any(1).sum()) == len(kept), layer

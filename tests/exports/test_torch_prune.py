@@ -45,7 +45,7 @@ def error(case, network, dropped):
     return float((network(case.x) - small).abs().max() / effect)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in NUMBERED])
+@pytest.mark.parametrize("name", allocations.networks(without=NUMBERED))
 def test_masks_equal_removal_or_are_refused(name):
     case = removal.small(name)
     dropped = every_unit(case)
@@ -75,7 +75,8 @@ def test_the_filter_its_bias_its_batch_norm_and_what_reads_it_are_masked():
     assert not hasattr(network.g, "weight_mask")
 
 
-def test_a_family_with_concatenations_and_one_with_depthwise_layers():
+@pytest.mark.complete
+def test_a_family_with_depthwise_layers_and_gates():
     case = removal.family("mobilenet_v3_small")
     rates = allocations.by_ratio(case.dissection, 0.4)
     dropped = rates.dropped(case.dissection.anatomy)
@@ -97,12 +98,11 @@ def test_a_parameter_that_modules_share():
     network = chain(conv(3, 4), conv(4, 4), nn.ReLU(), conv(4, 4), out=4)
     network.d.weight = network.b.weight
     case = removal.case(network, 3, 6, 6)
-    unit = next(unit for unit in case.units if "b" in unit.layers)
-    rates = allocations.by_channels(case.dissection.anatomy, {unit.name: [1]})
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [1]})
     with pytest.raises(LesionError) as refusal:
         to_torch_prune(rates, network, case.x)
     assert str(refusal.value) == (
-        "Expected a parameter of one module, but several share b.weight, and a mask would hold for "
+        "Expected a parameter of one module, but several share d.weight, and a mask would hold for "
         "one of them alone; prune the network itself (lesion apply, --to torch-pruning)."
     )
     assert not prune.is_pruned(network)
