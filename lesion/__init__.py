@@ -29,11 +29,13 @@ from lesion.study import Study
 
 if TYPE_CHECKING:
     from lesion.adapter import Adapter
-    from lesion.applying import apply, load_pruned, save_pruned
+    from lesion.applying import apply, export_pruned, load_pruned, save_pruned
     from lesion.calibrating import calibrate
     from lesion.dissect import find_layers
     from lesion.evaluation import sweep_whole
     from lesion.exports import export
+    from lesion.exports.torch_prune import to_torch_prune
+    from lesion.exports.torch_pruning import to_torch_pruning
     from lesion.interactions import find_interactions
     from lesion.plots import (
         plot_calibration,
@@ -78,6 +80,7 @@ __all__ = [
     "cost_at",
     "curves",
     "export",
+    "export_pruned",
     "find_interactions",
     "find_layers",
     "load_pruned",
@@ -96,16 +99,20 @@ __all__ = [
     "save_pruned",
     "sweep",
     "sweep_whole",
+    "to_torch_prune",
+    "to_torch_pruning",
     "verify",
 ]
 
 _MODULES = {
     "adapter": ("Adapter",),
-    "applying": ("apply", "load_pruned", "save_pruned"),
+    "applying": ("apply", "export_pruned", "load_pruned", "save_pruned"),
     "calibrating": ("calibrate",),
     "dissect": ("find_layers",),
     "evaluation": ("sweep_whole",),
     "exports": ("export",),
+    "exports.torch_prune": ("to_torch_prune",),
+    "exports.torch_pruning": ("to_torch_pruning",),
     "interactions": ("find_interactions",),
     "plots": (
         "plot_calibration", "plot_channels", "plot_heatmap", "plot_interactions", "plot_norms",

@@ -201,11 +201,11 @@ def described(
             f"random rates as {len(known.measured)} of them on this network showed"
         )
     else:
-        how = f"{how}, which `lesion calibrate` compares with measured ones"
+        how = f"{how}, while cuts made together often cost far more (`lesion calibrate` shows it)"
     return Allocation(
         study.header.subject, goal, criterion, column, baseline, study.images, rates,
         cost(anatomy), cost(anatomy, dropped(anatomy, choice)), drop, high,
-        f"A prediction: {how}; `lesion verify` measures it.",
+        f"A prediction: {how}; `lesion refine` and `lesion verify` measure it.",
     )  # fmt: skip
 
 

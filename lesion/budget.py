@@ -88,15 +88,21 @@ class Budget:
                     "0.3 removes 30 % of its filters."
                 )
 
-    def within(self, max_drop: float) -> "Budget":
-        """Instead: as little as can be of its first resource, if so many points may be lost.
+    @property
+    def first(self) -> str:
+        """The resource that counts first."""
+        return next(iter(self.shares), self.smallest or "macs")
 
-        >>> Budget(macs=0.5, align=8).within(0.7)  # doctest: +ELLIPSIS
-        Budget(macs='least', params=None, latency=None, max_drop=0.7, per='unit', align=8, ...)
+    def easing(self, part: float) -> "Budget":
+        """With so large a part of what it cuts; what was to be least is bounded instead.
+
+        >>> Budget(macs=0.5, params=0.8, align=8).easing(0.5)  # doctest: +ELLIPSIS
+        Budget(macs=0.75, params=0.9, latency=None, max_drop=None, per='unit', align=8, ...)
         """
-        first = next(iter(self.shares), self.smallest or "macs")
-        macs, params, latency = (LEAST if name == first else None for name in RESOURCES)
-        return replace(self, macs=macs, params=params, latency=latency, max_drop=max_drop)
+        shares = self.shares or {self.first: 0.0}
+        eased = {name: 1 - part * (1 - share) for name, share in shares.items()}
+        macs, params, latency = (eased.get(name) for name in RESOURCES)
+        return replace(self, macs=macs, params=params, latency=latency, max_drop=None)
 
     def words(self) -> str:
         """What is asked, in words.

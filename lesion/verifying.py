@@ -1,7 +1,7 @@
 """Rates put to the test: applied together, on images that had no part in choosing them."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -18,14 +18,20 @@ from lesion.errors import EvidenceError, LesionError
 from lesion.outcomes import Intact, Outcomes
 from lesion.plan import Joint
 from lesion.question import Verdict
+from lesion.recovered import Recovered
 from lesion.recovery import Recover
+from lesion.refining import refine
 from lesion.study import Study
 from lesion.tally import Score
 from lesion.together import Bench, bench
 from lesion.verification import Check, Verification, record
 
-SHRINK, CAREFUL = 0.8, 0.9  # at least so much tighter each round; what was learned, with a margin
-ROUNDS = 20
+if TYPE_CHECKING:
+    from lesion.latency import Times
+
+SHRINK, CAREFUL = 0.95, 0.8  # at least so much less each round; what was learned, with a margin
+POWER = 4.0  # of what is cut, by which joint drops grow before a second check tells
+ROUNDS, LITTLE = 20, 1e-3
 
 
 class Verifier:
@@ -143,39 +149,86 @@ def once(verifier: Verifier, allocation: Allocation) -> Verification:
     return Verification((verifier.check(allocation),), verifier.aim.confidence)
 
 
-def tightened(verifier: Verifier, allocation: Allocation, budget: Budget) -> Verification:
+def tightened(
+    verifier: Verifier, allocation: Allocation, budget: Budget, rounds: int = 2,
+    times: "Times | None" = None,
+) -> Verification:  # fmt: skip
     """Rates that are tightened by what each check showed, until they are certified.
 
-    Each round allows a smaller predicted drop: the last one, times what the tolerance is of the
-    drop that was measured; of the rates within it those that leave least of the budget's first
-    resource are taken. What the budget asks of resources gives way; its pins and multiples stay.
+    Each round cuts less of the budget's first resource: joint drops grow as a power of what is cut,
+    a steep one that the last two checks tell; the others of the budget give way alike, its pins and
+    multiples stay.
 
+    rounds: of refining each round's rates on the study's own images, 0 for none; networks that
+        recover before they are measured are not refined; times: for a budget of latency
     Raises LesionError where nothing is left to cut, with what was learned.
     """
-    checks = list(_rounds(verifier, allocation, budget))
+    checks = list(_rounds(verifier, allocation, budget, rounds, times))
     return Verification(tuple(checks), verifier.aim.confidence)
 
 
-def _rounds(verifier: Verifier, allocation: Allocation, budget: Budget) -> Iterator[Check]:
+def _rounds(
+    verifier: Verifier, allocation: Allocation, budget: Budget, rounds: int,
+    times: "Times | None",
+) -> Iterator[Check]:  # fmt: skip
+    known = [(0.0, 0.0)]
     for _ in range(ROUNDS):
         check = verifier.check(allocation)
         yield check
         if check.verdict == Verdict.SAFE.value:
             return
-        worse = max(check.drop, verifier.aim.max_drop)
-        factor = min(SHRINK, CAREFUL * verifier.aim.max_drop / worse)
-        allowed = max(allocation.high, 0.0) * factor
-        try:
-            allocation = allocate(
-                verifier.study, budget.within(allowed), criterion=allocation.criterion,
-                column=allocation.column,
-            )  # fmt: skip
-        except LesionError:  # pins ask for more
+        known.append((_cut(allocation, budget), check.drop))
+        easier = _next(verifier, allocation, budget, _less(known, verifier.aim.max_drop), times)
+        if easier is None:
             break
-        if not allocation.cut:
-            break
+        allocation, own = easier
+        if rounds and not isinstance(verifier.bench.engine, Recovered):
+            allocation = refine(
+                verifier.study, verifier.bench, allocation, own, rounds=rounds, times=times
+            )
     raise LesionError(
         f"Expected rates that lose at most {verifier.aim.max_drop:g} points together, but the "
         f"study's ratios leave none: the last that were tried lose {check.drop:.2f}; measure "
         "smaller ratios, or allow more."
     )
+
+
+def _next(
+    verifier: Verifier, allocation: Allocation, budget: Budget, cut: float,
+    times: "Times | None",
+) -> tuple[Allocation, Budget] | None:  # fmt: skip
+    """Other rates that cut so much or a little less, and their budget, if there are any."""
+    while cut > LITTLE:
+        own = budget.easing(cut / max(1 - budget.shares.get(budget.first, 0.0), cut))
+        try:
+            found = allocate(
+                verifier.study, own, times=times, criterion=allocation.criterion,
+                column=allocation.column,
+            )  # fmt: skip
+        except LesionError:  # pins ask for more
+            return None
+        if not found.cut:
+            return None
+        if _cut(found, budget) < _cut(allocation, budget):
+            return found, own
+        cut *= SHRINK  # the ratios are too coarse for so small a step
+    return None
+
+
+def _cut(allocation: Allocation, budget: Budget) -> float:
+    """The share of the budget's first resource that the rates cut."""
+    if budget.first == "params":
+        return 1 - allocation.pruned.parameters / allocation.intact.parameters
+    if budget.first == "latency" and allocation.milliseconds:
+        return 1 - allocation.milliseconds[1] / allocation.milliseconds[0]
+    return 1 - allocation.pruned.macs / allocation.intact.macs
+
+
+def _less(known: Sequence[tuple[float, float]], max_drop: float) -> float:
+    """How much to cut, so that by what is known the drop is a little below the tolerance."""
+    (before, lost), (cut, drop) = known[-2:]
+    power = POWER
+    if 0 < cut < before and 0 < drop < lost:
+        power = float(np.clip(np.log(lost / drop) / np.log(before / cut), 1, 2 * POWER))
+    worse = max(drop, max_drop)
+    return cut * min(SHRINK, float((CAREFUL * max_drop / worse) ** (1 / power)))

@@ -76,7 +76,8 @@ NO_TORCH = [
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
     "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
     "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
-    "composing", "calibration", "allocation", "accounting", "solving", "allocating", "plots",
+    "composing", "calibration", "allocation", "accounting", "solving", "allocating", "shares",
+    "masking", "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

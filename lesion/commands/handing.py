@@ -1,13 +1,19 @@
 """Commands that hand rates over: `lesion export | apply`."""
 
+from typing import TYPE_CHECKING
+
 from lesion import options
+from lesion.allocation import Allocation
 from lesion.commands import app
 from lesion.commands.rating import rated
 from lesion.commands.records import Measured, PerhapsMeasured, Rates, taking
-from lesion.errors import LesionError
+from lesion.errors import LesionError, StudyError
 from lesion.showing import put, say
 from lesion.study import Study
 from lesion.wording import grouped
+
+if TYPE_CHECKING:
+    from lesion.subject import Subject
 
 
 @app.command()
@@ -31,6 +37,7 @@ def export(
     given = {}
     if measured.network is not None:
         subject = measured.subject(score="agreement")
+        _check(allocation, subject)
         given = {"network": subject.network, "example": subject.example, "adapter": subject.adapter}
     content = exports.export(allocation, to, out, anatomy=anatomy, **given)
     if out is not None:
@@ -60,11 +67,23 @@ def apply(
     with Study.open(study) as opened:
         allocation = rated(opened, rates)
     subject = measured.subject(score="agreement")
+    _check(allocation, subject)
     example, adapter = subject.example, subject.adapter
     small = pruned_by(allocation, subject.network, example, adapter)
     if out.suffix == ".pt2":
         export_pruned(small, allocation, out, example, adapter)
     else:
-        save_pruned(small, allocation, out, example)
+        save_pruned(small, allocation, out, example, adapter)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (subject.network, small))
     say(f"{grouped(after)} of {grouped(before)} parameters\npruned network: {out}")
+
+
+def _check(allocation: Allocation, subject: "Subject") -> None:
+    """Raises StudyError where the rates were chosen for other weights."""
+    from lesion.subject import fingerprint
+
+    if fingerprint(subject.network) != allocation.subject["weights"]:
+        raise StudyError(
+            "Expected the network that the study measured, but its weights are others; give those, "
+            "or sweep this network."
+        )

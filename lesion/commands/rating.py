@@ -123,7 +123,9 @@ def verify(
             _asked(opened, rates.max_drop, confidence), full,
         )  # fmt: skip
         if close_loop:
-            found = verifying.tightened(verifier, allocation, chosen.budget())
+            found = verifying.tightened(
+                verifier, allocation, chosen.budget(), times=times_of(rates)
+            )
         else:
             found = verifying.once(verifier, allocation)
         held = opened.header.holdout

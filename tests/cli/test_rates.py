@@ -186,6 +186,13 @@ def test_exports_that_need_the_network(home, swept, run, tmp_path):
     run("export", swept, "--macs", "60%", "--to", "masks").refused("give one with -o")
 
 
+def test_other_weights_are_refused(home, swept, run, tmp_path):
+    other = home.with_(weights=None)
+    for command in (("export", "--to", "torch-prune"), ("apply",)):
+        ran = run(command[0], swept, *other, "--macs", "70%", *command[1:], "-o", tmp_path / "x")
+        ran.refused("Expected the network that the study measured, but its weights are others")
+
+
 @pytest.mark.parametrize("name", ["small.safetensors", "small.pt2"])
 def test_apply_writes_the_pruned_network(home, swept, run, tmp_path, name):
     out = tmp_path / name

@@ -75,6 +75,16 @@ def test_the_filter_its_bias_its_batch_norm_and_what_reads_it_are_masked():
     assert not hasattr(network.g, "weight_mask")
 
 
+def test_an_operation_that_makes_something_of_zeros():
+    case = removal.case(chain(conv(3, 6), nn.Sigmoid(), conv(6, 4), out=4), 3, 6, 6)
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [1, 4]})
+    made = to_torch_prune(rates, copy.deepcopy(case.network), case.x)
+    dropped = rates.dropped(case.dissection.anatomy)
+    assert error(case, made.network, dropped) <= removal.TOLERANCE
+    made.network.c.weight_mask.fill_(1.0)  # without the masks of what reads the channels
+    assert error(case, made.network, dropped) > 0.01
+
+
 @pytest.mark.complete
 def test_a_family_with_depthwise_layers_and_gates():
     case = removal.family("mobilenet_v3_small")
