@@ -114,7 +114,7 @@ class Process:
         real = np.arange(positions.shape[1]) < count[:, None]
         known = ~(np.isnan(table) & real).any(1)
         if known.any():
-            self.take(cells[known], table[known])
+            self.take(cells[known], table[known, : count[known].max()])
         return np.asarray(known)
 
     def trails(self, cells: Array) -> list[Array]:

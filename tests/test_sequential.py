@@ -148,6 +148,21 @@ def test_stored_scores_are_followed_as_far_as_they_go(kind):
     assert broken.seen.tolist() == whole.seen.tolist()
 
 
+@pytest.mark.parametrize("kind", ["stratified", "uniform"])
+def test_cells_far_apart_are_followed_though_the_furthest_has_no_scores(kind):
+    base, margin, scores = subject(1, 4000, cells=3)
+    process = process_of(kind, Question(0.05, base, margin, hits=True), 3)
+    for _ in range(60):
+        update(process, [2], scores)
+    known = scores.copy()
+    known[2] = np.nan  # the longest step is of a cell that cannot go on
+    followed = process.follow(np.arange(3), known)
+    assert followed.tolist() == [True, True, False]
+    alone = process_of(kind, Question(0.05, base, margin, hits=True), 3)
+    alone.follow(np.arange(2), scores[:2])
+    assert np.array_equal(process.wealth[:2], alone.wealth[:2])
+
+
 def test_a_verdict_says_at_how_many_images_it_fell():
     base, margin, scores = subject(5, 3000)
     process = process_of("stratified", Question(0.02, base, margin, hits=True), 6)
