@@ -32,12 +32,14 @@ from sweep_speed import run as run_contender
 
 import lesion
 from lesion.aim import Aim
+from lesion.choices import Choices
 from lesion.deciding import Decisions
 from lesion.engine import Replay
 from lesion.evidence import SAFE, SENSITIVE
 from lesion.goals import Decide
+from lesion.preparing import prepare
+from lesion.running import Sweep
 from lesion.subject import Subject
-from lesion.sweeping import Choices, Sweep, prepare
 from lesion.zoo import fashion_mnist
 from lesion.zoo.opening import open_network
 

@@ -13,6 +13,7 @@ started with: what that hides is at most 1/1000 of the error allowed.
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pool
@@ -160,14 +161,15 @@ def wrong(
 
 def simulate(
     setting: Setting, way: tuple[str, str, str], side: Verdict, studies: int, seed: int,
-    workers: int,
+    workers: int = 1,
 ) -> list[str]:  # fmt: skip
     """A row of the table."""
     found, start = 0, perf_counter()
     one = partial(wrong, setting, way, side, seed)
-    with Pool(workers) as pool:
-        for number, claimed in enumerate(pool.imap_unordered(one, range(studies), 10), 1):
-            found += claimed
+    with Pool(workers) if workers > 1 else nullcontext() as pool:
+        claimed = pool.imap_unordered(one, range(studies), 10) if pool else map(one, range(studies))
+        for number, each in enumerate(claimed, 1):
+            found += each
             if number % 100 == 0:
                 print(f"{way} {side.value}: {found} of {number}, {perf_counter() - start:.0f} s",
                       file=sys.stderr, flush=True)  # fmt: skip

@@ -20,8 +20,10 @@ from torch import nn
 from torchvision import models
 
 from lesion import Subject
+from lesion.choices import Choices
 from lesion.goals import Full
-from lesion.sweeping import Choices, Sweep, prepare
+from lesion.preparing import prepare
+from lesion.running import Sweep
 
 CLASSES, IMAGES, RATIOS = 10, 4, (0.3, 0.7)
 SIZES = {"inception_v3": 299, "maxvit_t": 224}

@@ -9,7 +9,7 @@ import lesion
 from lesion import zoo
 from lesion.goals import Full
 from lesion.plots import save_all
-from lesion.sweeping import prepare
+from lesion.preparing import prepare
 
 HERE = Path(__file__).parent
 

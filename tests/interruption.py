@@ -1,6 +1,7 @@
 """Sweeps in processes of their own, killed at any moment, and what they leave behind.
 
-The images write down each read, so that it shows what was measured, and how often.
+The images write down each read, and the sweeps their steps, so that it shows what was measured, and
+how often.
 """
 
 import multiprocessing
@@ -11,57 +12,89 @@ from pathlib import Path
 
 import networks
 import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
 
 from lesion import schedule
-from lesion.goals import Full
+from lesion.aim import Aim
+from lesion.choices import Choices
+from lesion.goals import Decide, Full, Narrow
+from lesion.preparing import prepare
+from lesion.running import Sweep
 from lesion.study import Study
 from lesion.subject import Subject
-from lesion.sweeping import Choices, prepare
 
 IMAGES, CHUNK = 400, 16
 RATIOS = (0.2, 0.4, 0.6, 0.8)
-STARTED, BEGUN = "started", "begun"
+GOALS = {"decide": Decide(Aim(5.0)), "narrow": Narrow(Aim(half_width=6.0)), "full": Full()}
+STARTED, BEGUN, STEP = "started", "begun", "step"
 
 
-def run(folder: Path) -> None:
-    """Sweeps into the folder's study, or goes on with it, and notes how far it is."""
-    torch.set_num_threads(1)
-    schedule.CHUNK = CHUNK
-    note(folder, STARTED)
+def few_wrong() -> tuple[nn.Module, Dataset]:
+    """A small network that is right on 19 of 20 images, and these; its filters matter unequally."""
     network, data = networks.plain(IMAGES)
-    subject = Subject.of(network, networks.Logged(data, folder / "reads"))
-    ready = prepare(subject, folder / "study", Choices(RATIOS, holdout=0), Full())
+    images = data.tensors[0]
+    with torch.no_grad():
+        matter = torch.logspace(-2, 0, 8)
+        network.b.weight *= matter.reshape(-1, 1, 1, 1)
+        network.b.bias *= matter
+        labels = network(images).argmax(1)
+    wrong = torch.rand(IMAGES, generator=torch.Generator().manual_seed(0)) < 0.05
+    return network, TensorDataset(images, torch.where(wrong, (labels + 1) % 3, labels))
+
+
+def ready(folder: Path, mode: str) -> Sweep:
+    """A sweep into the folder's study, or one that goes on with it."""
+    network, data = few_wrong()
+    subject = Subject.of(network, networks.Logged(data, folder / "log"))
+    return prepare(subject, folder / "study", Choices(RATIOS, holdout=0), GOALS[mode])
+
+
+def run(folder: Path, mode: str) -> None:
+    """Sweeps in small steps, and notes how far it is."""
+    torch.set_num_threads(1)
+    schedule.CHUNK = schedule.TOGETHER = CHUNK
+    note(folder, STARTED)
+    sweep = ready(folder, mode)
     note(folder, BEGUN)
-    list(ready)
-    ready.study.close()
+    for step in sweep:
+        note(folder, f"{STEP} {step.done}")
+    sweep.study.close()
 
 
 def note(folder: Path, line: str) -> None:
-    with (folder / "reads").open("a") as file:
+    with (folder / "log").open("a") as file:
         file.write(f"{line}\n")
 
 
-def started(folder: Path) -> multiprocessing.Process:
+def started(folder: Path, mode: str) -> multiprocessing.Process:
     """A process that sweeps; it is forked from one that has everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lesion.zoo", "lesion.sweeping", "torch.export", "sympy"])
-    process = context.Process(target=run, args=(folder,))
+    process = context.Process(target=run, args=(folder, mode))
     process.start()
     return process
 
 
 def begun(folder: Path) -> int:
     """How many sweeps have begun to measure."""
-    log = folder / "reads"
-    return log.read_text().split().count(BEGUN) if log.exists() else 0
+    return len(sessions(folder))
 
 
-def killed(folder: Path, after: float, measuring: bool) -> bool:
+def sessions(folder: Path) -> list[list[str]]:
+    """What each sweep that began to measure wrote down from then on."""
+    log = folder / "log"
+    parts = log.read_text().split(f"{STARTED}\n") if log.exists() else []
+    return [part.split(f"{BEGUN}\n")[1].splitlines() for part in parts if f"{BEGUN}\n" in part]
+
+
+def killed(folder: Path, mode: str, after: float, measuring: bool) -> bool:
     """Starts a sweep and kills it after so many seconds, of measuring or from the start on.
 
     Whether the sweep was still running.
     """
-    process, before = started(folder), begun(folder)
+    before = begun(folder)
+    process = started(folder, mode)
     while measuring and begun(folder) == before and process.is_alive():
         time.sleep(0.002)
     time.sleep(after)
@@ -72,9 +105,10 @@ def killed(folder: Path, after: float, measuring: bool) -> bool:
     return alive
 
 
-def finished(folder: Path) -> float:
+def finished(folder: Path, mode: str) -> float:
     """Runs a sweep to its end; the seconds it measured."""
-    process, before = started(folder), begun(folder)
+    before = begun(folder)
+    process = started(folder, mode)
     while begun(folder) == before and process.is_alive():
         time.sleep(0.002)
     start = time.monotonic()
@@ -83,17 +117,22 @@ def finished(folder: Path) -> float:
     return time.monotonic() - start
 
 
-def recorded(folder: Path) -> int:
-    """How many images the study holds of every lesion; all lesions have the same."""
+def recorded(folder: Path) -> list[int]:
+    """How many images the study holds of the intact network, and of each lesion."""
     if not (folder / "study").exists():
-        return 0
+        return [0]
     with Study.open(folder / "study") as study:
-        (images,) = {study.images, *(int(study.seen(one).sum()) for one in study.lesions)}
-        return images
+        return [study.images, *(int(study.seen(one).sum()) for one in study.lesions)]
 
 
 def measured(folder: Path) -> list[list[int]]:
     """For each sweep that began, the images that it read to measure them, in order."""
-    starts = (folder / "reads").read_text().split(f"{STARTED}\n")
-    begun = [session.split(f"{BEGUN}\n")[1] for session in starts if BEGUN in session]
-    return [[int(line) for line in session.split()] for session in begun]
+    return [[int(line) for line in lines if line.isdigit()] for lines in sessions(folder)]
+
+
+def steps(folder: Path) -> list[list[int]]:
+    """For each sweep that began, how many answers it had given after each step."""
+    return [
+        [int(line.split()[1]) for line in lines if line.startswith(f"{STEP} ")]
+        for lines in sessions(folder)
+    ]
