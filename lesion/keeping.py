@@ -94,8 +94,16 @@ class Kept:
         """Some images' value from their parts."""
         parts, way = [values[index] for values in own], self.ways[index]
         if way == "image":
-            return torch.stack(parts)
+            return _stacked(parts)
         return parts[0] * len(own) if way == "count" else parts[0]
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Images' tensors as one, channels last where they are: additions of two layouts are slow."""
+    last = parts[0].dim() == 3 and parts[0].permute(1, 2, 0).is_contiguous()
+    if not last:
+        return torch.stack(list(parts))
+    return torch.stack([part.permute(1, 2, 0) for part in parts]).permute(0, 3, 1, 2)
 
 
 def alive(program: Program, place: int) -> list[int]:

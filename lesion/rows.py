@@ -101,5 +101,5 @@ def _narrowed(value: Any, way: Way, rows: Tensor, images: int) -> Any:
         parts = zip(value, way, strict=True)
         return type(value)(_narrowed(one, own, rows, images) for one, own in parts)
     if way == "image":
-        return value.index_select(0, rows)
+        return value[rows]  # which keeps its layout, as index_select does not
     return value * len(rows) // images if way == "count" else value
