@@ -84,11 +84,9 @@ class Kept:
                 self._rows[place].update(found)
 
     def _one(self, value: Any, index: int, row: int, images: int) -> Any:
-        """One image's part of a value."""
+        """One image's part of a value: a view, since all images of the batch are kept or none."""
         way = self.ways[index]
-        return (
-            value[row].clone() if way == "image" else value // images if way == "count" else value
-        )
+        return value[row] if way == "image" else value // images if way == "count" else value
 
     def _stacked(self, index: int, own: Sequence[Mapping[int, Any]]) -> Any:
         """Some images' value from their parts."""
