@@ -87,8 +87,12 @@ class Allocation:
 
     @property
     def filters(self) -> dict[str, tuple[int, ...]]:
-        """Of each layer that loses filters, those that stay."""
-        return {name: kept for rate in self.cut for name, kept in rate.filters.items()}
+        """Of each layer that loses filters, those that stay; of two units what both leave."""
+        found: dict[str, set[int]] = {}
+        for rate in self.cut:
+            for name, kept in rate.filters.items():
+                found[name] = found.get(name, set(kept)) & set(kept)
+        return {name: tuple(sorted(kept)) for name, kept in found.items()}
 
     def dropped(self, anatomy: Anatomy) -> np.ndarray:
         """The labels that fall, as a boolean array over all labels of the anatomy."""

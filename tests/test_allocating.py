@@ -1,5 +1,7 @@
 """Rates within a budget, from studies whose drops are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import planted
 import pytest
@@ -127,6 +129,14 @@ def test_saved_and_read_again(study, tmp_path):
     found.check(study.header.subject)
     with pytest.raises(StudyError, match="they are another's: weights"):
         found.check({**study.header.subject, "weights": "other"})
+
+
+def test_a_layer_of_two_units_keeps_what_both_leave(study):
+    """As a depthwise layer behind a concatenation, whose filters follow two units."""
+    found = allocate(study, Budget(macs=0.7))
+    one, two, *_ = found.cut
+    shared = [replace(one, filters={"both": (0, 1, 2)}), replace(two, filters={"both": (1, 2, 3)})]
+    assert replace(found, rates=tuple(shared)).filters == {"both": (1, 2)}
 
 
 @pytest.mark.parametrize(
