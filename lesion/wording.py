@@ -180,7 +180,7 @@ def allocation_lines(found: "Allocation") -> Iterator[str]:
         yield f"{name}: {grouped(two)} of {grouped(one)} remain ({100 * two / one:.1f} %)"
     if found.milliseconds:
         intact, pruned, spread = found.milliseconds
-        yield f"Time an image batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms by prediction"
+        yield f"Time of a batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms, predicted"
     yield (
         f"Predicted drop of all together: {signed(found.drop, 2)} points, "
         f"at most {signed(found.high, 2)}"

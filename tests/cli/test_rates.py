@@ -90,7 +90,7 @@ def test_times_make_a_budget_of_latency(home, swept, run, tmp_path):
         "eingang", "mitte", "zweig.rein", "zweig.raus", "kopf",
     }  # fmt: skip
     ran = run("recommend", swept, "--latency", "99%", "--times", out)
-    assert ran.code == 0 and "ms by prediction" in ran.out
+    assert ran.code == 0 and "ms, predicted" in ran.out
 
 
 @pytest.mark.parametrize(
