@@ -8,13 +8,15 @@ least · x_i ≤ w_i ≤ most · x_i.  With whole x that is exact.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
 
 from lesion.accounting import Account, Product
 from lesion.errors import LesionError
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 SLACK = 1e-6  # of a bound that is not of whole numbers
 SCALE = 1e4  # of the goal: the solver stops at an absolute gap of 1e-6
@@ -173,6 +175,8 @@ class _Programme:
 
     def solved(self) -> dict[str, int] | None:
         """The best choice by the rows so far."""
+        from scipy.optimize import Bounds, milp  # late, so that reading a study is quick
+
         goal = np.zeros(self.width)
         goal[list(self.goal)] = list(self.goal.values())
         goal *= SCALE / max(float(np.abs(goal).max()), 1e-12)
@@ -192,7 +196,10 @@ class _Programme:
             for unit, first in self.start.items()
         }
 
-    def _constraints(self) -> LinearConstraint:
+    def _constraints(self) -> "LinearConstraint":
+        from scipy.optimize import LinearConstraint
+        from scipy.sparse import coo_array
+
         entries = [(row, column, value) for row, (terms, _, _) in enumerate(self.rows)
                    for column, value in terms.items()]  # fmt: skip
         rows, columns, values = zip(*entries, strict=True)
