@@ -44,7 +44,7 @@ def newcombe(
     drop = (base_only - lesion_only) / n
     down = _joined(base - base_low, lesion_high - lesion, phi)
     up = _joined(base_high - base, lesion - lesion_low, phi)
-    return Interval(drop, drop - down, drop + up)
+    return Interval(drop, max(-1.0, drop - down), min(1.0, drop + up))
 
 
 def tango(

@@ -111,7 +111,14 @@ def test_an_interval_holds_its_drop_and_mirrors_when_the_networks_swap(a, b, c, 
 def test_more_confidence_is_a_wider_interval(a, b, c, d):
     if a + b + c + d:
         narrow, wide = newcombe(a, b, c, d, 0.8), newcombe(a, b, c, d, 0.99)
-        assert wide.low <= narrow.low <= narrow.high <= wide.high
+        assert wide.low - 1e-12 <= narrow.low <= narrow.high <= wide.high + 1e-12
+
+
+@pytest.mark.parametrize(("b", "c"), [(3, 0), (0, 3)])
+def test_no_end_lies_beyond_what_a_drop_can_be(b, c):
+    """Rounding once put an end at −1 − 2e-16."""
+    found = newcombe(0, b, c, 0, 0.8)
+    assert -1 <= found.low <= found.drop <= found.high <= 1
 
 
 def test_nothing_broken_still_leaves_doubt():
