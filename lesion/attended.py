@@ -73,7 +73,7 @@ def prepared(
     """A sweep ready to run, announced; its study is closed at the end."""
     from lesion.preparing import placed, prepare
 
-    with placed(subject.network, device or _best_device()):
+    with placed(subject.network, device or best_device()):
         ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
         try:
             _announce(ready)
@@ -91,7 +91,7 @@ def evaluated(
     from lesion.evaluation import prepare_whole
     from lesion.preparing import placed
 
-    with placed(network, device or _best_device()):
+    with placed(network, device or best_device()):
         ready = prepare_whole(network, evaluate, out, example, choices, part)
         with ready.study:
             for warning in ready.warnings:
@@ -131,7 +131,8 @@ def foresee(
         )
 
 
-def _best_device() -> str:
+def best_device() -> str:
+    """cuda where there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

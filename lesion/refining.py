@@ -81,8 +81,7 @@ def refine(
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
     A round takes two passes a unit over the images, the way down three on a quarter of them for
-    each 7 % of the budget.  Raises LesionError for a budget without a
-    share, whose rates are to lose little and not to be small.
+    each 7 % of the resource.  Raises LesionError for a budget of the least, which names no share.
     """
     if budget.smallest:
         raise LesionError(

@@ -1,7 +1,8 @@
-"""Commands that measure rates: `lesion verify | calibrate | refine | interactions | time`."""
+"""Commands that measure rates: `lesion verify | refine | calibrate | interactions | …`."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesion import options
@@ -9,6 +10,7 @@ from lesion.advice import Advice
 from lesion.aim import Aim
 from lesion.allocating import allocate, by_stage
 from lesion.allocation import Allocation
+from lesion.attended import best_device
 from lesion.commands import app
 from lesion.commands.records import Measured, Rates, taking
 from lesion.curves import column_of
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from lesion.together import Bench
 
 
-def rated(study: Study, rates: Rates, advice: Advice | None = None) -> Allocation:
+def rated(study: Study, rates: Rates) -> Allocation:
     """The rates that the options ask for: saved, within a budget, or the stages' own."""
     if rates.rates is not None:
         if rates.bounded:
@@ -33,7 +35,7 @@ def rated(study: Study, rates: Rates, advice: Advice | None = None) -> Allocatio
         found.check(study.header.subject)
         return found
     if not rates.bounded:
-        return by_stage(study, advice or recommend(study, rates.max_drop, None, rates.criterion))
+        return by_stage(study, recommend(study, rates.max_drop, None, rates.criterion))
     return allocate(study, rates.budget(), times=times_of(rates), criterion=rates.criterion)
 
 
@@ -46,14 +48,14 @@ def times_of(rates: Rates) -> "Times | None":
     return Times.load(rates.times)
 
 
-def told(allocation: Allocation, format: Format) -> None:
-    """Prints rates."""
+def told(found: Advice | Allocation, format: Format) -> None:
+    """Prints advice or rates."""
     if format is Format.json:
-        put(json.dumps(allocation.to_dict(), indent=2))
+        put(json.dumps(found.to_dict(), indent=2))
     elif format is Format.csv:
-        show(allocation.table(), format)
+        show(found.table(), format)
     else:
-        say(allocation.text())
+        say(found.text())
 
 
 def without_a_window() -> None:
@@ -61,6 +63,13 @@ def without_a_window() -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+
+
+def kept_in(out: Path | None, allocation: Allocation) -> None:
+    """Saves rates where a file is named, and says so."""
+    if out is not None:
+        allocation.save(out)
+        say(f"rates: {out}")
 
 
 def _bench(
@@ -73,8 +82,7 @@ def _bench(
 
     score = str(study.header.settings.get("score", "top1"))
     subject = measured.subject(score=score, train=train)
-    if device is not None:
-        subject.network.to(device)
+    subject.network.to(device or best_device())
     bench = Bench.of(study, subject, zoo.open_recovery(recover))
     for warning in bench.warnings:
         tell(f"warning: {warning}")
@@ -137,9 +145,7 @@ def verify(
         if others is not None:
             say(f"Beside rates that cost as much, on all {grouped(len(held))} images kept back:")
             show(others, format)
-    if out is not None:
-        found.final.allocation.save(out)
-        say(f"rates: {out}")
+    kept_in(out, found.final.allocation)
 
 
 @app.command()
@@ -226,9 +232,7 @@ def refine(
             times=times_of(rates),
         )  # fmt: skip
     told(found, format)
-    if out is not None:
-        found.save(out)
-        say(f"rates: {out}")
+    kept_in(out, found)
 
 
 @app.command()
@@ -279,8 +283,7 @@ def time(
     from lesion.subject import evaluating
 
     subject = measured.subject(score="agreement")
-    if device is not None:
-        subject.network.to(device)
+    subject.network.to(device or best_device())
     with evaluating(subject.network):
         dissection = dissect(subject.network, subject.outputs, example_of(subject))
         times = time_layers(dissection, subject.example, batch)

@@ -1,6 +1,5 @@
 """Commands that read a study: `lesion curves | recommend | compare | plot | merge`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from lesion.allocation import Allocation
 from lesion.attended import baseline, check_place, doubt
 from lesion.classes import class_drops
 from lesion.commands import app
-from lesion.commands.rating import rated, told, without_a_window
+from lesion.commands.rating import kept_in, rated, told, without_a_window
 from lesion.commands.records import Rates, taking
 from lesion.comparison import compare as compare_in
 from lesion.curves import curves as curves_of
@@ -85,20 +84,10 @@ def recommend(
                 opened, rates.max_drop, confidence, rates.criterion, guarantee=guarantee.value,
                 recovery=recovery,
             )  # fmt: skip
-            _advise(advice, format)
+            told(advice, format)
             found = by_stage(opened, advice) if out else None
-    if out and found:
-        found.save(out)
-        say(f"rates: {out}")
-
-
-def _advise(advice: Advice, format: Format) -> None:
-    if format is Format.json:
-        put(json.dumps(advice.to_dict(), indent=2))
-    elif format is Format.csv:
-        show(advice.table(), format)
-    else:
-        say(advice.text())
+    if found is not None:
+        kept_in(out, found)
 
 
 @app.command()
