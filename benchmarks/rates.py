@@ -2,10 +2,11 @@
 
     python benchmarks/rates.py --network demo:resnet20 --train FOLDER -o rates.md
 
-For each seed the study measures some of its images and keeps half of all back; rates are chosen
-from the study, refined on its images, and compared on those kept back, all applied as exact
-removal: as they are, and after the same short finetune on the training images in a folder of
-Fashion-MNIST's original files. Differences are paired, image by image, all seeds together.
+For each seed the study measures some of its images and keeps half of all back; rates are
+recommended from the study alone, refined on its images, and compared on those kept back, all
+applied as exact removal: as they are, and after the same short finetune on the training images in
+a folder of Fashion-MNIST's original files. Differences are paired, image by image, all seeds
+together.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from lesion.rivals import ranked, uniform
 from lesion.together import Bench
 
 HEADER = (
-    "network", "MACs left", "finetuned", "by curves", "refined", "uniform", "global l1",
-    "refined − uniform", "refined − global l1",
+    "network", "MACs left", "finetuned", "recommended", "refined", "uniform", "global l1",
+    "recommended − uniform", "refined − uniform", "refined − global l1",
 )  # fmt: skip
-WAYS = ("by curves", "refined", "uniform", "global l1")
+WAYS = ("recommended", "refined", "uniform", "global l1")
+PAIRS = (("recommended", "uniform"), ("refined", "uniform"), ("refined", "global l1"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def rows(network: str, found: list[Found]) -> Iterator[tuple[str, ...]]:
     for left, tuned in dict.fromkeys((one.left, one.tuned) for one in found):
         some = [one.right for one in found if (one.left, one.tuned) == (left, tuned)]
         right = {way: np.concatenate([one[way] for one in some]) for way in WAYS}
-        gains = (100 * np.array(paired(right["refined"], right[way], 0.95)) for way in WAYS[2:])
+        gains = (100 * np.array(paired(right[one], right[other], 0.95)) for one, other in PAIRS)
         yield (
             network, f"{100 * left:.0f} %", "yes" if tuned else "no",
             *(f"{100 * right[way].mean():.2f}" for way in WAYS),

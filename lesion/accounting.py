@@ -38,6 +38,11 @@ class Product:
         )  # fmt: skip
 
 
+def _rise(terms: Terms, unit: str, at: int) -> np.ndarray | int:
+    """By how much more falls at each of a unit's choices than at one of them."""
+    return terms[unit] - terms[unit][at] if unit in terms else 0
+
+
 def _left(size: int, terms: Terms, choice: Mapping[str, int]) -> int:
     return size - sum(int(falls[choice[unit]]) for unit, falls in terms.items())
 
@@ -56,6 +61,21 @@ class Account:
     def at(self, choice: Mapping[str, int]) -> float:
         """The cost where each unit takes its choice."""
         return sum(one.at(choice) for one in self.products)
+
+    def each(self, choice: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """For each unit the costs if it takes another of its choices, the others as they are.
+
+        sizes: how many choices each unit has
+        """
+        now = self.at(choice)
+        found = {unit: np.full(size, now) for unit, size in sizes.items()}
+        for one in self.products:
+            first, second = _left(one.first, one.one, choice), _left(one.second, one.two, choice)
+            for unit in {**one.one, **one.two}:
+                left = first - _rise(one.one, unit, choice[unit])
+                right = second - _rise(one.two, unit, choice[unit])
+                found[unit] += one.factor * (left * right - first * second)
+        return found
 
 
 def macs(anatomy: Anatomy, candidates: Candidates) -> Account:

@@ -2,28 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from math import nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.accounting import Account, macs, parameters
 from lesion.advice import Advice
 from lesion.allocation import Allocation, UnitRate
 from lesion.anatomy import Anatomy, Unit, keeps
-from lesion.budget import RESOURCES, Budget
+from lesion.budget import Budget
 from lesion.calibration import Calibration
 from lesion.candidates import Candidate, Candidates, candidates, dropped
-from lesion.composing import joint_drop, losses
 from lesion.cost import cost
 from lesion.curves import column_of, curves
 from lesion.errors import LesionError
 from lesion.judging import criterion_of
-from lesion.solving import Bound, Problem, solve
+from lesion.knobs import Choice
+from lesion.predicting import Basis, basis
 from lesion.study import Study
-from lesion.wording import percent, points
+from lesion.within import Within, accounts_of, stage_of
+from lesion.wording import points
 
 if TYPE_CHECKING:
     from lesion.latency import Times
+
+HOW = {
+    "margins": "each image's margin moves by the sum of what single cuts moved it",
+    "drops": "single drops composed as accuracies multiply",
+}
 
 
 def allocate(
@@ -35,19 +41,24 @@ def allocate(
     column: str | None = None,
     confidence: float = 95,
     recovery: str = "",
+    by: str = "",
 ) -> Allocation:
-    """The rates that lose least by prediction and meet the budget, found exactly.
+    """The rates that lose least by prediction and meet the budget.
 
-    Each unit takes one of the ratios that were measured. What it costs the accuracy is the upper
-    end of its drop's interval, at `confidence` per cent of each drop; drops compose as accuracies
-    multiply (see `lesion.composing`). What it costs in multiply-accumulates and parameters is
-    that of the physically smaller network: a layer between two units that shrink costs the product
-    of what both keep.
+    Each unit takes one of the ratios that were measured. What the rates cost in
+    multiply-accumulates and parameters is that of the physically smaller network: a layer between
+    two units that shrink costs the product of what both keep.
 
+    by: what the joint drop is predicted by. "margins": each image's margin moves by the sum of what
+        the single lesions moved it; the rates are searched for (see `lesion.searching`), from the
+        best by drops and from the intact network. "drops": accuracies multiply (see
+        `lesion.composing`), at the upper ends of the drops' intervals at `confidence` per cent; the
+        rates are the exact optimum. "" for margins where the study has them, see
+        `lesion.predicting.basis`: where every lesion saw the same images and the score is top-1
     times: the table that a budget of latency is reckoned by, see `lesion.latency`
 
     Raises LesionError where the budget is out of reach, with the nearest that can be reached, and
-    EvidenceError where the study has no curves for what is asked.
+    EvidenceError where the study has no curves, or no margins, for what is asked.
     """
     budget.check()
     if times is None and "latency" in (*budget.shares, budget.smallest):
@@ -57,16 +68,13 @@ def allocate(
     column = column_of(study, column)
     criterion = criterion_of(study, criterion, recovery)
     found = choices(study, budget, criterion, column, confidence, recovery)
-    baseline = 100 * float(study.intact().outcomes[column].mean())
+    known = basis(study, found, column, criterion, recovery, by)
     accounts = accounts_of(study.anatomy, found, times)
     most = budget.max_drop
-    if most is not None and (known := _calibrated(study)):
-        most = known.allowed(most)
-    choice = _best(study.anatomy, found, budget, baseline, accounts, most)
-    allocation = described(
-        study, {unit: found[unit][at] for unit, at in choice.items()}, budget.words(), criterion,
-        column, baseline,
-    )  # fmt: skip
+    if most is not None and (learned := calibrated(study, known)):
+        most = learned.allowed(most)
+    choice = Within(study.anatomy, known, budget, accounts).best(most)
+    allocation = predicted(study, known, choice, budget.words(), criterion, column)
     if times is None:
         return allocation
     own = accounts["latency"]
@@ -86,131 +94,57 @@ def choices(
 def by_stage(study: Study, advice: Advice) -> Allocation:
     """The rates of an advice's stages, and of free layers outside them, as an allocation."""
     found = choices(study, Budget(per="layer"), advice.criterion, advice.column, advice.confidence)
-    choice = {}
+    choice = dict.fromkeys(found, 0)
     for entry in advice.layers:
         if entry.kind == "free" and entry.layer in found:
             rate = entry.rate if entry.stage_rate is None else entry.stage_rate
-            at = max(place for place, one in enumerate(found[entry.layer]) if one.asked <= rate)
-            choice[entry.layer] = found[entry.layer][at]
+            own = found[entry.layer]
+            choice[entry.layer] = max(at for at, one in enumerate(own) if one.asked <= rate)
     goal = f"the stages' rates where a layer alone may lose {points(advice.max_drop)}"
-    return described(study, choice, goal, advice.criterion, advice.column, advice.baseline)
-
-
-def _best(
-    anatomy: Anatomy, found: Candidates, budget: Budget, baseline: float,
-    accounts: Mapping[str, Account], max_drop: float | None,
-) -> dict[str, int]:  # fmt: skip
-    """The best choices. Raises LesionError where the budget is out of reach."""
-    problem = _problem(anatomy, found, budget, baseline, accounts, max_drop)
-    choice = solve(problem)
-    if choice is not None:
-        return choice
-    raise LesionError(_out_of_reach(anatomy, found, budget, baseline, accounts, max_drop))
-
-
-def accounts_of(
-    anatomy: Anatomy, found: Candidates, times: "Times | None" = None
-) -> dict[str, Account]:
-    """What choices cost of each resource."""
-    accounts = {"macs": macs(anatomy, found), "params": parameters(anatomy, found)}
-    return accounts if times is None else {**accounts, "latency": times.account(anatomy, found)}
-
-
-def _problem(
-    anatomy: Anatomy, found: Candidates, budget: Budget, baseline: float,
-    accounts: Mapping[str, Account], max_drop: float | None,
-) -> Problem:  # fmt: skip
-    loss = {
-        unit: losses(np.array([one.high for one in own]), baseline) for unit, own in found.items()
-    }
-    most = np.inf
-    if max_drop is not None:
-        most = float(losses(np.array([max_drop]), baseline)[0])
-    bounds = [
-        Bound(accounts[name], share * accounts[name].intact)
-        for name, share in budget.shares.items()
-    ]
-    least = accounts[budget.smallest] if budget.smallest else None
-    return Problem(loss, bounds, most, least, groups(anatomy, found, budget), {
-        unit: [one.asked for one in own] for unit, own in found.items()
-    })  # fmt: skip
-
-
-def groups(anatomy: Anatomy, found: Candidates, budget: Budget) -> list[list[str]]:
-    """The units of each stage, where these share a rate."""
-    if budget.per != "stage":
-        return []
-    groups: dict[Any, list[str]] = {}
-    for unit in found:
-        stage = stage_of(anatomy, anatomy.unit[unit])
-        if stage is not None:
-            groups.setdefault(stage, []).append(unit)
-    return list(groups.values())
-
-
-def _out_of_reach(
-    anatomy: Anatomy, found: Candidates, budget: Budget, baseline: float,
-    accounts: Mapping[str, Account], max_drop: float | None,
-) -> str:  # fmt: skip
-    """What can be reached of the first resource, the other bounds held where that is possible."""
-    name = next(iter(budget.shares), budget.smallest)
-    account = accounts[name]
-    whole = _problem(anatomy, found, budget, baseline, accounts, max_drop)
-    others = [one for one in whole.bounds if one.account is not account]
-    for bounds, most in ((others, whole.most), ([], whole.most), ([], np.inf)):
-        nearest = solve(Problem(whole.loss, bounds, most, account, whole.shared, whole.columns))
-        if nearest is not None:
-            break
-    else:
-        return "Expected rates that can be met, but what is pinned contradicts itself."
-    left = percent(np.ceil(1e4 * account.at(nearest) / account.intact) / 1e4)
-    lost = sum(float(whole.loss[unit][at]) for unit, at in nearest.items())
-    return (
-        f"Expected rates with {budget.words()}, but that is out of reach: the fewest "
-        f"{RESOURCES[name]} that the study's ratios leave are {left}, "
-        f"at a predicted drop of {points(round(joint_drop(lost, baseline), 2))}; allow more to "
-        "remain or to be lost, or measure higher ratios or more layers (--units all)."
-    )
-
-
-def stage_of(anatomy: Anatomy, unit: Unit) -> int | None:
-    """The stage of a unit's layers, None where they are of several."""
-    stages = {anatomy.layer[name].stage for name in unit.layers}
-    return stages.pop() if len(stages) == 1 else None
+    known = basis(study, found, advice.column, advice.criterion)
+    return predicted(study, known, choice, goal, advice.criterion, advice.column)
 
 
 def described(
     study: Study, choice: Mapping[str, Candidate], goal: str, criterion: str, column: str,
     baseline: float,
 ) -> Allocation:  # fmt: skip
-    """The allocation that a choice for each unit makes."""
+    """The allocation that a choice for each unit makes, without a prediction."""
     anatomy = study.anatomy
     rates = tuple(
         _rate(anatomy, unit, choice.get(unit.name)) for unit in anatomy.units if unit.kind != "tied"
     )
-    drop, high = (
-        joint_drop(losses(np.array(values, float), baseline).sum(), baseline)
-        for values in ([one.drop for one in choice.values()],
-                       [one.high for one in choice.values()])
-    )  # fmt: skip
-    how = "single drops composed as accuracies multiply"
-    if known := _calibrated(study):
-        high = known.upper(high)
-        how = (
-            f"{how}, and for the upper one multiplied by {known.factor:.2f}, which covers 95 % of "
-            f"random rates as {len(known.measured)} of them on this network showed"
-        )
-    else:
-        how = f"{how}, while cuts made together often cost far more (`lesion calibrate` shows it)"
     return Allocation(
         study.header.subject, goal, criterion, column, baseline, study.images, rates,
-        cost(anatomy), cost(anatomy, dropped(anatomy, choice)), drop, high,
-        f"A prediction: {how}; `lesion refine` and `lesion verify` measure it.",
+        cost(anatomy), cost(anatomy, dropped(anatomy, choice)), nan, nan, "",
     )  # fmt: skip
 
 
-def _calibrated(study: Study) -> Calibration | None:
-    return Calibration.from_json(study.calibration) if study.calibration else None
+def predicted(
+    study: Study, known: Basis, choice: Choice, goal: str, criterion: str, column: str
+) -> Allocation:
+    """The allocation with what it is predicted to lose, and what that rests on."""
+    taken = {unit: known.found[unit][at] for unit, at in choice.items()}
+    drop, high = known.predicted(choice)
+    how = HOW[known.by]
+    if learned := calibrated(study, known):
+        high = learned.upper(high)
+        how = (
+            f"{how}, and for the upper one multiplied by {learned.factor:.2f}, which covers 95 % "
+            f"of random rates as {len(learned.measured)} of them on this network showed"
+        )
+    else:
+        how = f"{how}, while cuts made together often cost more (`lesion calibrate` shows it)"
+    return replace(
+        described(study, taken, goal, criterion, column, known.baseline), drop=drop, high=high,
+        guarantee=f"A prediction: {how}; `lesion refine` and `lesion verify` measure it.",
+    )  # fmt: skip
+
+
+def calibrated(study: Study, known: Basis) -> Calibration | None:
+    """What the study knows of predictions that rest on the same."""
+    found = Calibration.from_json(study.calibration) if study.calibration else None
+    return found if found and found.by == known.by else None
 
 
 def _rate(anatomy: Anatomy, unit: Unit, taken: Candidate | None) -> UnitRate:

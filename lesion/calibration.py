@@ -1,4 +1,4 @@
-"""How far joint drops exceed what single drops add up to, learned from random sets of rates.
+"""How far joint drops exceed what single cuts predict, learned from random sets of rates.
 
 The measured joint loss of a set divided by its predicted one is its excess.  A further set drawn in
 the same way exceeds the k-th smallest of n excesses, k = ⌈0.95 (n + 1)⌉, with a probability of at
@@ -23,14 +23,16 @@ LEVEL = 0.95
 class Calibration:
     """Random sets of rates that were measured together.
 
-    predicted: each set's joint drop by composition, measured: by measurement, both in points;
+    predicted: each set's joint drop by its single cuts, measured: together, both in points;
     baseline: the intact network's score in per cent; images: on how many of them
+    by: what was predicted by, "margins" or "drops"
     """
 
     predicted: tuple[float, ...]
     measured: tuple[float, ...]
     baseline: float
     images: int
+    by: str = "drops"
 
     @property
     def factor(self) -> float:
@@ -52,7 +54,7 @@ class Calibration:
         return joint_drop(self.factor * _loss(predicted + SLACK, self.baseline), self.baseline)
 
     def allowed(self, upper: float) -> float:
-        """The composed joint drop whose upper prediction is `upper`; the inverse of that.
+        """The joint drop whose upper prediction is `upper`; the inverse of that.
 
         >>> made = Calibration((10.0,) * 19, tuple(range(1, 20)), 90.0, 1000)
         >>> round(made.upper(made.allowed(5.0)), 6)

@@ -10,7 +10,7 @@ EVALUATION = "evaluation"  # one number for all images: no column of outcomes ho
 SCORES = ("top1", "top5", "agreement", "tv", "score", EVALUATION)
 TYPES: Mapping[str, type] = {
     "top1": np.bool_, "top5": np.bool_, "agreement": np.bool_, "tv": np.float32,
-    "score": np.float32, "loss": np.float16, EVALUATION: np.float64,
+    "score": np.float32, "loss": np.float16, "margin": np.float16, EVALUATION: np.float64,
 }  # fmt: skip
 
 
@@ -24,6 +24,7 @@ class Outcomes:
     - "tv": 1 minus the total variation between the softmax outputs and the intact network's
     - "score": what a user's own function gives, from 0 to 1
     - "loss": the cross-entropy in nats, in half precision
+    - "margin": the label's logit minus the best other logit, in half precision
     """
 
     images: np.ndarray

@@ -45,7 +45,7 @@ class Tally(Protocol):
 
 @dataclass(frozen=True)
 class Classification:
-    """Logits (N, classes): hits, rank and loss where there are labels, agreement, variation.
+    """Logits (N, classes): hits, loss and margin where there are labels, agreement, variation.
 
     The prediction is the first of the largest logits; a label's rank is how many logits are larger
     than its own, so that ties count for it (but not in top-1, which is the prediction).
@@ -56,8 +56,8 @@ class Classification:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        labelled = ("top1", "top5", "agreement", "loss") if self.labelled else ("agreement",)
-        return (*labelled, "tv") if self.variation else labelled
+        own = ("top1", "top5", "agreement", "loss", "margin") if self.labelled else ("agreement",)
+        return (*own, "tv") if self.variation else own
 
     @property
     def beside(self) -> bool:
@@ -70,6 +70,7 @@ class Classification:
             own = logits.gather(1, targets[:, None])
             loss = F.cross_entropy(logits.double(), targets, reduction="none")
             found["rank"], found["loss"] = (logits > own).sum(1), loss.clamp(max=LARGEST)
+            found["margin"] = margins(logits, targets)
             found["label"] = targets
         if self.variation:
             both = [x.double().softmax(1) for x in (logits, outputs if intact is None else intact)]
@@ -84,7 +85,9 @@ class Classification:
         found = {"agreement": answers["prediction"] == known["prediction"]}
         if self.labelled:
             found["top1"] = answers["prediction"] == answers["label"]
-            found["top5"], found["loss"] = answers["rank"] < 5, answers["loss"]
+            found["top5"] = answers["rank"] < 5
+            found["loss"] = answers["loss"]
+            found["margin"] = answers["margin"].clip(-LARGEST, LARGEST)
         if self.variation:
             found["tv"] = answers["tv"].clip(0, 1)
         return Outcomes(images, {name: found[name].astype(TYPES[name]) for name in self.columns})

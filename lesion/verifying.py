@@ -163,56 +163,81 @@ def tightened(
         recover before they are measured are not refined; times: for a budget of latency
     Raises LesionError where nothing is left to cut, with what was learned.
     """
-    checks = list(_rounds(verifier, allocation, budget, rounds, times))
-    return Verification(tuple(checks), verifier.aim.confidence)
+    loop = _Loop(verifier, budget, rounds, times)
+    return Verification(tuple(loop.checks(allocation)), verifier.aim.confidence)
 
 
-def _rounds(
-    verifier: Verifier, allocation: Allocation, budget: Budget, rounds: int,
-    times: "Times | None",
-) -> Iterator[Check]:  # fmt: skip
-    known = [(0.0, 0.0)]
-    for _ in range(ROUNDS):
-        check = verifier.check(allocation)
-        yield check
-        if check.verdict == Verdict.SAFE.value:
-            return
-        known.append((_cut(allocation, budget), check.drop))
-        easier = _next(verifier, allocation, budget, _less(known, verifier.aim.max_drop), times)
-        if easier is None:
-            break
-        allocation, own = easier
-        if rounds and not isinstance(verifier.bench.engine, Recovered):
-            allocation = refine(
-                verifier.study, verifier.bench, allocation, own, rounds=rounds, times=times
-            )
-    raise LesionError(
-        f"Expected rates that lose at most {verifier.aim.max_drop:g} points together, but the "
-        f"study's ratios leave none: the last that were tried lose {check.drop:.2f}; measure "
-        "smaller ratios, or allow more."
-    )
+class _Loop:
+    """Rates that are tightened, and what was learned on the way.
 
+    known: (share of the first resource that was to be cut, points that it lost), the last last
+    """
 
-def _next(
-    verifier: Verifier, allocation: Allocation, budget: Budget, cut: float,
-    times: "Times | None",
-) -> tuple[Allocation, Budget] | None:  # fmt: skip
-    """Other rates that cut so much or a little less, and their budget, if there are any."""
-    while cut > LITTLE:
-        own = budget.easing(cut / max(1 - budget.shares.get(budget.first, 0.0), cut))
+    def __init__(
+        self, verifier: Verifier, budget: Budget, rounds: int, times: "Times | None"
+    ) -> None:
+        self.verifier, self.budget, self.times = verifier, budget, times
+        self.rounds = 0 if isinstance(verifier.bench.engine, Recovered) else rounds
+        self.known = [(0.0, 0.0)]
+
+    def checks(self, allocation: Allocation) -> Iterator[Check]:
+        """A check a round, the last one SAFE. Raises LesionError where nothing is left to cut."""
+        cut, tried = _cut(allocation, self.budget), [allocation.filters]
+        for _ in range(ROUNDS):
+            check = self.verifier.check(allocation)
+            yield check
+            if check.verdict == Verdict.SAFE.value:
+                return
+            self.known.append((cut, check.drop))
+            easier = self._easier(allocation, tried)
+            if easier is None:
+                break
+            allocation, cut = easier
+            tried.append(allocation.filters)
+        raise LesionError(
+            f"Expected rates that lose at most {self.verifier.aim.max_drop:g} points together, but "
+            f"the study's ratios leave none: the last that were tried lose {check.drop:.2f}; "
+            "measure smaller ratios, or allow more."
+        )
+
+    def _easier(
+        self, last: Allocation, tried: Sequence[dict[str, tuple[int, ...]]]
+    ) -> tuple[Allocation, float] | None:
+        """Rates for a smaller cut that were not checked yet, and that cut; None without any.
+
+        Those that lose too much on the study's own images are not worth a check.
+        """
+        most = self.verifier.aim.max_drop
+        cut = _less(self.known, most)
+        while cut > LITTLE:
+            found = self._allocated(last, cut)
+            if found is None:
+                return None
+            if self.rounds and found.drop > most:
+                self.known.append((cut, found.drop))
+                cut = _less(self.known, most)
+            elif found.filters in tried:
+                cut *= SHRINK
+            else:
+                return found, cut
+        return None
+
+    def _allocated(self, last: Allocation, cut: float) -> Allocation | None:
+        """The best rates for so large a cut, None where nothing is cut or pins ask for more."""
+        whole = 1 - self.budget.shares.get(self.budget.first, 0.0)
+        budget = self.budget.easing(cut / max(whole, cut))
+        study = self.verifier.study
         try:
             found = allocate(
-                verifier.study, own, times=times, criterion=allocation.criterion,
-                column=allocation.column,
-            )  # fmt: skip
-        except LesionError:  # pins ask for more
+                study, budget, times=self.times, criterion=last.criterion, column=last.column
+            )
+        except LesionError:
             return None
-        if not found.cut:
-            return None
-        if _cut(found, budget) < _cut(allocation, budget):
-            return found, own
-        cut *= SHRINK  # the ratios are too coarse for so small a step
-    return None
+        if found.cut and self.rounds:
+            found = refine(
+                study, self.verifier.bench, found, budget, rounds=self.rounds, times=self.times
+            )
+        return found if found.cut else None
 
 
 def _cut(allocation: Allocation, budget: Budget) -> float:

@@ -18,7 +18,7 @@ from lesion.plan import RATIOS, Lesion, Skipped, kept
 from lesion.study import Study
 
 CLASSES, PART = 10, 128
-COLUMNS = ("top1", "top5", "agreement", "loss")
+COLUMNS = ("top1", "top5", "agreement", "loss", "margin")
 Counts = Callable[[Layer, float], tuple[int, int]]
 Seen = Callable[[Layer, float], int | None]
 
@@ -157,6 +157,7 @@ def intact(images: int, accuracy: float = 0.93, seed: int = 0) -> Intact:
     columns = {
         "top1": right, "top5": right | (rng.random(images) < 0.9),
         "agreement": np.ones(images, bool), "loss": np.full(images, 0.25, np.float16),
+        "margin": margin.astype(np.float16),
     }  # fmt: skip
     prediction = np.where(right, label, (label + 1) % CLASSES)
     digest = rng.integers(0, 2**64, images, np.uint64)
@@ -175,14 +176,16 @@ def lesioned(base: Intact, broken: int, repaired: int, seed: int = 0) -> Outcome
 
 
 def flipped(base: Intact, rows: np.ndarray) -> Outcomes:
-    """The intact network's outcomes with these broken or repaired; the loss of a broken one rises
-    by 2."""
+    """The intact network's outcomes with these broken or repaired; their margins change sign,
+    the loss of a broken one rises by 2."""
     right = base.outcomes["top1"]
     flip = np.zeros(len(base), bool)
     flip[rows] = True
     top1 = right ^ flip
     loss = base.outcomes["loss"] + 2 * (flip & right).astype(np.float16)
-    columns = {"top1": top1, "top5": top1 | base.outcomes["top5"], "agreement": ~flip, "loss": loss}
+    margin = np.where(flip, -1, 1).astype(np.float16) * base.outcomes["margin"]
+    columns = {"top1": top1, "top5": top1 | base.outcomes["top5"], "agreement": ~flip,
+               "loss": loss, "margin": margin}  # fmt: skip
     return Outcomes(base.outcomes.images, columns)
 
 

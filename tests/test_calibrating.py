@@ -45,7 +45,8 @@ def test_the_measured_drops_are_those_of_the_sets(subject, study):
     intact = bench.intact(study.header.order)
     for one, measured in zip(drawn, made.measured, strict=True):
         joint = Joint(tuple(one))
-        own = bench.outcomes({joint: dropped(study.anatomy, one)}, study.header.order, intact)
+        gone = dropped(study.anatomy, {unit: found[unit][at] for unit, at in one.items()})
+        own = bench.outcomes({joint: gone}, study.header.order, intact)
         lost = intact.outcomes["top1"].mean() - own[joint]["top1"].mean()
         assert measured == pytest.approx(100 * lost)
 

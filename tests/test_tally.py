@@ -46,12 +46,15 @@ def test_outcomes_are_those_of_sorting(seed, ties):
     prediction = logits.argmax(1)
     above = [(row > row[label]).sum() for row, label in zip(logits, labels, strict=True)]
     loss = -log_softmax(logits.astype(float), 1)[np.arange(len(labels)), labels]
-    assert tuple(found.columns) == tally.columns == ("top1", "top5", "agreement", "loss")
+    assert tuple(found.columns) == tally.columns == ("top1", "top5", "agreement", "loss", "margin")
     assert np.array_equal(found.images, images)
     assert np.array_equal(found["top1"], prediction == labels)
     assert np.array_equal(found["top5"], np.array(above) < 5)
     assert np.array_equal(found["agreement"], prediction == base)
     assert np.array_equal(found["loss"], loss.astype(np.float16))
+    others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits).max(1)
+    margin = logits[np.arange(len(labels)), labels] - others
+    assert np.array_equal(found["margin"], margin.astype(np.float16))
     assert own["finite"].all() and not tally.beside
 
 
@@ -75,11 +78,13 @@ def test_one_number_that_is_none_spoils_its_row(bad, tally):
     assert answers(tally, logits, labels)["finite"].tolist() == [True] * 3 + [False] + [True] * 3
 
 
-def test_a_loss_beyond_half_precision_is_its_largest_number():
+def test_numbers_beyond_half_precision_are_its_largest():
     logits = np.array([[1e5, 0], [1e3, 0]], np.float32)
     tally = Classification()
     own = answers(tally, logits, np.array([1, 1]))
-    assert tally.outcomes(own, np.arange(2), own)["loss"].tolist() == [65504, 1000]
+    found = tally.outcomes(own, np.arange(2), own)
+    assert found["loss"].tolist() == [65504, 1000]
+    assert found["margin"].tolist() == [-65504, -1000]
 
 
 @given(numbers)

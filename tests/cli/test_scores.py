@@ -143,7 +143,7 @@ def test_labels_are_no_hindrance_to_agreement(home, run, tmp_path):
     out = tmp_path / "s.lesion"
     run("sweep", *home.subject, "--score", "agreement", "-o", out, "--full")
     with lesion.Study.open(out) as study:
-        assert study.header.columns == ("top1", "top5", "agreement", "loss")
+        assert study.header.columns == ("top1", "top5", "agreement", "loss", "margin")
         frames = [lesion.curves(study, name) for name in ("agreement", "top1")]
     assert frames[0]["drop"].tolist() == pytest.approx(frames[1]["drop"].tolist(), nan_ok=True)
 

@@ -1,0 +1,132 @@
+"""The best rates within a budget, by what is predicted of them together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesion.accounting import Account, macs, parameters
+from lesion.anatomy import Anatomy, Unit
+from lesion.budget import RESOURCES, Budget
+from lesion.candidates import Candidates
+from lesion.composing import losses
+from lesion.errors import LesionError
+from lesion.knobs import Choice, Knobs
+from lesion.predicting import Basis
+from lesion.searching import Search
+from lesion.solving import Bound, Problem, solve
+from lesion.wording import percent, points
+
+if TYPE_CHECKING:
+    from lesion.latency import Times
+
+
+def accounts_of(
+    anatomy: Anatomy, found: Candidates, times: "Times | None" = None
+) -> dict[str, Account]:
+    """What choices cost of each resource."""
+    accounts = {"macs": macs(anatomy, found), "params": parameters(anatomy, found)}
+    return accounts if times is None else {**accounts, "latency": times.account(anatomy, found)}
+
+
+def bounds_of(budget: Budget, accounts: Mapping[str, Account]) -> list[Bound]:
+    """What may be spent of each resource that a budget bounds."""
+    return [
+        Bound(accounts[name], share * accounts[name].intact)
+        for name, share in budget.shares.items()
+    ]
+
+
+def groups(anatomy: Anatomy, found: Candidates, budget: Budget) -> list[list[str]]:
+    """The units of each stage, where these share a rate."""
+    if budget.per != "stage":
+        return []
+    groups: dict[int, list[str]] = {}
+    for unit in found:
+        stage = stage_of(anatomy, anatomy.unit[unit])
+        if stage is not None:
+            groups.setdefault(stage, []).append(unit)
+    return list(groups.values())
+
+
+def stage_of(anatomy: Anatomy, unit: Unit) -> int | None:
+    """The stage of a unit's layers, None where they are of several."""
+    stages = {anatomy.layer[name].stage for name in unit.layers}
+    return stages.pop() if len(stages) == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """The choices that a budget leaves, and the best of them."""
+
+    anatomy: Anatomy
+    basis: Basis
+    budget: Budget
+    accounts: Mapping[str, Account]
+
+    def best(self, most: float | None) -> Choice:
+        """most: the predicted drop that is allowed, in points, None for any.
+
+        Raises LesionError where the budget is out of reach.
+        """
+        least = self.accounts[self.budget.smallest] if self.budget.smallest else None
+        choice = self._solved(bounds_of(self.budget, self.accounts), most, least)
+        if choice is None:
+            raise LesionError(self._out_of_reach(most))
+        return choice
+
+    def _solved(
+        self, bounds: Sequence[Bound], most: float | None, least: Account | None
+    ) -> Choice | None:
+        """The best choice within bounds, None where nothing is found that meets them."""
+        if self.basis.moves is None or (least is not None and most is None):
+            return solve(self._problem(bounds, most, least))
+        knobs = Knobs.of(self.basis.found, self._shared, bounds, least)
+        search = Search(knobs, self.basis.shifts(knobs), np.inf if most is None else most)
+        starts = [search.shifts.state]
+        if least is None:
+            exact = solve(self._problem(bounds, None, None))
+            if exact is None:
+                return None
+            starts.append(knobs.state(exact))
+        ends = [end for start in starts if (end := search.best(start)) is not None]
+        return knobs.choice(min(ends, key=search.rank)) if ends else None
+
+    @property
+    def _shared(self) -> list[list[str]]:
+        return groups(self.anatomy, self.basis.found, self.budget)
+
+    def _problem(
+        self, bounds: Sequence[Bound], most: float | None, least: Account | None
+    ) -> Problem:
+        """The same by drops, for the solver."""
+        baseline, found = self.basis.baseline, self.basis.found
+        loss = {
+            unit: losses(np.array([one.high for one in own]), baseline)
+            for unit, own in found.items()
+        }
+        limit = np.inf if most is None else float(losses(np.array([most]), baseline)[0])
+        columns = {unit: [one.asked for one in own] for unit, own in found.items()}
+        return Problem(loss, bounds, limit, least, self._shared, columns)
+
+    def _out_of_reach(self, most: float | None) -> str:
+        """What can be reached of the first resource, the rest held where that is possible."""
+        name = self.budget.first
+        account = self.accounts[name]
+        whole = bounds_of(self.budget, self.accounts)
+        others = [one for one in whole if one.account is not account]
+        for bounds, limit in ((others, most), ([], most), ([], None)):
+            nearest = self._solved(bounds, limit, account)
+            if nearest is not None:
+                break
+        else:
+            return "Expected rates that can be met, but what is pinned contradicts itself."
+        left = percent(np.ceil(1e4 * account.at(nearest) / account.intact) / 1e4)
+        drop = self.basis.predicted(nearest).drop
+        return (
+            f"Expected rates with {self.budget.words()}, but that is out of reach: the fewest "
+            f"{RESOURCES[name]} that the study's ratios leave are {left}, "
+            f"at a predicted drop of {points(round(drop, 2))}; allow more to remain or to be lost, "
+            "or measure higher ratios or more layers (--units all)."
+        )
