@@ -50,7 +50,7 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
     subject, study = opened(asked, seed, folder)
     with study:
         bench = Bench.of(study, replace(subject, train=None))
-        rates = {left: ways(study, bench, Budget(macs=left)) for left in asked.left}
+        rates = {left: ways(study, bench, Budget(macs=left), asked.tried) for left in asked.left}
         intact = bench.intact(study.header.holdout)
         recoveries = ("", f"finetune:{asked.steps}") if asked.train else ("",)
         for recovery in recoveries:
@@ -69,10 +69,12 @@ def joint(allocation: Allocation, number: int, seed: int) -> Joint:
     return Joint(tuple(rate.unit for rate in allocation.cut), number, seed)
 
 
-def ways(study: lesion.Study, bench: Bench, budget: Budget) -> dict[str, Allocation]:
+def ways(
+    study: lesion.Study, bench: Bench, budget: Budget, tried: int
+) -> dict[str, Allocation]:
     """The study's rates, those refined, and the rivals' at their MACs."""
     own = lesion.allocate(study, budget)
-    better = refine(study, bench, own, budget)
+    better = refine(study, bench, own, budget, images=tried)
     return dict(zip(WAYS, (own, better, uniform(study, own), ranked(study, own)), strict=True))
 
 
@@ -107,6 +109,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--left", type=float, nargs="+", default=[0.3, 0.5, 0.7])
+    parser.add_argument("--tried", type=int, default=2000, help="images that rates are refined on")
     parser.add_argument("--steps", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """One batch of images and lesions in, the outputs of each lesioned network out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from lesion.damage import filters
 from lesion.dissect import Dissection
 from lesion.keeping import Kept, places
 from lesion.plan import Cuttable, Target
-from lesion.replay import Behind, Program, Run, behind, compile_program, frees
+from lesion.replay import Behind, Program, Run, Step, behind, compile_program, frees
 from lesion.rows import Trial, Way, rows_at
 
 One = TypeVar("One", bound=Cuttable)
@@ -81,7 +81,7 @@ class Replay:
     """
 
     def __init__(self, dissection: Dissection, *, fold: bool = True, most: int = 1024) -> None:
-        self.dissection, self.most = dissection, most
+        self.dissection, self.fold, self.most = dissection, fold, most
         self.kept: Kept | None = None
         self.program: Program = compile_program(dissection.graph, fold=fold)
         self.position = self.program.position()
@@ -201,11 +201,58 @@ class Replay:
         self, run: Run, cut: Cut, dropped: np.ndarray, at: Mapping[int, Any] | None
     ) -> Tensor:
         steps = {place: self.program.steps[place] for place in cut.behind.replayed}
-        for edge in cut.edges:
-            place = self.position[edge.node]
-            steps[place] = filters.edit(steps[place], edge, dropped)
+        steps |= self._edited(cut, dropped)
         outputs: Tensor = run.replay(list(steps.values()), cut.behind.ends, at)
         return outputs
+
+    def _edited(self, cut: Cut, dropped: np.ndarray) -> dict[int, Step]:
+        """The steps at a cut without what falls."""
+        return edited(self.program, self.position, cut.edges, dropped)
+
+
+class Around(Replay):
+    """Measures by replay from a network that lacks some channels already.
+
+    A lesion names the units in which it differs from that network, and drops all that is gone with
+    it: what lies before these units runs once for all lesions. The outputs under None are those of
+    the network that lacks the channels.
+
+    whole: the engine of the intact network; dropped: the labels that have fallen
+    """
+
+    def __init__(self, whole: Replay, dropped: np.ndarray) -> None:
+        super().__init__(whole.dissection, fold=whole.fold, most=whole.most)
+        self.whole = self.program
+        self._reads: dict[int, list[Edge]] = {}
+        for edge in self.dissection.reads:
+            self._reads.setdefault(self.position[edge.node], []).append(edge)
+        fallen = edited(self.whole, self.position, self._reading(dropped, self._reads), dropped)
+        steps = [fallen.get(at, step) for at, step in enumerate(self.whole.steps)]
+        self.program = replace(self.whole, steps=tuple(steps))
+
+    def _edited(self, cut: Cut, dropped: np.ndarray) -> dict[int, Step]:
+        places = [self.position[edge.node] for edge in cut.edges]
+        whole = {place: self.whole.steps[place] for place in places}
+        return whole | edited(self.whole, self.position, self._reading(dropped, places), dropped)
+
+    def _reading(self, dropped: np.ndarray, places: Iterable[int]) -> list[Edge]:
+        """The edges at some places that read what falls."""
+        gone = np.append(dropped, False)  # the last is CONSTANT's
+        return [
+            edge for place in dict.fromkeys(places) for edge in self._reads[place]
+            if gone[edge.labels.numpy()].any()
+        ]  # fmt: skip
+
+
+def edited(
+    program: Program, position: Mapping[int, int], edges: Iterable[Edge], dropped: np.ndarray
+) -> dict[int, Step]:
+    """The steps of a program that are cut at edges, by their places."""
+    steps: dict[int, Step] = {}
+    for edge in edges:
+        place = position[edge.node]
+        steps[place] = filters.edit(steps.get(place, program.steps[place]), edge, dropped)
+    return steps
 
 
 def _union(rows: Iterable[np.ndarray | None], images: int) -> np.ndarray:

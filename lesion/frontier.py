@@ -19,7 +19,7 @@ WAYS = {"these": "lesion", "uniform": "uniform", "global ranking": "global l1"}
 
 
 def frontier(
-    study: Study, bench: Bench, shares: Sequence[float] = SHARES, *, rounds: int = 4,
+    study: Study, bench: Bench, shares: Sequence[float] = SHARES, *, rounds: int = 6,
     recovered: Bench | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Accuracy by the share of MACs that remains, on the images that the study kept back.

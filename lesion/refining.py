@@ -33,7 +33,7 @@ from lesion.wording import grouped
 if TYPE_CHECKING:
     from lesion.latency import Times
 
-REACH = 3  # settings to either side
+REACH = 2  # settings to either side
 
 
 @dataclass(eq=False)
@@ -58,18 +58,10 @@ class _Trials:
 
     def values(self, states: Sequence[State]) -> np.ndarray:
         """(states, images) margins, or scores where there are none."""
-        found = np.empty((len(states), len(self.images)), np.float32)
-        cuts = {}
-        for number, state in enumerate(states):
-            taken = self.taken(state)
-            joint = Joint(tuple(unit for unit, one in taken.items() if one.pruned), number)
-            if joint.units:
-                cuts[joint] = dropped(self.study.anatomy, taken)
-            else:
-                found[number] = self.intact.outcomes[self.column]
-        for joint, outcomes in self.bench.outcomes(cuts, self.images, self.intact).items():
-            found[joint.number] = outcomes[self.column]
-        return found
+        return self._measured(self.bench, [
+            (tuple(unit for unit, one in self.taken(state).items() if one.pruned), state)
+            for state in states
+        ])  # fmt: skip
 
     def around(self, state: State, values: np.ndarray) -> Shifts:
         """By how much the settings nearby of each knob move the values."""
@@ -79,11 +71,30 @@ class _Trials:
             if setting != at and setting < len(self.knobs.settings[knob])
         ]  # fmt: skip
         tried = [(*state[:knob], setting, *state[knob + 1 :]) for knob, setting in places]
+        near = self.bench.around(dropped(self.study.anatomy, self.taken(state)))
+        measured = self.values(tried) if near is None else self._measured(near, [
+            (tuple(self.knobs.settings[knob][0]), one)
+            for (knob, _), one in zip(places, tried, strict=True)
+        ])  # fmt: skip
         moves = [np.zeros((len(own), len(values)), np.float32) for own in self.knobs.settings]
-        for (knob, setting), there in zip(places, self.values(tried), strict=True):
+        for (knob, setting), there in zip(places, measured, strict=True):
             moves[knob][setting] = there - values
         scores = self.intact.outcomes[self.score].astype(float)
         return Shifts(scores, state, values, moves, self.column == MARGIN)
+
+    def _measured(
+        self, bench: Bench, states: Sequence[tuple[tuple[str, ...], State]]
+    ) -> np.ndarray:
+        """The values in states, each with the units that are cut; without any, the intact ones."""
+        found = np.empty((len(states), len(self.images)), np.float32)
+        found[:] = self.intact.outcomes[self.column]
+        cuts = {
+            Joint(units, number): dropped(self.study.anatomy, self.taken(state))
+            for number, (units, state) in enumerate(states) if units
+        }  # fmt: skip
+        for joint, outcomes in bench.outcomes(cuts, self.images, self.intact).items():
+            found[joint.number] = outcomes[self.column]
+        return found
 
     def taken(self, state: State) -> dict[str, Candidate]:
         """What each unit loses."""
@@ -92,13 +103,13 @@ class _Trials:
 
 def refine(
     study: Study, bench: Bench, allocation: Allocation, budget: Budget, *, images: int = 2000,
-    rounds: int = 4, times: "Times | None" = None,
+    rounds: int = 6, times: "Times | None" = None,
 ) -> Allocation:  # fmt: skip
     """The rates after at most so many rounds, with the joint drop that they measure.
 
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
-    A round takes at most six passes a unit over the images, and three. Raises LesionError for a
+    A round takes at most four passes a unit over the images, and two. Raises LesionError for a
     budget of the least, which names no share.
     """
     if budget.smallest:

@@ -1,7 +1,7 @@
 """Units cut together: what the network without them answers, on any of a subject's images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import nn
 
 from lesion.adapter import Adapter
 from lesion.dissect import Dissection, dissect
-from lesion.engine import Cutting, Engine, One, Replay
+from lesion.engine import Around, Cutting, Engine, One, Replay
 from lesion.errors import LesionError
 from lesion.identity import matching
 from lesion.measure import Measured, measure
@@ -85,6 +85,16 @@ class Bench:
                 found[one].append(outcomes)
         columns = self.subject.tally.columns
         return {one: Outcomes.join(parts, columns) for one, parts in found.items()}
+
+    def around(self, dropped: np.ndarray) -> "Bench | None":
+        """A bench for sets of cuts that differ in few units from the one of these labels.
+
+        Their names tell the units in which they differ, and what falls with them is all that is
+        gone. None where each set has to run as a whole.
+        """
+        if type(self.engine) is not Replay or self.subject.tally.beside:
+            return None
+        return replace(self, engine=Around(self.engine, dropped))
 
     @torch.no_grad()
     def _measured(
