@@ -41,6 +41,15 @@ def check(anatomy, data):
     assert accounting.macs(anatomy, candidates).at(choice) == wanted.macs
     assert accounting.parameters(anatomy, candidates).at(choice) == wanted.parameters
     assert accounting.macs(anatomy, candidates).intact == cost(anatomy).macs
+    check_each(accounting.parameters(anatomy, candidates), candidates, choice)
+
+
+def check_each(account, candidates, choice):
+    """What each other choice of one unit costs."""
+    found = account.each(choice, {unit: len(own) for unit, own in candidates.items()})
+    for unit, costs in found.items():
+        wanted = [account.at({**choice, unit: at}) for at in range(len(candidates[unit]))]
+        assert costs.tolist() == wanted
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

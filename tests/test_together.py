@@ -9,7 +9,7 @@ from small_networks import NETWORKS
 from torch.utils.flop_counter import FlopCounterMode
 
 from lesion.cost import cost
-from lesion.engine import Cutting
+from lesion.engine import Around, Cutting
 from lesion.plan import Joint
 
 NUMBERED = {"padded_and_sliced", "one_channel_expanded"}  # channel numbers stand in their forward
@@ -57,6 +57,30 @@ def test_all_units_at_once(name):
     case = removal.small(name)
     if case.units:
         assert compare(case) <= removal.TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NUMBERED))
+def test_around_a_set_of_cuts_is_as_from_the_intact_network(name):
+    """One unit cut otherwise than in the base: more of it, less, or not at all."""
+    case = removal.small(name)
+    if not case.units:
+        return
+    joint, base = several(case)
+    _, other = several(case, 1)
+    around = Around(case.replay, base)
+    outputs = dict(around.run((case.x,), {}))
+    whole = dict(case.replay.run((case.x,), {joint: Cutting(base)}))
+    assert torch.equal(outputs[None], whole[joint])
+    for unit in case.units:
+        own = slice(unit.first, unit.first + unit.channels)
+        for there in (other[own], np.zeros(unit.channels, bool)):
+            gone = base.copy()
+            gone[own] = there
+            one = Joint((unit.name,))
+            found = dict(around.run((case.x,), {one: Cutting(gone)}))[one]
+            wanted = dict(case.replay.run((case.x,), {joint: Cutting(gone)}))[joint]
+            assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20", "vgg16_bn"])
