@@ -1,10 +1,11 @@
-"""How well single drops foretell joint ones, and how often the upper prediction holds.
+"""How well single lesions foretell joint ones, and how often the upper prediction holds.
 
     python benchmarks/calibration.py --network demo:resnet20 -o calibration.md
 
 A study measures every lesion; `lesion calibrate` measures random sets of rates on its images; then
-other random sets are measured on the images kept back, and compared with what was predicted. Ways
-to compose single drops stand side by side: their sum, the product of accuracies.
+other random sets are measured on the images kept back, and compared with what was predicted. Three
+ways stand side by side: the sum of drops, the product of accuracies, and margins moved image by
+image; the upper prediction is that of the last.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from lesion.allocating import choices
 from lesion.budget import Budget
 from lesion.calibrating import calibrate, random_sets
 from lesion.candidates import dropped
-from lesion.composing import joint_drop, losses
 from lesion.plan import Joint
+from lesion.predicting import WAYS, basis
 from lesion.together import Bench
 
 HEADER = (
-    "network", "composed by", "sets", "bias", "root mean square error", "rank correlation",
+    "network", "predicted by", "sets", "bias", "root mean square error", "rank correlation",
     "factor of the upper prediction", "held by", "of it too high by, median (points)",
 )  # fmt: skip
 
@@ -39,34 +40,34 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         drawn = list(random_sets(found, asked.sets, np.random.default_rng(1)))
         held = study.header.holdout
         intact = bench.intact(held)
-        cuts = {Joint(tuple(one), n): dropped(study.anatomy, one) for n, one in enumerate(drawn)}
+        taken = [{unit: found[unit][at] for unit, at in one.items()} for one in drawn]
+        cuts = {Joint(tuple(one), n): dropped(study.anatomy, one) for n, one in enumerate(taken)}
         outcomes = bench.outcomes(cuts, held, intact).values()
         base = intact.outcomes["top1"].mean()
         drops = np.array([100 * (base - one["top1"].mean()) for one in outcomes])
-    single = [np.array([one.drop for one in own.values()]) for own in drawn]
-    highs = [np.array([one.high for one in own.values()]) for own in drawn]
+        whole = [dict.fromkeys(found, 0) | one for one in drawn]
+        ways = {by: basis(study, found, "top1", "l1", by=by) for by in WAYS}
+    predictions = {by: [one.predicted(choice) for choice in whole] for by, one in ways.items()}
     composed = {
-        "sum": np.array([own.sum() for own in single]),
-        "product": np.array([joint_drop(losses(own, known.baseline).sum(), known.baseline)
-                             for own in single]),
-    }  # fmt: skip
-    upper = np.array([
-        known.upper(joint_drop(losses(own, known.baseline).sum(), known.baseline)) for own in highs
-    ])  # fmt: skip
-    rows = []
+        "sum of drops": np.array([sum(c.drop for c in one.values()) for one in taken]),
+        "product of accuracies": np.array([one.drop for one in predictions["drops"]]),
+        "margins": np.array([one.drop for one in predictions["margins"]]),
+    }
+    upper = np.array([known.upper(one.high) for one in predictions["margins"]])
+    rows: list[tuple[str, ...]] = []
     for way, predicted in composed.items():
         error = predicted - drops
         last = (
             (f"{known.factor:.2f}", f"{(drops <= upper).sum()} of {len(drops)}",
              f"{np.median(upper - drops):.1f}")
-            if way == "product" else ("", "", "")
+            if way == "margins" else ("", "", "")
         )  # fmt: skip
         rows.append((
             asked.network, way, str(len(drops)), f"{error.mean():+.2f}",
             f"{np.sqrt((error**2).mean()):.2f}", f"{spearmanr(predicted, drops)[0]:.3f}", *last,
         ))  # fmt: skip
     if asked.points:
-        points = np.column_stack([composed["product"], upper, drops])
+        points = np.column_stack([composed["margins"], upper, drops])
         np.savetxt(asked.points, points, "%.4f", ",", header="predicted,upper,measured",
                    comments="")  # fmt: skip
     return rows
@@ -76,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--sets", type=int, default=60, help="random sets that are predicted")
-    parser.add_argument("--calibration", type=int, default=40, help="and those learned from")
+    parser.add_argument("--calibration", type=int, default=59, help="and those learned from")
     parser.add_argument("--points", type=Path, help="a CSV file for the points")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -69,9 +69,7 @@ def joint(allocation: Allocation, number: int, seed: int) -> Joint:
     return Joint(tuple(rate.unit for rate in allocation.cut), number, seed)
 
 
-def ways(
-    study: lesion.Study, bench: Bench, budget: Budget, tried: int
-) -> dict[str, Allocation]:
+def ways(study: lesion.Study, bench: Bench, budget: Budget, tried: int) -> dict[str, Allocation]:
     """The study's rates, those refined, and the rivals' at their MACs."""
     own = lesion.allocate(study, budget)
     better = refine(study, bench, own, budget, images=tried)

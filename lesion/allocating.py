@@ -130,8 +130,9 @@ def predicted(
     if learned := calibrated(study, known):
         high = learned.upper(high)
         how = (
-            f"{how}, and for the upper one multiplied by {learned.factor:.2f}, which covers 95 % "
-            f"of random rates as {len(learned.measured)} of them on this network showed"
+            f"{how}, and for the upper one multiplied by {learned.factor:.2f}, which with 95 % "
+            f"confidence covers 95 % of random rates, as {len(learned.measured)} of them on this "
+            "network showed"
         )
     else:
         how = f"{how}, while cuts made together often cost more (`lesion calibrate` shows it)"

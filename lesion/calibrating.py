@@ -17,7 +17,7 @@ from lesion.predicting import basis
 from lesion.study import Study
 from lesion.together import Bench
 
-SETS = 40
+SETS = 59  # the fewest that tell
 
 
 def calibrate(
@@ -52,16 +52,12 @@ def calibrate(
     known = basis(study, found, column, criterion)
     nothing = dict.fromkeys(found, 0)
     predicted = tuple(known.predicted(nothing | one).high for one in drawn)
-    made = Calibration(
-        predicted, tuple(map(float, measured)), known.baseline, len(used), known.by
-    )
+    made = Calibration(predicted, tuple(map(float, measured)), known.baseline, len(used), known.by)
     study.set_calibration(made.to_json())
     return made
 
 
-def random_sets(
-    found: Candidates, sets: int, rng: np.random.Generator
-) -> Iterator[Choice]:
+def random_sets(found: Candidates, sets: int, rng: np.random.Generator) -> Iterator[Choice]:
     """For each set the units that lose channels, with what they lose; none is empty."""
     ratios = sorted({one.asked for own in found.values() for one in own if one.pruned})
     while sets:

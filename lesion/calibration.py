@@ -1,22 +1,22 @@
 """How far joint drops exceed what single cuts predict, learned from random sets of rates.
 
-The measured joint loss of a set divided by its predicted one is its excess.  A further set drawn in
-the same way exceeds the k-th smallest of n excesses, k = ⌈0.95 (n + 1)⌉, with a probability of at
-most 5 % (split conformal prediction, Vovk et al. 2005), whatever the network and however drops
-compose.
+The measured joint loss of a set divided by its predicted one is its excess.  With 95 % confidence
+at least 95 % of all sets drawn in the same way exceed their prediction by no more than the largest
+of 59 excesses, the second largest of 93, and so on (Wilks 1941, tolerance limits), whatever the
+network and however drops compose.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, inf
+from math import comb, inf
 
 import numpy as np
 
 from lesion.composing import joint_drop, losses
 
 SLACK = 0.5  # points: where next to nothing is predicted, chance decides
-LEVEL = 0.95
+SHARE = CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Calibration:
 
     @property
     def factor(self) -> float:
-        """By what a predicted loss is multiplied for the upper prediction; inf from too few sets.
+        """By what a predicted loss is multiplied for the upper prediction, inf below 59 sets.
 
-        >>> made = Calibration((10.0,) * 19, tuple(range(1, 20)), 90.0, 1000)
-        >>> round(made.factor, 3)  # 19 points instead of 10 + 0.5
-        1.912
+        >>> made = Calibration((10.0,) * 59, tuple(range(1, 60)), 90.0, 1000)
+        >>> round(made.factor, 3)  # 59 points instead of 10 + 0.5
+        8.592
         """
-        return quantile(
+        return limit(
             [
                 float(_loss(measured, self.baseline) / _loss(predicted + SLACK, self.baseline))
                 for predicted, measured in zip(self.predicted, self.measured, strict=True)
@@ -56,7 +56,7 @@ class Calibration:
     def allowed(self, upper: float) -> float:
         """The joint drop whose upper prediction is `upper`; the inverse of that.
 
-        >>> made = Calibration((10.0,) * 19, tuple(range(1, 20)), 90.0, 1000)
+        >>> made = Calibration((10.0,) * 59, tuple(range(1, 60)), 90.0, 1000)
         >>> round(made.upper(made.allowed(5.0)), 6)
         5.0
         """
@@ -74,14 +74,21 @@ class Calibration:
         return cls(predicted, measured, **own)
 
 
-def quantile(excesses: Sequence[float]) -> float:
-    """The conformal quantile of the excesses, inf where there are fewer than 19.
+def limit(excesses: Sequence[float]) -> float:
+    """What with 95 % confidence 95 % of further excesses do not pass, inf where no number is.
 
-    >>> quantile(list(range(1, 20))), quantile(list(range(1, 41))), quantile([1.0] * 18)
-    (19, 39, inf)
+    The least of them below which there are so many that a share of less than 95 % would hardly
+    ever be below it.
+
+    >>> limit(list(range(1, 60))), limit(list(range(1, 94))), limit([1.0] * 58)
+    (59, 92, inf)
     """
-    place = ceil(LEVEL * (len(excesses) + 1))
-    return sorted(excesses)[place - 1] if place <= len(excesses) else inf
+    sets, below = len(excesses), 0.0
+    for place, excess in enumerate(sorted(excesses)):
+        below += comb(sets, place) * SHARE**place * (1 - SHARE) ** (sets - place)
+        if below >= CONFIDENCE:
+            return excess
+    return inf
 
 
 def _loss(drop: float, baseline: float) -> float:

@@ -35,9 +35,7 @@ class Knobs:
         """shared: units that share a rate, each group a knob; every other unit has its own."""
         grouped = {unit for group in shared for unit in group}
         groups = [*shared, *([unit] for unit in found if unit not in grouped)]
-        return cls(
-            found, tuple(_settings(found, group) for group in groups), tuple(bounds), least
-        )
+        return cls(found, tuple(_settings(found, group) for group in groups), tuple(bounds), least)
 
     def choice(self, state: State) -> Choice:
         """What each unit takes."""

@@ -312,7 +312,7 @@ Rivals = Annotated[bool, typer.Option(
 Shares = Annotated[str, typer.Option(
     help="of the MACs that may remain", metavar="X,…", show_default="0.9 to 0.3",
 )]  # fmt: skip
-Sets = Annotated[int, typer.Option(help="how many sets of rates", metavar="N", min=19)]
+Sets = Annotated[int, typer.Option(help="how many sets of rates", metavar="N", min=59)]
 Rounds = Annotated[int, typer.Option(help="at most so many rounds", metavar="N", min=1)]
 To = Annotated[str, typer.Option(
     "--to", help="torch-pruning, torch-prune, fasterai, nni, json, yaml, csv, markdown, masks, or "

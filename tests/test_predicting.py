@@ -92,6 +92,7 @@ def by(study, **options):
 
 def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
     """Fewer than 200 in common, or gaps, and drops have to do."""
+
     def seen(layer, ratio):
         return 150 if layer.name == "layer1.0.conv1" else None
 

@@ -187,7 +187,7 @@ def interactions(
 def calibrate(
     study: options.StudyFile,
     measured: Measured,
-    sets: options.Sets = 40,
+    sets: options.Sets = 59,
     images: options.OnImages = 2000,
     criterion: options.Criterion = None,
     device: options.Device = None,
@@ -199,9 +199,9 @@ def calibrate(
         bench = _bench(opened, measured, device)
         found = learned(opened, bench, sets=sets, images=images, criterion=criterion)
     say(
-        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images: 95 % of "
-        f"such sets lose less than {found.factor:.2f} times what their single drops compose to, "
-        "and half a point"
+        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images: with 95 % "
+        f"confidence 95 % of such sets lose less than {found.factor:.2f} times what their "
+        f"{found.by} predict, and half a point"
     )
 
 

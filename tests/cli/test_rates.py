@@ -146,10 +146,10 @@ def test_refine_measures_together(home, swept, run, tmp_path):
 
 
 def test_calibrate_changes_the_upper_prediction(home, swept, run):
-    ran = run("calibrate", swept, *home.subject, "--sets", "20")
+    ran = run("calibrate", swept, *home.subject, "--sets", "60")
     assert ran.code == 0, ran.err
-    assert f"20 random sets of rates on {IMAGES - HELD} images" in ran.out
-    assert "as 20 of them on this network showed" in run("recommend", swept, "--macs", "60%").out
+    assert f"60 random sets of rates on {IMAGES - HELD} images" in ran.out
+    assert "as 60 of them on this network showed" in run("recommend", swept, "--macs", "60%").out
 
 
 def test_the_tradeoff_is_measured_and_drawn(home, swept, run, tmp_path):
