@@ -42,7 +42,7 @@ class Recovered:
         network = _copied(subject.network)
         tensors = chain(network.parameters(), network.buffers())
         self.together = max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))
-        self._copies: OrderedDict[Cuttable, Whole] = OrderedDict()
+        self._copies: OrderedDict[tuple[Cuttable, bytes], Whole] = OrderedDict()
 
     def obstacle(self, target: Target) -> str:
         """Why a target's lesions cannot be measured, recovered or not; "" if they can."""
@@ -74,12 +74,13 @@ class Recovered:
 
     def _copy(self, lesion: Cuttable, dropped: np.ndarray) -> Whole:
         """A lesion's recovered network; the copy that was used longest ago makes room for it."""
-        if lesion not in self._copies:
+        key = lesion, dropped.tobytes()  # the same units may lose other channels
+        if key not in self._copies:
             while len(self._copies) >= self.together:
                 self._copies.popitem(last=False)
-            self._copies[lesion] = self._made(lesion, dropped)
-        self._copies.move_to_end(lesion)
-        return self._copies[lesion]
+            self._copies[key] = self._made(lesion, dropped)
+        self._copies.move_to_end(key)
+        return self._copies[key]
 
     def _made(self, lesion: Cuttable, dropped: np.ndarray) -> Whole:
         network, device = _copied(self.subject.network), device_of(self.subject.network)

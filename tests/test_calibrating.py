@@ -34,7 +34,7 @@ def test_what_is_learned_is_remembered_and_used(subject, study):
     assert len(made.predicted) == len(made.measured) == 59
     after = allocate(study, Budget(macs=0.6))
     assert after.high == pytest.approx(made.upper(before.high))
-    assert "as 25 of them on this network showed" in after.guarantee
+    assert "as 59 of them on this network showed" in after.guarantee
 
 
 def test_the_measured_drops_are_those_of_the_sets(subject, study):
