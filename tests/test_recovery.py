@@ -23,7 +23,7 @@ from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.goals import Full
 from lesion.judging import recommend
 from lesion.merging import merge
-from lesion.plan import Lesion
+from lesion.plan import Joint, Lesion
 from lesion.recovered import Recovered
 from lesion.recovery import BatchNorm, Finetune, parse
 from lesion.study import Study
@@ -334,6 +334,23 @@ def test_copies_are_kept_as_room_allows(tmp_path):
         again = [outputs for _, outputs in run(tensors, cuts)]
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
     assert len(ready.engine._copies) == 1
+    ready.study.close()
+
+
+def test_the_same_units_may_lose_other_channels(tmp_path):
+    """One name for two sets of rates: each has a copy of its own."""
+    network, data = networks.plain(40)
+    ready = prepare(network, data, tmp_path / "s", "bn", training())
+    tensors, engine = ready.dissection.call.tensors(data.tensors), ready.engine
+    for few, many in zip(list(ready.lesions)[::2], list(ready.lesions)[1::2], strict=True):
+        assert few.target == many.target
+        for lesion in (few, many):
+            dropped = ready.lesions[lesion]
+            with torch.no_grad():
+                wanted = dict(engine.run(tensors, {lesion: Cutting(dropped)}, False))[lesion]
+                joint = Joint((lesion.target,))
+                found = dict(engine.run(tensors, {joint: Cutting(dropped)}, False))[joint]
+            assert torch.allclose(found, wanted)
     ready.study.close()
 
 
