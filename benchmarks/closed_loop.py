@@ -33,14 +33,14 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     """A row a tolerance."""
     subject, study = opened(asked, 0, folder)
     study.close()
-    found = []
+    found: list[tuple[str, ...]] = []
     for tolerance in asked.tolerances:
         path = Path(shutil.copy(study.path, folder / f"{tolerance}.lesion"))
         with Study.open(path) as own:
             bench = Bench.of(own, subject)
             budget = Budget(macs=asked.left)
             verifier = Verifier(own, bench, Aim(tolerance))
-            result = tightened(verifier, allocate(own, budget), budget)
+            result = tightened(verifier, allocate(own, budget), budget, asked.rounds, asked.tried)
             last = result.final.allocation
             joint = Joint(tuple(rate.unit for rate in last.cut))
             whole = bench.outcomes(
@@ -63,6 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--tolerances", type=float, nargs="+", default=TOLERANCES)
+    parser.add_argument("--rounds", type=int, default=2, help="of refining, before each check")
+    parser.add_argument("--tried", type=int, default=2000, help="images that rates are refined on")
     parser.add_argument("--left", type=float, default=0.5)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

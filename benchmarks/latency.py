@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from subjects import add_arguments, opened, table
 from torch import nn
@@ -20,9 +21,10 @@ from torch.utils.benchmark import Timer
 import lesion
 from lesion.applying import apply
 from lesion.budget import Budget
+from lesion.candidates import Candidate, Candidates
 from lesion.dissect import dissect
 from lesion.errors import LesionError
-from lesion.latency import time_layers
+from lesion.latency import Times, time_layers
 from lesion.preparing import example_of
 from lesion.rivals import uniform
 from lesion.subject import evaluating
@@ -68,7 +70,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
                  for own in rates.values()]  # fmt: skip
         images = subject.images.batch(range(asked.batch))[0]
         whole, *measured = timed([subject.network, *small], images)
-        found = [(asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
+        found: list[tuple[str, ...]] = [(asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
                   f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %")]  # fmt: skip
         for (name, own), there in zip(rates.items(), measured, strict=True):
             predicted = predict(study, own, times)
@@ -80,17 +82,13 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     return found
 
 
-def predict(study: lesion.Study, own: lesion.Allocation, times: object) -> float:
+def predict(study: lesion.Study, own: lesion.Allocation, times: Times) -> float:
     """The table's milliseconds for rates, whatever they were chosen by."""
-    from lesion.candidates import Candidate
-    from lesion.latency import Times
-
-    assert isinstance(times, Times)
-    choices = {}
+    choices: Candidates = {}
     for rate in own.cut:
-        fallen = torch.ones(rate.channels, dtype=torch.bool)
+        fallen = np.ones(rate.channels, bool)
         fallen[list(rate.kept)] = False
-        choices[rate.unit] = (Candidate(rate.rate, fallen.numpy()),)
+        choices[rate.unit] = (Candidate(rate.rate, fallen),)
     return times.account(study.anatomy, choices).at(dict.fromkeys(choices, 0))
 
 

@@ -151,7 +151,7 @@ def once(verifier: Verifier, allocation: Allocation) -> Verification:
 
 def tightened(
     verifier: Verifier, allocation: Allocation, budget: Budget, rounds: int = 2,
-    times: "Times | None" = None,
+    images: int = 2000, times: "Times | None" = None,
 ) -> Verification:  # fmt: skip
     """Rates that are tightened by what each check showed, until they are certified.
 
@@ -159,11 +159,12 @@ def tightened(
     a steep one that the last two checks tell; the others of the budget give way alike, its pins and
     multiples stay.
 
-    rounds: of refining each round's rates on the study's own images, 0 for none; networks that
-        recover before they are measured are not refined; times: for a budget of latency
+    rounds: of refining each round's rates on so many of the study's own images, 0 for none;
+        networks that recover before they are measured are not refined
+    times: for a budget of latency
     Raises LesionError where nothing is left to cut, with what was learned.
     """
-    loop = _Loop(verifier, budget, rounds, times)
+    loop = _Loop(verifier, budget, rounds, images, times)
     return Verification(tuple(loop.checks(allocation)), verifier.aim.confidence)
 
 
@@ -174,9 +175,10 @@ class _Loop:
     """
 
     def __init__(
-        self, verifier: Verifier, budget: Budget, rounds: int, times: "Times | None"
-    ) -> None:
-        self.verifier, self.budget, self.times = verifier, budget, times
+        self, verifier: Verifier, budget: Budget, rounds: int, images: int,
+        times: "Times | None",
+    ) -> None:  # fmt: skip
+        self.verifier, self.budget, self.times, self.images = verifier, budget, times, images
         self.rounds = 0 if isinstance(verifier.bench.engine, Recovered) else rounds
         self.known = [(0.0, 0.0)]
 
@@ -235,8 +237,9 @@ class _Loop:
             return None
         if found.cut and self.rounds:
             found = refine(
-                study, self.verifier.bench, found, budget, rounds=self.rounds, times=self.times
-            )
+                study, self.verifier.bench, found, budget, images=self.images,
+                rounds=self.rounds, times=self.times,
+            )  # fmt: skip
         return found if found.cut else None
 
 
