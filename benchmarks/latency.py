@@ -70,8 +70,11 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
                  for own in rates.values()]  # fmt: skip
         images = subject.images.batch(range(asked.batch))[0]
         whole, *measured = timed([subject.network, *small], images)
-        found: list[tuple[str, ...]] = [(asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
-                  f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %")]  # fmt: skip
+        intact = (
+            asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
+            f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %",
+        )  # fmt: skip
+        found: list[tuple[str, ...]] = [intact]
         for (name, own), there in zip(rates.items(), measured, strict=True):
             predicted = predict(study, own, times)
             found.append((

@@ -45,6 +45,10 @@ PIPELINE = (
     "calibration",
     "accounting",
     "solving",
+    "knobs",
+    "shifts",
+    "predicting searching",
+    "within",
     "allocating verification",
     "choices plots",
     "running",
@@ -76,8 +80,8 @@ NO_TORCH = [
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
     "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
     "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
-    "composing", "calibration", "allocation", "accounting", "solving", "allocating", "shares",
-    "masking", "exports", "plots",
+    "composing", "calibration", "allocation", "accounting", "solving", "knobs", "shifts",
+    "predicting", "searching", "within", "allocating", "shares", "masking", "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
