@@ -22,7 +22,7 @@ from lesion.errors import LesionError
 from lesion.knobs import Choice, Knobs, State
 from lesion.outcomes import Intact
 from lesion.plan import Joint
-from lesion.predicting import MARGIN
+from lesion.predicting import MARGIN, basis
 from lesion.searching import Search
 from lesion.shifts import LEVEL, Shifts
 from lesion.study import Study
@@ -63,12 +63,11 @@ class _Trials:
             for state in states
         ])  # fmt: skip
 
-    def around(self, state: State, values: np.ndarray) -> Shifts:
+    def around(self, state: State, values: np.ndarray, reach: int = REACH) -> Shifts:
         """By how much the settings nearby of each knob move the values."""
         places = [
             (knob, setting) for knob, at in enumerate(state)
-            for setting in range(max(0, at - REACH), at + REACH + 1)
-            if setting != at and setting < len(self.knobs.settings[knob])
+            for setting in range(len(self.knobs.settings[knob])) if 0 < abs(setting - at) <= reach
         ]  # fmt: skip
         tried = [(*state[:knob], setting, *state[knob + 1 :]) for knob, setting in places]
         near = self.bench.around(dropped(self.study.anatomy, self.taken(state)))
@@ -95,6 +94,14 @@ class _Trials:
         for joint, outcomes in bench.outcomes(cuts, self.images, self.intact).items():
             found[joint.number] = outcomes[self.column]
         return found
+
+    def first(self, images: int) -> "_Trials":
+        """The same on the first of its images."""
+        return replace(self, images=self.images[:images], intact=self.intact.take(slice(images)))
+
+    def mean(self, values: np.ndarray) -> float:
+        """The mean score that values stand for."""
+        return float((values > 0 if self.column == MARGIN else values).mean(dtype=float))
 
     def taken(self, state: State) -> dict[str, Candidate]:
         """What each unit loses."""
@@ -123,14 +130,27 @@ def refine(
     knobs = Knobs.of(found, groups(anatomy, found, budget), bounds)
     used = study.header.order[:images]
     trials = _Trials(study, bench, knobs, used, bench.intact(used), allocation.column)
-    state = knobs.state(_where(found, allocation))
-    values = trials.values([state])[0]
+    starts = [knobs.state(_where(found, allocation))]
+    if trials.column == MARGIN and basis(study, found, "top1", allocation.criterion).by == "drops":
+        starts += _started(trials.first(max(images // 4, 1)))
+    values, state = max(
+        zip(trials.values(starts), starts, strict=True), key=lambda one: trials.mean(one[0])
+    )
     for _ in range(rounds):
         better = _better(trials, state, values)
         if better is None:
             break
         state, values = better
     return _described(trials, state, values, allocation, budget)
+
+
+def _started(trials: _Trials) -> list[State]:
+    """The best by single cuts' moves of margins, for studies that do not hold them."""
+    whole = (0,) * len(trials.knobs.settings)
+    most = max(len(own) for own in trials.knobs.settings)
+    shifts = trials.around(whole, trials.values([whole])[0], most)
+    found = Search(trials.knobs, shifts).best(whole)
+    return [] if found is None else [found]
 
 
 def _better(
@@ -143,7 +163,7 @@ def _better(
         if wanted is not None and wanted not in tried:
             tried.add(wanted)
             there = trials.values([wanted])[0]
-            if shifts.lost(there) < shifts.lost(values):
+            if trials.mean(there) > trials.mean(values):
                 return wanted, there
     return None
 

@@ -6,7 +6,7 @@ be least, as far as the predicted drop may go.  Exchanges: one knob eased and an
 or one alone, where that loses less and costs no more, until none does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,14 @@ class Search:
 
     most: the largest predicted drop in points, by its upper end
     reach: how many settings a knob may move from the state of the shifts, None for any
+    known: states that are passed by
     """
 
     knobs: Knobs
     shifts: Shifts
     most: float = np.inf
     reach: int | None = None
+    known: Collection[State] = ()
 
     def best(self, state: State) -> State | None:
         """Where the search from a state ends, None where the bounds are not met there."""
@@ -73,7 +75,7 @@ class Search:
         moves, limit = _Moves(self, state), self.knobs.excess(state)
         ranked = sorted(moves.exchanges(limit), key=lambda one: one[0])
         for _, found in ranked[:TRIED]:
-            if self.knobs.excess(found) <= limit + EPS:
+            if found not in self.known and self.knobs.excess(found) <= limit + EPS:
                 return found
         return None
 
