@@ -132,10 +132,7 @@ class Replay:
     def _see(self, run: Run, keys: np.ndarray | None) -> None:
         """Keep values of the first pass over the images."""
         if self.kept is not None and self.kept.early and keys is not None:
-            for place in self.kept.alive:
-                if run.position <= place:
-                    run.forward(place)
-                    self.kept.see(place, run.values, keys)
+            self.kept.keep(run, keys)
 
     def _by_place(
         self, cuts: Mapping[One, Cutting]
@@ -185,8 +182,9 @@ class Replay:
         costs = self._trial.costs
         share = budget / min(images, LOOKED_AT)
         chosen = places(self.program, self._ways, self.dissection.sizes, costs, pauses, share)
-        early = sum(chosen.values()) * images <= budget
-        self.kept = Kept(self.program, self._ways, chosen, budget, early) if chosen else None
+        room = min(images, budget // max(sum(chosen.values()), 1))
+        early = room == images
+        self.kept = Kept(self.program, self._ways, chosen, room, early) if chosen else None
 
     @property
     def _ways(self) -> dict[int, Way]:

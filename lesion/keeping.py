@@ -18,90 +18,110 @@ from lesion.rows import Way
 ENOUGH = 0.002  # of a whole pass: what one more place would save is not worth its room
 
 
+class Shelf:
+    """Room for one value of some images: a row each, laid out as the first value that comes."""
+
+    def __init__(self, value: Tensor, images: int) -> None:
+        own = torch.empty_like(value[0])
+        self.shape, self.strides = own.shape, own.stride()
+        self.rows = own.new_empty(images, own.numel())  # on a CPU taken as rows are filled
+
+    def put(self, row: int, value: Tensor) -> None:
+        """Fill the rows from `row` on."""
+        self._laid_out(self.rows[row : row + len(value)]).copy_(value)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """A copy of some rows."""
+        return self._laid_out(self.rows.index_select(0, rows))
+
+    def _laid_out(self, rows: Tensor) -> Tensor:
+        """Rows of numbers as images: channels last, say, since to add two layouts is slow."""
+        return rows.as_strided((len(rows), *self.shape), (rows.shape[1], *self.strides),
+                               rows.storage_offset())  # fmt: skip
+
+
 class Kept:
     """What is alive at some places of a program, for the images that have been run.
 
-    places: where in the program, rising; budget: bytes for all images together
-    early: whether there is room for all images, so that the first pass may keep them
+    places: where in the program; room: for how many images
+    early: whether that is all of them, so that the first pass may keep them
     """
 
     def __init__(
-        self, program: Program, ways: Mapping[int, Way], places: Iterable[int], budget: int,
+        self, program: Program, ways: Mapping[int, Way], places: Iterable[int], room: int,
         early: bool = False,
     ) -> None:  # fmt: skip
-        self.program, self.ways, self.room, self.early = program, ways, budget, early
+        self.program, self.ways, self.room, self.early = program, ways, room, early
         self.alive = {place: alive(program, place) for place in sorted(places)}
-        self._rows: dict[int, dict[int, dict[int, Any]]] = {place: {} for place in self.alive}
+        self._row: dict[int, int] = {}
+        self._found: dict[tuple[int, int], Any] = {}  # by place and value, of images a shelf
 
     def before(self, position: int) -> int | None:
         """The last place up to a position."""
         return max((place for place in self.alive if place <= position), default=None)
 
-    def see(self, position: int, values: Mapping[int, Any], keys: np.ndarray) -> None:
-        """Keep what is alive at a place that a run of the images `keys` has come to."""
-        fresh = {position: self._apart(position, values, keys)}
-        self._store(fresh)
+    def keep(self, run: Run, keys: np.ndarray) -> bool:
+        """Keep what a run of the images `keys` comes to, if there is room; whether there was.
+
+        The run goes on to the last place.
+        """
+        first = len(self._row)
+        if first + len(keys) > self.room or run.position > min(self.alive):
+            return False
+        for place, indices in self.alive.items():
+            run.forward(place)
+            for index in indices:
+                self._put(place, index, run.values[index], first, len(keys))
+        self._row.update((key, first + at) for at, key in enumerate(keys.tolist()))
+        return True
 
     def at(self, place: int, tensors: Sequence[Tensor], keys: np.ndarray) -> dict[int, Any]:
         """The values at a place for the images `keys`, whose inputs are `tensors`."""
-        there = self._rows[place]
-        missing = np.flatnonzero([key not in there for key in keys.tolist()])
-        fresh = self._run(tensors, keys, missing) if len(missing) else {}
-        own = [there[key] if key in there else fresh[place][key] for key in keys.tolist()]
-        return {index: self._stacked(index, own) for index in self.alive[place]}
+        rows = np.array([self._row.get(key, -1) for key in keys.tolist()])
+        missing = np.flatnonzero(rows < 0)
+        if not len(missing):
+            return self._taken(place, rows)
+        run = self._run(tensors, len(keys), missing)
+        if self.keep(run, keys[missing]):
+            return self.at(place, tensors, keys)
+        run.forward(place)
+        fresh = {index: run.values[index] for index in self.alive[place]}
+        return fresh if len(missing) == len(keys) else self._mixed(place, rows, missing, fresh)
 
-    def _run(
-        self, tensors: Sequence[Tensor], keys: np.ndarray, rows: np.ndarray
-    ) -> dict[int, dict[int, dict[int, Any]]]:
-        """The values of some images at all places; kept if there is room."""
-        images, chosen = len(keys), torch.from_numpy(rows).to(tensors[0].device)
-        run = Run(self.program, [t[chosen] if t.dim() and len(t) == images else t for t in tensors])
-        fresh: dict[int, dict[int, dict[int, Any]]] = {}
-        for place in self.alive:
-            run.forward(place)
-            fresh[place] = self._apart(place, run.values, keys[rows])
-        self._store(fresh)
-        return fresh
+    def _run(self, tensors: Sequence[Tensor], images: int, rows: np.ndarray) -> Run:
+        """A run of some of the images."""
+        own = [t[rows] if t.dim() and len(t) == images else t for t in tensors]
+        return Run(self.program, own)
 
-    def _apart(
-        self, place: int, values: Mapping[int, Any], keys: np.ndarray
-    ) -> dict[int, dict[int, Any]]:
-        """The values at a place, image by image."""
-        return {
-            key: {i: self._one(values[i], i, row, len(keys)) for i in self.alive[place]}
-            for row, key in enumerate(keys.tolist())
-        }
-
-    def _store(self, fresh: dict[int, dict[int, dict[int, Any]]]) -> None:
-        """Keep values if there is room for all of them."""
-        size = sum(
-            one.nbytes for rows in fresh.values() for values in rows.values()
-            for one in values.values() if isinstance(one, Tensor)
-        )  # fmt: skip
-        if size <= self.room:
-            self.room -= size
-            for place, found in fresh.items():
-                self._rows[place].update(found)
-
-    def _one(self, value: Any, index: int, row: int, images: int) -> Any:
-        """One image's part of a value: a view, since all images of the batch are kept or none."""
-        way = self.ways[index]
-        return value[row] if way == "image" else value // images if way == "count" else value
-
-    def _stacked(self, index: int, own: Sequence[Mapping[int, Any]]) -> Any:
-        """Some images' value from their parts."""
-        parts, way = [values[index] for values in own], self.ways[index]
+    def _put(self, place: int, index: int, value: Any, row: int, images: int) -> None:
+        """Keep one value of so many images from a row on."""
+        way, own = self.ways[index], (place, index)
         if way == "image":
-            return _stacked(parts)
-        return parts[0] * len(own) if way == "count" else parts[0]
+            if own not in self._found:
+                self._found[own] = Shelf(value, self.room)
+            self._found[own].put(row, value)
+        else:
+            self._found[own] = value // images if way == "count" else value
 
+    def _taken(self, place: int, rows: np.ndarray) -> dict[int, Any]:
+        """The values at a place for the images in some rows."""
+        return {index: self._one(place, index, rows) for index in self.alive[place]}
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Images' tensors as one, channels last where they are: additions of two layouts are slow."""
-    last = parts[0].dim() == 3 and parts[0].permute(1, 2, 0).is_contiguous()
-    if not last:
-        return torch.stack(list(parts))
-    return torch.stack([part.permute(1, 2, 0) for part in parts]).permute(0, 3, 1, 2)
+    def _one(self, place: int, index: int, rows: np.ndarray) -> Any:
+        way, found = self.ways[index], self._found[place, index]
+        if way == "image":
+            return found.take(torch.from_numpy(rows).to(found.rows.device))
+        return found * len(rows) if way == "count" else found
+
+    def _mixed(
+        self, place: int, rows: np.ndarray, missing: np.ndarray, fresh: Mapping[int, Any]
+    ) -> dict[int, Any]:
+        """The values at a place where some images' are not kept but fresh."""
+        found = self._taken(place, np.maximum(rows, 0))
+        for index, value in fresh.items():
+            if self.ways[index] == "image":
+                found[index][missing] = value
+        return found
 
 
 def alive(program: Program, place: int) -> list[int]:

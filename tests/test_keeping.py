@@ -7,7 +7,7 @@ import torch
 
 from lesion.dissect import dissect
 from lesion.engine import Cutting, Replay
-from lesion.keeping import Kept, alive, places
+from lesion.keeping import Kept, Shelf, alive, places
 from lesion.plan import Target, dropped, plan
 from lesion.replay import Run
 from lesion.scoring import scores
@@ -36,7 +36,7 @@ def whole(engine, images, gone):
 
 
 @pytest.mark.parametrize("family", ["vgg", "densenet", "mobilenet", "vit"])
-@pytest.mark.parametrize("room", [1 << 30, 60_000, 0], ids=["all", "some", "none"])
+@pytest.mark.parametrize("room", [IMAGES, 5, 0])
 @torch.no_grad()
 def test_outputs_do_not_depend_on_what_is_kept(family, room):
     engine, images, gone = opened(family)
@@ -64,17 +64,76 @@ def test_the_first_pass_fills_what_there_is_room_for_and_nothing_runs_again():
     engine, images, gone = opened("vgg")
     engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
     assert engine.kept is not None and engine.kept.early
-    before = engine.kept.room
-    list(engine.run((images,), {}, True, np.arange(IMAGES)))
-    assert engine.kept.room < before
-    place = max(engine.kept.alive)
+    keys = np.random.default_rng(0).permutation(IMAGES)
+    for some in np.split(keys, 3):
+        list(engine.run((images[some],), {}, True, some))
     nowhere = torch.full_like(images, float("nan"))  # would spoil the values if it were run
-    values = engine.kept.at(place, (nowhere,), np.arange(IMAGES))
-    run = Run(engine.program, (images,))
-    run.forward(place)
-    for index, value in values.items():
-        if isinstance(value, torch.Tensor):
-            assert torch.allclose(value, run.values[index], atol=1e-5)
+    for place in engine.kept.alive:
+        values = engine.kept.at(place, (nowhere,), np.arange(IMAGES))
+        run = Run(engine.program, (images,))
+        run.forward(place)
+        for index, value in values.items():
+            assert torch.allclose(*map(torch.as_tensor, (value, run.values[index])), atol=1e-5)
+
+
+@torch.no_grad()
+def test_images_beyond_the_room_run_anew_beside_those_that_are_kept():
+    engine, images, gone = opened("vgg")
+    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    kept, place = engine.kept, max(engine.kept.alive)
+    kept.room = 5
+    (index,) = (one for one in kept.alive[place] if kept.ways[one] == "image")
+    first = kept.at(place, (images[:4],), np.arange(4))[index]
+    spoilt = images.clone()
+    spoilt[:4] = float("nan")
+    for _ in range(2):  # what is run anew is not kept the second time either
+        found = kept.at(place, (spoilt,), np.arange(IMAGES))[index]
+        run = Run(engine.program, (images[4:],))
+        run.forward(place)
+        assert torch.equal(found[:4], first)
+        assert torch.allclose(found[4:], run.values[index], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.randn(4, 3, 5, 2),
+        torch.randn(4, 3, 5, 2).contiguous(memory_format=torch.channels_last),
+        torch.randn(3, 4, 5).transpose(0, 1),
+        torch.arange(4),
+        torch.rand(4, 7) < 0.5,
+    ],
+    ids=["channels first", "channels last", "images inside", "a number", "booleans"],
+)
+def test_a_shelf_gives_rows_back_in_the_layout_in_which_they_came(value):
+    shelf = Shelf(value, 9)
+    shelf.put(0, value.flip(0))
+    shelf.put(4, value)
+    found = shelf.take(torch.tensor([6, 1, 4]))
+    assert torch.equal(found, value[[2, 2, 0]])
+    last = found.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    kind = torch.channels_last if last else torch.contiguous_format
+    assert found.is_contiguous(memory_format=kind)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@torch.no_grad()
+def test_what_is_kept_stays_within_the_budget(share):
+    engine, images, gone = opened("densenet")
+    targets = {one.at for one in gone}
+    engine.keep(targets, IMAGES, 1 << 30)
+    needed = IMAGES * sum(
+        engine.dissection.sizes[index]
+        for place, indices in engine.kept.alive.items()
+        for index in indices
+        if engine._ways[index] == "image"
+    )
+    budget = int(share * needed)
+    engine.keep(targets, IMAGES, budget)
+    assert engine.kept.early
+    list(engine.run((images,), {}, True, np.arange(IMAGES)))
+    shelves = [one for one in engine.kept._found.values() if isinstance(one, Shelf)]
+    assert 0.5 * budget < sum(shelf.rows.nbytes for shelf in shelves) <= budget
 
 
 def test_places_go_where_least_is_alive_and_no_further_than_the_budget():
