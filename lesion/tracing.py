@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -145,9 +146,11 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     )
     try:
         with torch.no_grad(), _quiet():
-            program = torch.export.export(
-                call, tensors, dynamic_shapes=(dynamic,), strict=False
-            ).run_decompositions({})
+            program = torch.export.export(call, tensors, dynamic_shapes=(dynamic,), strict=False)
+            if _functional(program.graph):
+                program.graph.eliminate_dead_code()
+            else:
+                program = program.run_decompositions({})
     except Exception as error:  # torch.export raises a different class for each thing it refuses
         raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
     first = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
@@ -163,6 +166,18 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     (output,) = program.graph_signature.user_outputs
     (found,) = (n for n in program.graph.nodes if n.name == output)
     return _graph(program.graph, names, values, found)
+
+
+def _functional(graph: FxGraph) -> bool:
+    """Whether every call gives a value and changes none, so that nothing has to be rewritten."""
+    for node in graph.nodes:
+        op = node.target
+        if isinstance(op, OpOverload):
+            if op._schema.is_mutable or not op._schema.returns:
+                return False
+        elif node.op not in ("placeholder", "output") and op not in vars(operator).values():
+            return False
+    return True
 
 
 def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
@@ -256,6 +271,8 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
         x, weight, bias, mean, var, _, eps = args
         return Node(index, "call", "batch_norm", batch_norm,
                     (x, weight, bias, mean, var, eps), {}, module)  # fmt: skip
+    if name == "batch_norm" and args[5] is False:  # as torch.export names it, not yet rewritten
+        return Node(index, "call", "batch_norm", batch_norm, (*args[:5], args[7]), {}, module)
     if name in ("view", "_unsafe_view"):  # which would ask for one layout in memory
         op = torch.ops.aten.reshape.default
     return Node(index, "call", name, op, args, kwargs, module)

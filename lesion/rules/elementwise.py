@@ -15,9 +15,10 @@ from lesion.walk import Rule, Walk
 SUMS = {"add", "sub", "rsub"}
 GATES = {"mul", "div", "glu"}
 POINTWISE = {
-    "dropout", "feature_dropout", "alpha_dropout", "prelu", "_to_copy", "to", "fill", "hardswish",
-    "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu", "selu", "gelu", "softplus",
-    "leaky_relu", "log_sigmoid", "softsign", "rrelu", "threshold", "clamp",
+    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "prelu", "_to_copy",
+    "to", "fill", "hardswish", "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu",
+    "selu", "gelu", "softplus", "leaky_relu", "log_sigmoid", "softsign", "rrelu", "threshold",
+    "clamp",
 }  # fmt: skip  # most of torch's elementwise operations say so by a tag, these do not
 
 

@@ -16,6 +16,8 @@ MOVES = {
     "split", "split_with_sizes", "chunk", "tensor_split", "roll", "flip", "repeat", "index",
     "index_select", "narrow", "movedim", "swapaxes", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "expand_as", "view_as", "unfold", "stack", "lift_fresh_copy", "im2col",
+    "moveaxis", "swapdims", "mT", "numpy_T", "ravel", "reshape_as", "broadcast_to", "unsafe_chunk",
+    "hsplit", "vsplit", "dsplit", "atleast_1d", "atleast_2d", "atleast_3d",
 }  # fmt: skip
 
 
