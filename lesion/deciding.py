@@ -14,7 +14,7 @@ from lesion.aim import Aim
 from lesion.outcomes import Intact
 from lesion.plan import Lesion
 from lesion.schedule import Standing
-from lesion.sequential import Process, Question, Verdict
+from lesion.sequential import Forecast, Process, Question, Verdict
 from lesion.study import Study
 
 
@@ -46,6 +46,8 @@ class Decisions:
         settings = study.header.settings
         self.question = asked(intact, aim, settings)
         self.process = looking(self.question, study, aim, len(self.lesions))
+        self._forecast = Forecast(*np.zeros((3, len(self.lesions))))
+        self._seen = np.full(len(self.lesions), -1)  # by each when that was made
 
     @cached_property
     def alpha(self) -> float:
@@ -111,7 +113,7 @@ class Decisions:
             return {}
         self.follow()
         verdicts, made = self.verdicts(), {}
-        left = self.process.forecast(self.places(self.lesions), self.alpha).images
+        left = self.forecast().images
         for lesion, more in zip(self.lesions, left.tolist(), strict=True):
             known = self._known(lesion)
             seen = int((~np.isnan(known)).sum())
@@ -120,6 +122,16 @@ class Decisions:
                 verdict = self._exact(known)
             made[lesion] = Decision(verdict.value, seen, float(more))
         return made
+
+    def forecast(self) -> Forecast:
+        """Where each lesion is heading; only those are asked that have looked further since."""
+        changed = np.flatnonzero(self._seen != self.process.seen)
+        if len(changed):
+            found = self.process.forecast(changed, self.alpha)
+            for own, values in zip(self._forecast, found, strict=True):
+                own[changed] = values
+            self._seen[changed] = self.process.seen[changed]
+        return self._forecast
 
     def _exact(self, scores: np.ndarray) -> Verdict:
         drop = float((self.question.base - scores).sum())
@@ -138,7 +150,7 @@ class Decisions:
             targets.setdefault(key, []).append(lesion)
         groups, verdicts = list(targets.values()), self.verdicts()
         verdicts |= dict.fromkeys(failed, Verdict.SENSITIVE)  # none beyond it can be recommended
-        forecast = self.process.forecast(self.places(self.lesions), self.alpha)
+        forecast = self.forecast()
         left = np.where(self.process.seen < self.images, np.maximum(forecast.images, 1), 0)
         return groups, [self._standing(group, verdicts, forecast.safe, left) for group in groups]
 

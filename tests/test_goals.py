@@ -97,6 +97,16 @@ def test_every_boundary_is_certified_on_both_sides(subject, full, tmp_path):
             assert safe == len(own) - 1 or own[safe + 1] == "sensitive"
 
 
+def test_a_forecast_renewed_for_some_lesions_is_that_of_all_at_once(full):
+    decisions = Decisions(full, Aim(5.0), full.lesions)
+    for some in (full.lesions, full.lesions[:3], full.lesions[2:6], full.lesions[:0]):
+        decisions.look(some)
+        renewed = decisions.forecast()
+        whole = decisions.process.forecast(decisions.places(full.lesions), decisions.alpha)
+        assert (whole.images > 0).any()
+        assert all(map(np.array_equal, renewed, whole))
+
+
 def test_a_study_goes_from_aim_to_aim_and_measures_the_difference(subject, full, tmp_path):
     held = 0
     for options in (
