@@ -170,20 +170,33 @@ def digests(batch: Any, images: int) -> np.ndarray:
     (True, False)
     """
     leaves = [(name, leaf) for name, leaf in _leaves("", batch) if leaf.shape[:1] == (images,)]
+    parts = [
+        (_head(name, leaf[0]), _bytes(leaf).reshape(images, leaf[0].nbytes))
+        for name, leaf in leaves
+    ]
     found = np.zeros(images, np.uint64)
     for image in range(images):
         sha = hashlib.sha256()
-        for name, leaf in leaves:
-            update(sha, name, leaf[image])
+        for head, values in parts:
+            sha.update(head)
+            sha.update(values[image])
         found[image] = int.from_bytes(sha.digest()[:8], "little")
     return found
 
 
 def update(sha: Any, name: str, tensor: Tensor) -> None:
     """Adds a tensor's name, type, shape and bytes to a hash."""
-    sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    sha.update(_head(name, tensor))
+    sha.update(_bytes(tensor))
+
+
+def _head(name: str, tensor: Tensor) -> bytes:
+    return f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
     values = tensor.detach().cpu().contiguous().reshape(-1)
-    sha.update(values.view(torch.uint8).numpy())
+    return np.asarray(values.view(torch.uint8).numpy())
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:

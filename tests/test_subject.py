@@ -350,6 +350,14 @@ def test_a_loader_without_batches_is_refused():
         Images.of(DataLoader(Squares(), batch_size=None))
 
 
+def test_a_digest_is_the_start_of_a_hash_of_names_types_shapes_and_values():
+    x, y = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), torch.tensor([5, 6])
+    found = digests({"x": x.transpose(1, 2), "y": [y], "z": torch.zeros(2, 0)}, 2)
+    text = b".x torch.float32 (2, 1)\n" + np.array([3, 4], np.float32).tobytes()
+    text += b".y.0 torch.int64 ()\n" + np.array([6]).tobytes() + b".z torch.float32 (0,)\n"
+    assert found[1] == int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+
+
 def test_digests_tell_other_images_labels_and_names_apart():
     a, b = torch.zeros(2, 2), torch.arange(2)
     same = digests((a, b), 2).tolist()
