@@ -37,6 +37,13 @@ class Order(str, Enum):
     uniform = "uniform"
 
 
+class By(str, Enum):
+    """What a joint drop is predicted by."""
+
+    margins = "margins"
+    drops = "drops"
+
+
 class Per(str, Enum):
     """What has a rate of its own."""
 
@@ -271,6 +278,10 @@ Latency = Annotated[str | None, typer.Option(
 )]  # fmt: skip
 TimesFile = Annotated[Path | None, typer.Option(
     "--times", help="a table that `lesion time` wrote", rich_help_panel=BUDGET, metavar="FILE",
+)]  # fmt: skip
+ByWhat = Annotated[By | None, typer.Option(
+    help="what the joint drop is predicted by", rich_help_panel=BUDGET,
+    show_default="margins, where the study has them",
 )]  # fmt: skip
 PerWhat = Annotated[Per, typer.Option(
     help="what has a rate of its own", rich_help_panel=BUDGET,

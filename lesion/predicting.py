@@ -9,6 +9,7 @@ import numpy as np
 from lesion.candidates import Candidates
 from lesion.composing import joint_drop, losses
 from lesion.curves import paired
+from lesion.errors import EvidenceError, LesionError
 from lesion.knobs import Knobs
 from lesion.plan import Lesion
 from lesion.shifts import LEVEL, Shifts
@@ -94,10 +95,19 @@ def basis(
 
     by: "margins" or "drops"; "" for margins where they are known: where the score is top-1 and
         every lesion that a choice rests on was measured on the same first images of the order
+
+    Raises EvidenceError where it has to be margins and they are not known.
     """
+    if by not in ("", *WAYS):
+        raise LesionError(f"Expected predictions by {' or '.join(WAYS)}, got '{by}'.")
     baseline = 100 * float(study.intact().outcomes[column].mean())
     known = column == "top1" and MARGIN in study.header.columns and by != "drops"
     moves = _moves(study, found, _lesions(study, criterion, recovery)) if known else None
+    if by == "margins" and moves is None:
+        raise EvidenceError(
+            f"Expected margins of the same images from every lesion in {study.path}, but it has "
+            "none: sweep it with --full (top-1), or let drops do (--by drops)."
+        )
     return Basis(found, baseline, moves)
 
 

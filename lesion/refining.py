@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lesion.latency import Times
 
 REACH = 2  # settings to either side
+TRIES = 4  # of the best by prediction, at each reach
 
 
 @dataclass(eq=False)
@@ -116,7 +117,7 @@ def refine(
 
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
-    A round takes at most four passes a unit over the images, and two. Raises LesionError for a
+    A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
     budget of the least, which names no share.
     """
     if budget.smallest:
@@ -157,12 +158,14 @@ def _better(
     trials: _Trials, state: State, values: np.ndarray
 ) -> tuple[State, np.ndarray] | None:  # fmt: skip
     """A state nearby that measures better, None where none was found."""
-    shifts, tried = trials.around(state, values), {state}
+    shifts, known = trials.around(state, values), {state}
     for reach in range(REACH, 0, -1):
-        wanted = Search(trials.knobs, shifts, reach=reach).best(state)
-        if wanted is not None and wanted not in tried:
-            tried.add(wanted)
-            there = trials.values([wanted])[0]
+        for _ in range(TRIES):
+            wanted = Search(trials.knobs, shifts, reach=reach, known=known).best(state)
+            if wanted is None or wanted in known:
+                break
+            known.add(wanted)
+            (there,) = trials.values([wanted])
             if trials.mean(there) > trials.mean(values):
                 return wanted, there
     return None

@@ -11,6 +11,7 @@ import lesion
 from lesion.allocating import allocate, choices
 from lesion.budget import Budget
 from lesion.candidates import dropped
+from lesion.errors import EvidenceError, LesionError
 from lesion.plan import Joint
 from lesion.predicting import basis
 from lesion.subject import Subject
@@ -100,6 +101,10 @@ def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
         assert by(made) == "margins" and by(made, by="drops") == "drops"
     with planted.study(tmp_path / "b", images=1000, counts=counts, ratios=RATIOS, seen=seen) as few:
         assert by(few) == "drops"
+        with pytest.raises(EvidenceError, match="Expected margins of the same images .* --full"):
+            by(few, by="margins")
+        with pytest.raises(LesionError, match="Expected predictions by margins or drops, got 'x'"):
+            by(few, by="x")
 
 
 def test_other_scores_have_no_margins(study):

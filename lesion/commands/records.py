@@ -59,6 +59,7 @@ class Rates:
     params: options.Params = None
     latency: options.Latency = None
     times: options.TimesFile = None
+    by: options.ByWhat = None
     per: options.PerWhat = options.Per.unit
     align: options.Align = 1
     least: options.Least = 1
