@@ -24,7 +24,7 @@ from lesion.candidates import Candidates
 from lesion.coupling import CONVOLUTIONS
 from lesion.dissect import Dissection
 from lesion.errors import LesionError
-from lesion.replay import Run, Step, compile_program
+from lesion.replay import Run, Step, compile_program, layout
 from lesion.subject import device_of
 
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
@@ -115,7 +115,7 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
     call = dissection.call
     device = device_of(call.network)
     tensors = [_repeated(t, batch) for t in call.tensors(moved(example, device))]
-    program = compile_program(dissection.graph, fold=False)
+    program = compile_program(dissection.graph, fold=False, lay_out=False)
     layer_at = _layers_at(dissection)
     run, found = Run(program, tensors), []
     for place, step in enumerate(program.steps):
@@ -123,7 +123,7 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
         if step.index in layer_at:
             layer = dissection.anatomy.layer[layer_at[step.index]]
             found.append(_timed(layer, step, step_inputs(step, run)))
-    whole = _milliseconds(lambda: Run(program, tensors).output(), 20 * BRIEF)
+    whole = _milliseconds(lambda: call(*tensors), 20 * BRIEF)
     merged = tuple(_merged(found))
     full = sum(
         _at(one.law, len(dissection.anatomy.layer[one.layer].reads),
@@ -175,8 +175,8 @@ def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
     for part in WIDTHS:
         for share in WIDTHS:
             reads, makes = max(1, round(part * wide)), max(1, round(share * deep))
-            inputs = x.narrow(axis, 0, reads).contiguous()
-            own = weight[:makes, :reads].contiguous()
+            inputs = x.narrow(axis, 0, reads).contiguous(memory_format=layout(x))
+            own = weight[:makes, :reads].contiguous(memory_format=layout(weight))
             bias = step.args[2] if len(step.args) > 2 else None
             rest = (None if bias is None else bias[:makes].contiguous(), *step.args[3:])
             values.append(_milliseconds(lambda i=inputs, w=own, r=rest: step.op(i, w, *r), BRIEF))

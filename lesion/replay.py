@@ -54,8 +54,11 @@ class Program:
         return {step.index: position for position, step in enumerate(self.steps)}
 
 
-def compile_program(graph: Graph, *, fold: bool = True) -> Program:
-    """The graph's calls as a program; `fold=False` leaves every batch norm as it is."""
+def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) -> Program:
+    """The graph's calls as a program.
+
+    fold: batch norm into convolutions; lay_out: weights in memory as is fastest here
+    """
     folded = _foldable(graph) if fold else {}
     values: dict[int, Any] = {
         node.index: graph.parameters[node.name] if node.kind == "parameter" else Ref(node.index)
@@ -72,7 +75,7 @@ def compile_program(graph: Graph, *, fold: bool = True) -> Program:
         args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
         if node.index in folded:
             args = _folded(args, resolve(graph.nodes[folded[node.index]].args, values))
-        if node.name == "conv2d":
+        if lay_out and node.name == "conv2d":
             args = (args[0], _laid_out(args[1]), *args[2:])
         steps.append(Step(node.index, node.name, node.op, args, kwargs))
     inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
@@ -110,6 +113,13 @@ def _laid_out(weight: Any) -> Any:
     if isinstance(weight, Tensor) and weight.device.type == "cpu":
         return weight.contiguous(memory_format=torch.channels_last)
     return weight
+
+
+def layout(tensor: Tensor) -> torch.memory_format:
+    """How a tensor lies in memory: channels last, or row by row."""
+    last = tensor.dim() == 4 and not tensor.is_contiguous()
+    last = last and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _needed(steps: Sequence[Step], output: int) -> tuple[Step, ...]:

@@ -58,6 +58,15 @@ def test_a_copy_without_what_falls(case, rates):
     expected = shrink(case.network, case.dissection.anatomy, rates.dropped(case.dissection.anatomy))
     assert same(values(small), values(expected))
     assert torch.equal(small.eval()(case.x), expected(case.x))
+
+
+def test_channels_last_stays_so(case, rates):
+    network = copy.deepcopy(case.network).to(memory_format=torch.channels_last)
+    for own, wanted in ((network, torch.channels_last), (case.network, torch.contiguous_format)):
+        small = apply(rates, own, case.x)
+        weights = [one for one in small.parameters() if one.dim() == 4]
+        assert weights and all(one.is_contiguous(memory_format=wanted) for one in weights)
+        assert any(one.shape[1] > 1 and one.shape[2] > 1 for one in weights)  # else both hold
     assert sum(one.numel() for one in small.parameters()) == rates.pruned.parameters
 
 

@@ -101,7 +101,7 @@ def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
         assert by(made) == "margins" and by(made, by="drops") == "drops"
     with planted.study(tmp_path / "b", images=1000, counts=counts, ratios=RATIOS, seen=seen) as few:
         assert by(few) == "drops"
-        with pytest.raises(EvidenceError, match="Expected margins of the same images .* --full"):
+        with pytest.raises(EvidenceError, match=r"Expected margins of the same images .* --full"):
             by(few, by="margins")
         with pytest.raises(LesionError, match="Expected predictions by margins or drops, got 'x'"):
             by(few, by="x")

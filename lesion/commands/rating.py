@@ -37,9 +37,7 @@ def rated(study: Study, rates: Rates) -> Allocation:
     if not rates.bounded:
         return by_stage(study, recommend(study, rates.max_drop, None, rates.criterion))
     by = rates.by.value if rates.by else ""
-    return allocate(
-        study, rates.budget(), times=times_of(rates), criterion=rates.criterion, by=by
-    )
+    return allocate(study, rates.budget(), times=times_of(rates), criterion=rates.criterion, by=by)
 
 
 def times_of(rates: Rates) -> "Times | None":

@@ -30,6 +30,7 @@ from lesion.errors import LesionError, first_line
 from lesion.exports import Handover, about
 from lesion.grouping import INSTEAD, check, check_pruned, groups
 from lesion.matching import Match, match
+from lesion.replay import layout
 from lesion.subject import evaluating
 
 SUFFIX = ".json"
@@ -124,10 +125,16 @@ def to_torch_pruning(
 
 
 def pruned(found: Match) -> nn.Module:
-    """A copy of the network, pruned and compared with what the rates leave of it."""
+    """A copy of the network, pruned and compared with what the rates leave of it.
+
+    Its tensors lie in memory as the network's do: channels last stays so.
+    """
     small = replace(found, network=copy.deepcopy(found.network))
     _resolved(small).prune()
     check_pruned(small, found.network)
+    whole = dict(found.network.named_parameters())
+    for name, weight in small.network.named_parameters():
+        weight.data = weight.data.contiguous(memory_format=layout(whole[name]))
     return small.network
 
 
