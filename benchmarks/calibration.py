@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
-from subjects import add_arguments, opened, table
+from subjects import add_arguments, named, opened, table
 
 from lesion.allocating import choices
 from lesion.budget import Budget
@@ -63,7 +63,7 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             if way == "margins" else ("", "", "")
         )  # fmt: skip
         rows.append((
-            asked.network, way, str(len(drops)), f"{error.mean():+.2f}",
+            named(asked), way, str(len(drops)), f"{error.mean():+.2f}",
             f"{np.sqrt((error**2).mean()):.2f}", f"{spearmanr(predicted, drops)[0]:.3f}", *last,
         ))  # fmt: skip
     if asked.points:

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from subjects import add_arguments, opened, table
+from subjects import add_arguments, named, opened, table
 
 from lesion.aim import Aim
 from lesion.allocating import allocate
@@ -49,7 +49,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             base = verifier.intact.outcomes["top1"]
             drop = 100 * (base.astype(float) - whole["top1"]).mean()
             found.append((
-                asked.network, f"{tolerance:g}", str(len(result.checks)),
+                named(asked), f"{tolerance:g}", str(len(result.checks)),
                 ", ".join(str(check.images) for check in result.checks),
                 f"{100 * last.pruned.macs / last.intact.macs:.1f}",
                 "yes" if result.certified else "no", f"{drop:.2f}",

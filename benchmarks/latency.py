@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from subjects import add_arguments, opened, table
+from subjects import add_arguments, named, opened, table
 from torch import nn
 from torch.utils.benchmark import Timer
 
@@ -71,14 +71,14 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         images = subject.images.batch(range(asked.batch))[0]
         whole, *measured = timed([subject.network, *small], images)
         intact = (
-            asked.network, "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
+            named(asked), "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
             f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %",
         )  # fmt: skip
         found: list[tuple[str, ...]] = [intact]
         for (name, own), there in zip(rates.items(), measured, strict=True):
             predicted = predict(study, own, times)
             found.append((
-                asked.network, name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
+                named(asked), name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
                 f"{predicted:.2f}", f"{there:.2f}", f"{100 * (predicted / there - 1):+.1f} %",
                 f"{100 * predicted / times.whole:.0f} %", f"{100 * there / whole:.0f} %",
             ))  # fmt: skip

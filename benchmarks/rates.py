@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from subjects import add_arguments, opened, table
+from subjects import add_arguments, named, opened, table
 
 import lesion
 from lesion.allocation import Allocation
@@ -50,7 +50,7 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
     subject, study = opened(asked, seed, folder)
     with study:
         bench = Bench.of(study, replace(subject, train=None))
-        rates = {left: ways(study, bench, Budget(macs=left), asked.tried) for left in asked.left}
+        rates = {left: ways(study, bench, Budget(macs=left), asked) for left in asked.left}
         intact = bench.intact(study.header.holdout)
         recoveries = ("", f"finetune:{asked.steps}") if asked.train else ("",)
         for recovery in recoveries:
@@ -64,15 +64,33 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
                 yield Found(left, bool(recovery), right)
 
 
+def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
+    """What `compared` gives, read where an earlier run has kept it."""
+    path = asked.parts and asked.parts / f"{named(asked)}-{seed}.npz"
+    if path and path.exists():
+        found: dict[tuple[float, bool], dict[str, np.ndarray]] = {}
+        for key, right in np.load(path).items():
+            left, tuned, way = key.split("|")
+            found.setdefault((float(left), tuned == "True"), {})[way] = right
+        return [Found(*key, right) for key, right in found.items()]
+    made = list(compared(asked, seed, folder))
+    if path:
+        np.savez(path, **{f"{one.left}|{one.tuned}|{way}": right
+                          for one in made for way, right in one.right.items()})  # fmt: skip
+    return made
+
+
 def joint(allocation: Allocation, number: int, seed: int) -> Joint:
     """What an allocation cuts."""
     return Joint(tuple(rate.unit for rate in allocation.cut), number, seed)
 
 
-def ways(study: lesion.Study, bench: Bench, budget: Budget, tried: int) -> dict[str, Allocation]:
+def ways(
+    study: lesion.Study, bench: Bench, budget: Budget, asked: argparse.Namespace
+) -> dict[str, Allocation]:
     """The study's rates, those refined, and the rivals' at their MACs."""
     own = lesion.allocate(study, budget)
-    better = refine(study, bench, own, budget, images=tried)
+    better = refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds)
     return dict(zip(WAYS, (own, better, uniform(study, own), ranked(study, own)), strict=True))
 
 
@@ -108,11 +126,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--left", type=float, nargs="+", default=[0.3, 0.5, 0.7])
     parser.add_argument("--tried", type=int, default=2000, help="images that rates are refined on")
+    parser.add_argument("--rounds", type=int, default=6, help="of refining")
+    parser.add_argument("--parts", type=Path, help="a folder that keeps each seed's outcomes")
     parser.add_argument("--steps", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = [one for seed in asked.seeds for one in compared(asked, seed, Path(folder))]
-    table(HEADER, list(rows(asked.network, found)), asked.out)
+        found = [one for seed in asked.seeds for one in kept(asked, seed, Path(folder))]
+    table(HEADER, list(rows(named(asked), found)), asked.out)
 
 
 if __name__ == "__main__":

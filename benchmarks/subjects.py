@@ -20,9 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which network, and how many images its study measures."""
     parser.add_argument("--network", default="demo:resnet20")
     parser.add_argument("--weights")
+    parser.add_argument("--name", help="of the network in the table")
     parser.add_argument("--images", type=int, default=2000, help="of the study's order to measure")
     parser.add_argument("--train", type=Path, help="folder of training images, to finetune with")
     parser.add_argument("-o", "--out", type=Path, help="a Markdown file to add the table to")
+
+
+def named(asked: argparse.Namespace) -> str:
+    """The network's name in the table."""
+    return asked.name or asked.network.removeprefix("demo:")
 
 
 def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject, Study]:

@@ -100,12 +100,14 @@ def beside(
 
 def _scores(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
     """The scores of the units that the allocation could have cut."""
-    able = [one for one in allocation.rates if one.kind == "free" or one.pruned]
-    found = {
-        one.unit: study.scores(one.unit, one.kind, allocation.criterion)
-        for one in able if not one.reason
+    able = {
+        (one.unit, one.kind) for one in allocation.rates
+        if (one.kind == "free" or one.pruned) and not one.reason
     }  # fmt: skip
-    return {name: own for name, own in found.items() if own is not None}
+    return {
+        unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
+        if (unit, kind) in able and criterion == allocation.criterion
+    }  # fmt: skip
 
 
 def _ratios(anatomy: Anatomy, scores: Mapping[str, np.ndarray]) -> Iterator[float]:

@@ -56,9 +56,11 @@ def test_the_ranking_takes_the_lowest_of_all(study, left):
     assert max(fallen) <= min(kept)
 
 
-def test_all_are_measured_on_the_same_images(subject, tmp_path):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_all_are_measured_on_the_same_images(subject, tmp_path, seed):
     network, data = subject
-    with sweep(*subject, tmp_path / "a", ratios=(0.25, 0.5, 0.75), full=True, holdout=0.5) as made:
+    options = {"ratios": (0.25, 0.5, 0.75), "full": True, "holdout": 0.5, "seed": seed}
+    with sweep(*subject, tmp_path / "a", **options) as made:
         allocation = allocate(made, Budget(macs=0.5))
         found = beside(made, bench(made, network, data), allocation, made.header.holdout)
         ways = [allocation, uniform(made, allocation), ranked(made, allocation)]
