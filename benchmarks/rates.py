@@ -75,8 +75,9 @@ def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
         return [Found(*key, right) for key, right in found.items()]
     made = list(compared(asked, seed, folder))
     if path:
-        np.savez(path, **{f"{one.left}|{one.tuned}|{way}": right
-                          for one in made for way, right in one.right.items()})  # fmt: skip
+        own = {f"{one.left}|{one.tuned}|{way}": right
+               for one in made for way, right in one.right.items()}  # fmt: skip
+        np.savez(path, allow_pickle=False, **own)
     return made
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def named(asked: argparse.Namespace) -> str:
     """The network's name in the table."""
-    return asked.name or asked.network.removeprefix("demo:")
+    return str(asked.name or asked.network.removeprefix("demo:"))
 
 
 def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject, Study]:
