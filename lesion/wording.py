@@ -1,6 +1,7 @@
 """How a study and its advice read: numbers, places, and the lines that are printed."""
 
 from collections.abc import Iterator
+from math import isnan
 from typing import TYPE_CHECKING
 
 from lesion.anatomy import Layer
@@ -181,20 +182,23 @@ def allocation_lines(found: "Allocation") -> Iterator[str]:
     if found.milliseconds:
         intact, pruned, spread = found.milliseconds
         yield f"Time of a batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms, predicted"
-    yield (
-        f"Predicted drop of all together: {signed(found.drop, 2)} points, "
-        f"at most {signed(found.high, 2)}"
-    )
+    if not isnan(found.drop):
+        yield (
+            f"Predicted drop of all together: {signed(found.drop, 2)} points, "
+            f"at most {signed(found.high, 2)}"
+        )
     yield f"Rates ({len(found.cut)} of {len(found.rates)} units lose channels):"
     for rate in found.cut:
+        alone = f"; alone {signed(rate.drop, 2)} points, at most {signed(rate.high, 2)}"
         yield (
             f"  {rate.unit}: {percent(rate.rate)}, {len(rate.kept)} of {rate.channels} channels "
-            f"stay; alone {signed(rate.drop, 2)} points, at most {signed(rate.high, 2)}"
+            f"stay{'' if isnan(rate.drop) else alone}"
         )
     whole = [rate.unit for rate in found.rates if not rate.pruned]
     if whole:
         yield f"Whole: {', '.join(whole)}"
-    yield found.guarantee
+    if found.guarantee:
+        yield found.guarantee
 
 
 def verification_lines(found: "Verification") -> Iterator[str]:
@@ -206,11 +210,14 @@ def verification_lines(found: "Verification") -> Iterator[str]:
             f"{100 * own.pruned.macs / own.intact.macs:.1f} % of the MACs and "
             f"{100 * own.pruned.parameters / own.intact.parameters:.1f} % of the parameters remain"
         )
-        yield (
-            f"  predicted {signed(own.drop, 2)} points, at most {signed(own.high, 2)}; measured "
-            f"{signed(check.drop, 2)} [{signed(check.low, 2)}, {signed(check.high, 2)}], "
-            f"{signed(check.gap, 2)} above the prediction"
-        )
+        measured = f"{signed(check.drop, 2)} [{signed(check.low, 2)}, {signed(check.high, 2)}]"
+        if isnan(own.drop):
+            yield f"  measured {measured} points"
+        else:
+            yield (
+                f"  predicted {signed(own.drop, 2)} points, at most {signed(own.high, 2)}; "
+                f"measured {measured}, {signed(check.gap, 2)} above the prediction"
+            )
         yield (
             f"  {verdict} for {points(check.max_drop)} after {grouped(check.images)} of the "
             f"{grouped(check.held)} images kept back ({check.baseline:.2f} % intact)"

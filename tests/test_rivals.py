@@ -7,12 +7,14 @@ import torch
 from slicing import shrink
 from test_goals import subject as small_subject
 
+from lesion.aim import Aim
 from lesion.allocating import allocate
 from lesion.budget import Budget
 from lesion.cost import cost
 from lesion.rivals import beside, ranked, uniform
 from lesion.sweeping import sweep
 from lesion.together import bench
+from lesion.verifying import Verifier, once
 
 subject = small_subject
 
@@ -62,7 +64,12 @@ def test_all_are_measured_on_the_same_images(subject, tmp_path, seed):
     options = {"ratios": (0.25, 0.5, 0.75), "full": True, "holdout": 0.5, "seed": seed}
     with sweep(*subject, tmp_path / "a", **options) as made:
         allocation = allocate(made, Budget(macs=0.5))
-        found = beside(made, bench(made, network, data), allocation, made.header.holdout)
+        ready = bench(made, network, data)
+        found = beside(made, ready, allocation, made.header.holdout)
+        other = uniform(made, allocation)
+        check = once(Verifier(made, ready, Aim(5.0)), other)
+        assert "nan" not in other.text() + check.text()
+        assert "Predicted" in allocation.text() and "Predicted" not in other.text()
         ways = [allocation, uniform(made, allocation), ranked(made, allocation)]
         images, labels = (part[list(made.header.holdout)] for part in data.tensors)
         right = []
