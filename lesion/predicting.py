@@ -116,7 +116,7 @@ def _moves(
 ) -> Moves | None:
     """The margins' moves, None where they are not known of all choices."""
     keys = {(unit, one.measured) for unit, own in found.items() for one in own if one.pruned}
-    if not keys <= lesions.keys():
+    if not keys or not keys <= lesions.keys():
         return None
     images = _common(study, (lesions[key] for key in keys))
     if images < min(FEWEST, len(study.header.order)):

@@ -90,21 +90,19 @@ class _Moves:
     def __init__(self, search: Search, state: State) -> None:
         shifts, costs = search.shifts, search.knobs.costs(state)
         self.search, self.from_state = search, state
-        self.here = shifts.values(state)
+        self.here, self.now = shifts.values(state), costs[0][state[0]]
         places = [
             (knob, setting) for knob, at in enumerate(state)
             for setting in self._open(knob) if setting != at
         ]  # fmt: skip
-        self.places = np.array(places, int).reshape(-1, 2)
-        self.knob, self.setting = self.places.T
+        self.knob, self.setting = np.array(places, int).reshape(-1, 2).T
         self.own = np.array(state)[self.knob]
-        self.values = np.stack([
-            self.here + (shifts.moves[knob][setting] - shifts.moves[knob][state[knob]])
-            for knob, setting in places
-        ]) if places else np.zeros((0, len(self.here)))  # fmt: skip
-        self.now = costs[0][state[0]]
-        self.over = np.stack([costs[knob][setting] for knob, setting in places]) if places else (
-            np.zeros((0, len(self.now))))  # fmt: skip
+        self.over = np.empty((len(places), len(self.now)))
+        self.values = np.empty((len(places), len(self.here)), self.here.dtype)
+        for row, (knob, setting) in enumerate(places):
+            own = shifts.moves[knob]
+            self.over[row] = costs[knob][setting]
+            self.values[row] = self.here + (own[setting] - own[state[knob]])
         self.lost = shifts.lost(self.values) - shifts.lost(self.here)
 
     def _open(self, knob: int) -> range:
