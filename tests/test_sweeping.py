@@ -546,7 +546,8 @@ def test_another_score_is_another_subject_unless_its_columns_are_kept(small, tmp
     sweep(network, data, tmp_path / "s", ratios=(0.5,), limit=9, score="agreement").close()
     with Study.open(tmp_path / "s") as study:
         assert set(seen(study).values()) == {9}
-    words = "score (top1, top5, agreement, loss there, top1, top5, agreement, loss, tv here)"
+    own = "top1, top5, agreement, loss, margin"
+    words = f"score ({own} there, {own}, tv here)"
     refused(StudyError, words, network, data, tmp_path / "s", score="tv")
 
 
