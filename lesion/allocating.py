@@ -26,6 +26,11 @@ from lesion.wording import points
 if TYPE_CHECKING:
     from lesion.latency import Times
 
+MUCH = 30.0  # points
+RUINED = (
+    " So much is lost that accuracy before retraining says little about accuracy after it: compare "
+    "with one rate for all layers."
+)
 HOW = {
     "margins": "each image's margin moves by the sum of what single cuts moved it",
     "drops": "single drops composed as accuracies multiply",
@@ -136,9 +141,10 @@ def predicted(
         )
     else:
         how = f"{how}, while cuts made together often cost more (`lesion calibrate` shows it)"
+    said = f"A prediction: {how}; `lesion refine` and `lesion verify` measure it."
     return replace(
         described(study, taken, goal, criterion, column, known.baseline), drop=drop, high=high,
-        guarantee=f"A prediction: {how}; `lesion refine` and `lesion verify` measure it.",
+        guarantee=said + RUINED if drop > MUCH else said,
     )  # fmt: skip
 
 

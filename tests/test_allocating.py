@@ -149,3 +149,13 @@ def test_files_that_hold_no_rates(tmp_path, content, text):
     path.write_text(content)
     with pytest.raises(LesionError, match=text):
         Allocation.load(path)
+
+
+def test_where_all_is_lost_retraining_decides(tmp_path):
+    """Each layer alone loses 40 points for each unit of its ratio."""
+    options = {"images": 1000, "ratios": RATIOS}
+    with planted.study(tmp_path / "a", counts=lambda _, r: (int(400 * r), 0), **options) as made:
+        ruined, light = (allocate(made, Budget(macs=left)) for left in (0.5, 0.97))
+    assert ruined.drop > 30 > light.drop
+    assert "compare with one rate for all layers" in ruined.guarantee
+    assert "compare with one rate" not in light.guarantee
