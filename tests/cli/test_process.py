@@ -31,6 +31,11 @@ def measured(path) -> int:
         return 0
 
 
+def heed() -> None:
+    """Interrupts count, also where the tests run in the background, which ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_says_how_to_go_on_and_goes_on(home, run, tmp_path, environment, workers):
     out, whole = tmp_path / "s.lesion", tmp_path / "whole.lesion"
@@ -38,7 +43,7 @@ def test_interrupted_says_how_to_go_on_and_goes_on(home, run, tmp_path, environm
     process = subprocess.Popen(
         [*LESION, *map(str, command), "-o", str(out), "--workers", str(workers)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heed,
     )  # fmt: skip
     while process.poll() is None and not measured(out):
         time.sleep(0.02)
