@@ -80,7 +80,8 @@ class Within:
         self, bounds: Sequence[Bound], most: float | None, least: Account | None
     ) -> Choice | None:
         """The best choice within bounds, None where nothing is found that meets them."""
-        if self.basis.moves is None or (least is not None and most is None):
+        by_drops = self.basis.moves is None or self._shared  # layers may skip a stage's rate
+        if by_drops or (least is not None and most is None):
             return solve(self._problem(bounds, most, least))
         knobs = Knobs.of(self.basis.found, self._shared, bounds, least)
         search = Search(knobs, self.basis.shifts(knobs), np.inf if most is None else most)

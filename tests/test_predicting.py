@@ -110,3 +110,17 @@ def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
 def test_other_scores_have_no_margins(study):
     found = choices(study, Budget(), "l1", "agreement")
     assert basis(study, found, "agreement", "l1").by == "drops"
+
+
+def test_layers_skip_their_stages_rate_where_margins_are_known(tmp_path):
+    """One layer of each stage costs everything: it stays whole, the others take the rate."""
+
+    def harmful(layer, ratio):
+        return (600, 0) if layer.name.endswith(".1.conv1") else (int(10 * ratio), 0)
+
+    with planted.study(tmp_path / "a", images=1000, counts=harmful, ratios=RATIOS) as made:
+        assert by(made) == "margins"
+        found = allocate(made, Budget(macs=0.85, per="stage"))
+    stays = {rate.unit for rate in found.rates if not rate.pruned}
+    assert {f"layer{stage}.1.conv1" for stage in (1, 2, 3)} <= stays
+    assert found.cut
