@@ -1,6 +1,6 @@
 """What a search for rates can set: the rate of a unit, or the one that a stage shares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +30,17 @@ class Knobs:
     @classmethod
     def of(
         cls, found: Candidates, shared: Sequence[Sequence[str]] = (),
-        bounds: Sequence[Bound] = (), least: Account | None = None,
+        bounds: Sequence[Bound] = (), least: Account | None = None, still: Set[str] = frozenset(),
     ) -> "Knobs":  # fmt: skip
-        """shared: units that share a rate, each group a knob; every other unit has its own."""
+        """shared: units that share a rate, each group a knob; every other unit has its own.
+
+        still: units that keep their first choice
+        """
         grouped = {unit for group in shared for unit in group}
         groups = [*shared, *([unit] for unit in found if unit not in grouped)]
-        return cls(found, tuple(_settings(found, group) for group in groups), tuple(bounds), least)
+        settings = [_settings(found, group) for group in groups]
+        settings = [own[:1] if still >= own[0].keys() else own for own in settings]
+        return cls(found, tuple(settings), tuple(bounds), least)
 
     def choice(self, state: State) -> Choice:
         """What each unit takes."""

@@ -117,6 +117,7 @@ def refine(
 
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
+    Where layers share their stage's rate, those that skip it keep skipping it.
     A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
     budget of the least, which names no share.
     """
@@ -128,7 +129,10 @@ def refine(
     anatomy = study.anatomy
     found = choices(study, budget, allocation.criterion, allocation.column)
     bounds = bounds_of(budget, accounts_of(anatomy, found, times))
-    knobs = Knobs.of(found, groups(anatomy, found, budget), bounds)
+    cut, shared = {rate.unit for rate in allocation.cut}, groups(anatomy, found, budget)
+    taking = [own for group in shared if (own := [unit for unit in group if unit in cut])]
+    skipping = {unit for group in shared for unit in group} - cut
+    knobs = Knobs.of(found, taking, bounds, still=skipping)
     used = study.header.order[:images]
     trials = _Trials(study, bench, knobs, used, bench.intact(used), allocation.column)
     starts = [knobs.state(_where(found, allocation))]

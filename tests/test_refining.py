@@ -76,6 +76,13 @@ def test_a_stage_keeps_its_common_rate(study, bench):
     assert len({rate.rate for rate in after.cut}) <= 1
 
 
+def test_layers_that_skip_their_stages_rate_keep_skipping_it(study, bench):
+    budget = Budget(macs=0.7, per="stage")
+    before = allocate(study, Budget(macs=0.7, per="stage", skip=("b",)))
+    after = refine(study, bench, before, budget)
+    assert [rate.unit for rate in after.cut] == ["a"] == [rate.unit for rate in before.cut]
+
+
 def test_the_least_cannot_be_refined(study, bench):
     budget = Budget(macs="least", max_drop=2)
     with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
