@@ -62,7 +62,8 @@ class Allocation:
     rates: one entry a unit, in order of execution, those that stay whole too
     intact, pruned: the costs of one image, exact; milliseconds: predicted, of the intact and the
         pruned network with the uncertainty of the latter, empty without a table of times
-    drop, high: predicted joint drop in points, and the upper prediction
+    drop, high: joint drop in points and its upper end, predicted or measured; NaN for neither
+    measured: whether all were measured together, on the images by which they were chosen
     guarantee: what stands behind the numbers, in words
     """
 
@@ -79,6 +80,12 @@ class Allocation:
     high: float
     guarantee: str
     milliseconds: tuple[float, ...] = ()
+    measured: bool = False
+
+    @property
+    def known(self) -> str:
+        """How its drop is known."""
+        return "measured" if self.measured else "predicted"
 
     @property
     def cut(self) -> tuple[UnitRate, ...]:

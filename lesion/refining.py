@@ -198,7 +198,7 @@ def _described(
     base = trials.intact.outcomes[trials.score]
     drop, _, high = paired(base, values > 0 if trials.column == MARGIN else values, LEVEL)
     return replace(
-        made, drop=100 * drop, high=100 * high,
+        made, drop=100 * drop, high=100 * high, measured=True,
         guarantee=f"Measured together on {grouped(len(trials.images))} images, by which they were "
         "also chosen; `lesion verify` measures them on others.",
     )  # fmt: skip

@@ -184,7 +184,7 @@ def allocation_lines(found: "Allocation") -> Iterator[str]:
         yield f"Time of a batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms, predicted"
     if not isnan(found.drop):
         yield (
-            f"Predicted drop of all together: {signed(found.drop, 2)} points, "
+            f"{found.known.capitalize()} drop of all together: {signed(found.drop, 2)} points, "
             f"at most {signed(found.high, 2)}"
         )
     yield f"Rates ({len(found.cut)} of {len(found.rates)} units lose channels):"

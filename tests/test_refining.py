@@ -7,6 +7,7 @@ from slicing import shrink
 from test_goals import subject as small_subject
 
 from lesion.allocating import allocate
+from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.errors import LesionError
 from lesion.refining import refine
@@ -53,6 +54,9 @@ def test_it_measures_no_worse_within_the_budget(subject, study, bench, left):
     assert after.pruned.macs <= left * after.intact.macs
     assert after.high >= after.drop
     assert "chosen" in after.guarantee
+    assert "Measured drop of all together" in after.text()
+    assert "Predicted drop of all together" in before.text()
+    assert Allocation.from_dict(after.to_dict()) == after
 
 
 def test_no_single_step_within_the_budget_is_better(subject, study, bench):

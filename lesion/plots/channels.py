@@ -50,7 +50,7 @@ def plot_channels(allocation: Allocation, ax: Axes | None = None) -> Axes:
 
     Lines part the stages; the share that falls stands behind each bar. Units whose rate was not
     chosen are grey, with the reasons below. The title says what remains of the costs, and the
-    predicted drop.
+    joint drop, predicted or measured.
     """
     table = channels_table(allocation)
     own, ax = ax is None, ax if ax is not None else _axes(table)
@@ -133,7 +133,7 @@ def _loss(allocation: Allocation) -> str:
         return f"drop in {score} not predicted"
     unit = "" if allocation.column == "evaluation" else " points"
     expected, most = signed(allocation.drop, 2), signed(allocation.high, 2)
-    return f"predicted drop in {score}: {expected}{unit}, at most {most}"
+    return f"{allocation.known} drop in {score}: {expected}{unit}, at most {most}"
 
 
 def _reasons(table: pd.DataFrame, width: int) -> str:
