@@ -1,12 +1,14 @@
 """Rates by the study against one rate for all and a global ranking, at the same MACs.
 
-    python benchmarks/rates.py --network demo:resnet20 --train FOLDER -o rates.md
+    python benchmarks/rates.py --network demo:resnet20 --train FOLDER --recover finetune:20 \
+        -o rates.md
 
 For each seed the study measures some of its images and keeps half of all back; rates are
-recommended from the study alone, refined on its images, and compared on those kept back, all
-applied as exact removal: as they are, and after the same short finetune on the training images in
-a folder of Fashion-MNIST's original files. Differences are paired, image by image, all seeds
-together.
+recommended from the study alone, refined on its images, found for retraining (by lesions that
+recovered, then measured after the finetune on the study's images), and compared on those kept
+back, all applied as exact removal: as they are, and after the same short finetune on the training
+images in a folder of Fashion-MNIST's original files. Differences are paired, image by image, all
+seeds together.
 """
 
 import argparse
@@ -23,17 +25,21 @@ import lesion
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.curves import paired
+from lesion.levelling import level
 from lesion.plan import Joint
 from lesion.refining import refine
 from lesion.rivals import ranked, uniform
 from lesion.together import Bench
 
-HEADER = (
-    "network", "MACs left", "finetuned", "recommended", "refined", "uniform", "global l1",
-    "recommended − uniform", "refined − uniform", "refined − global l1",
-)  # fmt: skip
-WAYS = ("recommended", "refined", "uniform", "global l1")
-PAIRS = (("recommended", "uniform"), ("refined", "uniform"), ("refined", "global l1"))
+WAYS = {
+    False: ("recommended", "refined", "uniform", "global l1"),
+    True: ("recommended", "for retraining", "uniform", "global l1"),
+}
+PAIRS = {
+    False: (("recommended", "uniform"), ("refined", "uniform"), ("refined", "global l1")),
+    True: (("recommended", "uniform"), ("for retraining", "uniform"),
+           ("for retraining", "global l1")),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,14 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
     subject, study = opened(asked, seed, folder)
     with study:
         bench = Bench.of(study, replace(subject, train=None))
-        rates = {left: ways(study, bench, Budget(macs=left), asked) for left in asked.left}
+        recovery = f"finetune:{asked.steps}" if asked.train else ""
+        benches = {"": bench, recovery: Bench.of(study, subject, recovery) if recovery else bench}
+        rates = {
+            left: ways(study, bench, benches[recovery], Budget(macs=left), asked)
+            for left in asked.left
+        }
         intact = bench.intact(study.header.holdout)
-        recoveries = ("", f"finetune:{asked.steps}") if asked.train else ("",)
-        for recovery in recoveries:
-            own = Bench.of(study, subject, recovery) if recovery else bench
+        for recovery, own in benches.items():
             for left, some in rates.items():
                 cuts = {joint(one, number, seed): one.dropped(study.anatomy)
                         for number, one in enumerate(some.values())}  # fmt: skip
@@ -87,12 +96,20 @@ def joint(allocation: Allocation, number: int, seed: int) -> Joint:
 
 
 def ways(
-    study: lesion.Study, bench: Bench, budget: Budget, asked: argparse.Namespace
+    study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
-    """The study's rates, those refined, and the rivals' at their MACs."""
+    """The study's rates, those refined, those for retraining, and the rivals' at their MACs."""
     own = lesion.allocate(study, budget)
-    better = refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds)
-    return dict(zip(WAYS, (own, better, uniform(study, own), ranked(study, own)), strict=True))
+    found = {
+        "recommended": own,
+        "refined": refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds),
+        "uniform": uniform(study, own), "global l1": ranked(study, own),
+    }  # fmt: skip
+    if asked.train:
+        found["for retraining"] = level(
+            study, tuned, budget, images=asked.judged, recovery=asked.recover or ""
+        )
+    return found
 
 
 def tell(
@@ -108,15 +125,16 @@ def tell(
     print(seed, recovery or "one-shot", left, *cells, sep=", ", file=sys.stderr, flush=True)
 
 
-def rows(network: str, found: list[Found]) -> Iterator[tuple[str, ...]]:
-    """The cells of the table, seeds together."""
-    for left, tuned in dict.fromkeys((one.left, one.tuned) for one in found):
+def rows(network: str, found: list[Found], tuned: bool) -> Iterator[tuple[str, ...]]:
+    """The cells of a table, seeds together."""
+    for left in dict.fromkeys(one.left for one in found):
         some = [one.right for one in found if (one.left, one.tuned) == (left, tuned)]
-        right = {way: np.concatenate([one[way] for one in some]) for way in WAYS}
-        gains = (100 * np.array(paired(right[one], right[other], 0.95)) for one, other in PAIRS)
+        right = {way: np.concatenate([one[way] for one in some]) for way in WAYS[tuned]}
+        gains = (
+            100 * np.array(paired(right[one], right[other], 0.95)) for one, other in PAIRS[tuned]
+        )
         yield (
-            network, f"{100 * left:.0f} %", "yes" if tuned else "no",
-            *(f"{100 * right[way].mean():.2f}" for way in WAYS),
+            network, f"{100 * left:.0f} %", *(f"{100 * own.mean():.2f}" for own in right.values()),
             *(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains),
         )  # fmt: skip
 
@@ -128,12 +146,16 @@ def main() -> None:
     parser.add_argument("--left", type=float, nargs="+", default=[0.3, 0.5, 0.7])
     parser.add_argument("--tried", type=int, default=2000, help="images that rates are refined on")
     parser.add_argument("--rounds", type=int, default=6, help="of refining")
+    parser.add_argument("--judged", type=int, default=5000, help="images after the finetune")
     parser.add_argument("--parts", type=Path, help="a folder that keeps each seed's outcomes")
     parser.add_argument("--steps", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = [one for seed in asked.seeds for one in kept(asked, seed, Path(folder))]
-    table(HEADER, list(rows(named(asked), found)), asked.out)
+    for tuned in sorted({one.tuned for one in found}):
+        pairs = (f"{one} − {other}" for one, other in PAIRS[tuned])
+        header = ("finetuned" if tuned else "one-shot", "MACs left", *WAYS[tuned], *pairs)
+        table(header, list(rows(named(asked), found, tuned)), asked.out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from lesion import zoo
 from lesion.choices import Choices
 from lesion.goals import Full
 from lesion.images import Images
+from lesion.plan import RATIOS
 from lesion.preparing import prepare
 from lesion.study import Study
 from lesion.subject import Subject
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the network in the table")
     parser.add_argument("--images", type=int, default=2000, help="of the study's order to measure")
     parser.add_argument("--train", type=Path, help="folder of training images, to finetune with")
+    parser.add_argument("--recover", help="lesions are measured after this as well")
+    parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS, help="those")
     parser.add_argument("-o", "--out", type=Path, help="a Markdown file to add the table to")
 
 
@@ -38,14 +41,24 @@ def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject,
     """
     subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
     choices = Choices(seed=seed, holdout=0.5)
-    ready = prepare(subject, folder / f"{seed}.lesion", choices, Full(), limit=asked.images)
-    for _ in ready:
-        pass
+    study = swept(subject, asked, folder / f"{seed}.lesion", choices)
     if asked.train:
         images, labels = fashion_mnist.read("train", asked.train)
         data = torch.utils.data.TensorDataset(fashion_mnist.normalise(images), labels)
         subject = replace(subject, train=Images.of(data))
-    return subject, ready.study
+    if asked.recover:
+        study.close()
+        choices = replace(choices, recovery=asked.recover, ratios=asked.ratios)
+        study = swept(subject, asked, study.path, choices)
+    return subject, study
+
+
+def swept(subject: Subject, asked: argparse.Namespace, path: Path, choices: Choices) -> Study:
+    """The study, every lesion measured on all of its images."""
+    ready = prepare(subject, path, choices, Full(), limit=asked.images)
+    for _ in ready:
+        pass
+    return ready.study
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]], out: Path | None) -> None:

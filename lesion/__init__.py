@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lesion.exports.torch_prune import to_torch_prune
     from lesion.exports.torch_pruning import to_torch_pruning
     from lesion.interactions import find_interactions
+    from lesion.levelling import level
     from lesion.plots import (
         plot_calibration,
         plot_channels,
@@ -83,6 +84,7 @@ __all__ = [
     "export_pruned",
     "find_interactions",
     "find_layers",
+    "level",
     "load_pruned",
     "merge",
     "plot_calibration",
@@ -114,6 +116,7 @@ _MODULES = {
     "exports.torch_prune": ("to_torch_prune",),
     "exports.torch_pruning": ("to_torch_pruning",),
     "interactions": ("find_interactions",),
+    "levelling": ("level",),
     "plots": (
         "plot_calibration", "plot_channels", "plot_heatmap", "plot_interactions", "plot_norms",
         "plot_rates", "plot_recovery", "plot_sensitivity", "plot_tradeoff",

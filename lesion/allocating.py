@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 MUCH = 30.0  # points
 RUINED = (
-    " So much is lost that accuracy before retraining says little about accuracy after it: compare "
-    "with one rate for all layers."
+    " So much is lost that accuracy before retraining says little about accuracy after it: "
+    "`lesion refine --recover` finds rates for that."
 )
 HOW = {
     "margins": "each image's margin moves by the sum of what single cuts moved it",
@@ -60,6 +60,8 @@ def allocate(
         `lesion.composing`), at the upper ends of the drops' intervals at `confidence` per cent; the
         rates are the exact optimum. "" for margins where the study has them, see
         `lesion.predicting.basis`: where every lesion saw the same images and the score is top-1
+    recovery: "" for the lesions without one; by those that recovered in this way before they were
+        scored, for networks that are to be retrained, the rates are predicted by drops
     times: the table that a budget of latency is reckoned by, see `lesion.latency`
 
     Raises LesionError where the budget is out of reach, with the nearest that can be reached, and
@@ -96,9 +98,14 @@ def choices(
     return candidates(study, frame[own], budget)
 
 
-def by_stage(study: Study, advice: Advice) -> Allocation:
-    """The rates of an advice's stages, and of free layers outside them, as an allocation."""
-    found = choices(study, Budget(per="layer"), advice.criterion, advice.column, advice.confidence)
+def by_stage(study: Study, advice: Advice, recovery: str = "") -> Allocation:
+    """The rates of an advice's stages, and of free layers outside them, as an allocation.
+
+    recovery: that of the lesions that the advice judged
+    """
+    found = choices(
+        study, Budget(per="layer"), advice.criterion, advice.column, advice.confidence, recovery
+    )
     choice = dict.fromkeys(found, 0)
     for entry in advice.layers:
         if entry.kind == "free" and entry.layer in found:
@@ -106,7 +113,7 @@ def by_stage(study: Study, advice: Advice) -> Allocation:
             own = found[entry.layer]
             choice[entry.layer] = max(at for at, one in enumerate(own) if one.asked <= rate)
     goal = f"the stages' rates where a layer alone may lose {points(advice.max_drop)}"
-    known = basis(study, found, advice.column, advice.criterion)
+    known = basis(study, found, advice.column, advice.criterion, recovery)
     return predicted(study, known, choice, goal, advice.criterion, advice.column)
 
 
@@ -131,7 +138,7 @@ def predicted(
     """The allocation with what it is predicted to lose, and what that rests on."""
     taken = {unit: known.found[unit][at] for unit, at in choice.items()}
     drop, high = known.predicted(choice)
-    how = HOW[known.by]
+    how, after = HOW[known.by], ""
     if learned := calibrated(study, known):
         high = learned.upper(high)
         how = (
@@ -139,19 +146,23 @@ def predicted(
             f"confidence covers 95 % of random rates, as {len(learned.measured)} of them on this "
             "network showed"
         )
+    elif known.recovery:
+        how = f"{how}, each after recovery by {known.recovery}, while cuts made together cost more"
+        after = " with --recover"
     else:
         how = f"{how}, while cuts made together often cost more (`lesion calibrate` shows it)"
-    said = f"A prediction: {how}; `lesion refine` and `lesion verify` measure it."
+    said = f"A prediction: {how}; `lesion refine` and `lesion verify`{after} measure it."
     return replace(
         described(study, taken, goal, criterion, column, known.baseline), drop=drop, high=high,
-        guarantee=said + RUINED if drop > MUCH else said,
+        guarantee=said + RUINED if drop > MUCH and not after else said,
     )  # fmt: skip
 
 
 def calibrated(study: Study, known: Basis) -> Calibration | None:
-    """What the study knows of predictions that rest on the same."""
+    """What the study knows of predictions that rest on the same; none of recovered lesions."""
     found = Calibration.from_json(study.calibration) if study.calibration else None
-    return found if found and found.by == known.by else None
+    own = found is not None and found.by == known.by and not known.recovery
+    return found if own else None
 
 
 def _rate(anatomy: Anatomy, unit: Unit, taken: Candidate | None) -> UnitRate:

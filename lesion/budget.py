@@ -24,6 +24,7 @@ class Budget:
     per: each "unit" has a rate of its own (coupled ones where they were measured), each "layer"
         (coupled units stay whole), or each "stage" has one, which its layers take or skip
     align: kept channels are a multiple of it, units with fewer stay whole; least: and no fewer
+    max_rate: no unit has a higher rate, but for those that are pinned
     pins: rates of layers by name or pattern; skip: patterns of layers that stay whole
     """
 
@@ -34,6 +35,7 @@ class Budget:
     per: str = "unit"
     align: int = 1
     least: int = 1
+    max_rate: float = 1.0
     pins: Mapping[str, float] = field(default_factory=dict)
     skip: Sequence[str] = ()
 
@@ -81,6 +83,11 @@ class Budget:
             raise LesionError(
                 f"Expected channels to keep of at least one, got {min(self.align, self.least)}."
             )
+        if not 0 < self.max_rate <= 1:
+            raise LesionError(
+                f"Expected a highest rate above 0 and up to 1, got {self.max_rate:g}; 0.6 lets a "
+                "layer lose 60 % of its filters at most."
+            )
         for pattern, ratio in self.pins.items():
             if not 0 <= ratio < 1:
                 raise LesionError(
@@ -114,6 +121,8 @@ class Budget:
                  for name, share in self.shares.items()]  # fmt: skip
         if self.max_drop is not None:
             asked.append(f"a predicted drop of at most {points(self.max_drop)}")
+        if self.max_rate < 1:
+            asked.append(f"no rate above {percent(self.max_rate)}")
         goal = f"least {RESOURCES[self.smallest]}" if self.smallest else "least predicted drop"
         return f"{' and '.join(asked)}, {goal}"
 

@@ -83,7 +83,8 @@ def _of_unit(
     none = Candidate(0.0, np.zeros(unit.channels, bool))
     if pin == 0:
         return (none,)
-    ratios = sorted({row.ratio for row in rows}) if pin is None else [pin]
+    known = sorted({row.ratio for row in rows if row.ratio <= budget.max_rate})
+    ratios = known if pin is None else [pin]
     found = []
     for ratio in ratios:
         fallen = aligned(study.anatomy, unit, scores, ratio, first.rounding, budget)

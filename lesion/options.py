@@ -130,8 +130,8 @@ Train = Annotated[str | None, typer.Option(
     "be scored", rich_help_panel=RECOVERY, metavar="DATA",
 )]  # fmt: skip
 Recovered = Annotated[str, typer.Option(
-    "--recovery", help="judge the lesions that recovered in this way, such as bn",
-    metavar="RECOVERY", show_default="those that did not",
+    "--recovery", help="judge the lesions that recovered in this way, such as bn or finetune:50",
+    rich_help_panel=BUDGET, metavar="RECOVERY", show_default="those that did not",
 )]  # fmt: skip
 Compared = Annotated[str | None, typer.Option(
     "--recovery", help="which recovery, where the study holds several", metavar="RECOVERY",
@@ -291,6 +291,10 @@ Align = Annotated[int, typer.Option(
 )]  # fmt: skip
 Least = Annotated[int, typer.Option(
     "--least", help="and no fewer than this", rich_help_panel=BUDGET, metavar="N", min=1,
+)]  # fmt: skip
+MaxRate = Annotated[float, typer.Option(
+    help="the highest rate of a layer, such as 0.6", rich_help_panel=BUDGET, metavar="RATE",
+    show_default="any",
 )]  # fmt: skip
 Pins = Annotated[list[str] | None, typer.Option(
     "--pin", help="the rate of a layer, by name or pattern, such as 'layer1.*=0.3'; may be given "

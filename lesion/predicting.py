@@ -46,11 +46,13 @@ class Basis:
 
     found: each unit's choices with their drops; baseline: the intact score in per cent
     moves: of margins, None where drops have to do
+    recovery: what the lesions went through before they were scored, "" for nothing
     """
 
     found: Candidates
     baseline: float
     moves: Moves | None = None
+    recovery: str = ""
 
     @property
     def by(self) -> str:
@@ -94,21 +96,23 @@ def basis(
     """What predictions of these choices rest on.
 
     by: "margins" or "drops"; "" for margins where they are known: where the score is top-1 and
-        every lesion that a choice rests on was measured on the same first images of the order
+        every lesion that a choice rests on was measured on the same first images of the order,
+        without a recovery: what retraining moves comes with every lesion, so it does not add up
 
     Raises EvidenceError where it has to be margins and they are not known.
     """
     if by not in ("", *WAYS):
         raise LesionError(f"Expected predictions by {' or '.join(WAYS)}, got '{by}'.")
     baseline = 100 * float(study.intact().outcomes[column].mean())
-    known = column == "top1" and MARGIN in study.header.columns and by != "drops"
+    wanted = by == "margins" or (by == "" and not recovery)
+    known = wanted and column == "top1" and MARGIN in study.header.columns
     moves = _moves(study, found, _lesions(study, criterion, recovery)) if known else None
     if by == "margins" and moves is None:
         raise EvidenceError(
             f"Expected margins of the same images from every lesion in {study.path}, but it has "
             "none: sweep it with --full (top-1), or let drops do (--by drops)."
         )
-    return Basis(found, baseline, moves)
+    return Basis(found, baseline, moves, recovery)
 
 
 def _moves(

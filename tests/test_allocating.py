@@ -104,6 +104,18 @@ def test_the_nearest_can_be_reached(study):
     assert found.pruned.macs <= nearest / 100 * found.intact.macs
 
 
+def test_no_rate_is_above_the_highest_but_those_that_are_pinned(study, tmp_path):
+    budget = Budget(macs=0.8, max_rate=0.3)
+    found = allocate(study, budget)
+    assert max(rates(found).values()) <= 5 / 16  # 0.3 of 16 channels
+    assert max(rates(allocate(study, Budget(macs=0.8))).values()) > 0.5
+    pinned = allocate(study, replace(budget, pins={"layer1.0.conv1": 0.5}))
+    assert rates(pinned)["layer1.0.conv1"] == 0.5 == max(rates(pinned).values())
+    assert "no rate above 30 %" in found.goal
+    with pytest.raises(LesionError, match="the fewest MACs that the study's ratios leave"):
+        allocate(study, Budget(macs=0.5, max_rate=0.2))
+
+
 def test_what_the_study_does_not_hold(study, tmp_path):
     with pytest.raises(EvidenceError, match="Expected a curve of conv1, which is to have"):
         allocate(study, Budget(macs=0.9, pins={"layer1.0.conv2": 0.5}))
@@ -157,5 +169,5 @@ def test_where_all_is_lost_retraining_decides(tmp_path):
     with planted.study(tmp_path / "a", counts=lambda _, r: (int(400 * r), 0), **options) as made:
         ruined, light = (allocate(made, Budget(macs=left)) for left in (0.5, 0.97))
     assert ruined.drop > 30 > light.drop
-    assert "compare with one rate for all layers" in ruined.guarantee
+    assert "lesion refine --recover" in ruined.guarantee
     assert "compare with one rate" not in light.guarantee

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lesion import options
 from lesion.advice import Advice
@@ -35,9 +35,16 @@ def rated(study: Study, rates: Rates) -> Allocation:
         found.check(study.header.subject)
         return found
     if not rates.bounded:
-        return by_stage(study, recommend(study, rates.max_drop, None, rates.criterion))
+        way = rates.recovery
+        advice = recommend(study, rates.max_drop, None, rates.criterion, recovery=way)
+        return by_stage(study, advice, way)
+    return allocate(study, rates.budget(), times=times_of(rates), **going_by(rates))
+
+
+def going_by(rates: Rates) -> dict[str, Any]:
+    """Which lesions rates within a budget go by, and how."""
     by = rates.by.value if rates.by else ""
-    return allocate(study, rates.budget(), times=times_of(rates), criterion=rates.criterion, by=by)
+    return {"criterion": rates.criterion, "recovery": rates.recovery, "by": by}
 
 
 def times_of(rates: Rates) -> "Times | None":
@@ -214,24 +221,35 @@ def refine(
     rates: Rates,
     images: options.OnImages = 2000,
     rounds: options.Rounds = 6,
+    recover: options.Recover = "",
+    train: options.Train = None,
     out: options.SavedRates = None,
     device: options.Device = None,
     format: options.As = Format.table,
 ) -> None:
-    """Improve the rates of a budget by measuring them and their neighbours together."""
-    from lesion import refining
+    """Improve the rates of a budget by measuring them and their neighbours together.
+
+    With --recover: measure after it rates from the predicted ones to one rate for all, and take
+    the best.
+    """
+    from lesion import levelling, refining
 
     if not rates.bounded:
         raise LesionError(
             "Expected a budget for rates that are refined, got none; give --macs 50%."
         )
     with Study.open(study) as opened:
-        allocation = rated(opened, rates)
-        bench = _bench(opened, measured, device)
-        found = refining.refine(
-            opened, bench, allocation, rates.budget(), images=images, rounds=rounds,
-            times=times_of(rates),
-        )  # fmt: skip
+        bench = _bench(opened, measured, device, recover, train)
+        if recover:
+            found = levelling.level(
+                opened, bench, rates.budget(), images=images, times=times_of(rates),
+                **going_by(rates),
+            )  # fmt: skip
+        else:
+            found = refining.refine(
+                opened, bench, rated(opened, rates), rates.budget(), images=images, rounds=rounds,
+                times=times_of(rates),
+            )  # fmt: skip
     told(found, format)
     kept_in(out, found)
 

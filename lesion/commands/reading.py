@@ -66,7 +66,6 @@ def recommend(
     rates: Rates,
     confidence: options.Sure = None,
     guarantee: options.Whose = Guarantee.study,
-    recovery: options.Recovered = "",
     out: options.SavedRates = None,
     format: options.As = Format.table,
 ) -> None:
@@ -82,10 +81,10 @@ def recommend(
         else:
             advice = recommend_from(
                 opened, rates.max_drop, confidence, rates.criterion, guarantee=guarantee.value,
-                recovery=recovery,
+                recovery=rates.recovery,
             )  # fmt: skip
             told(advice, format)
-            found = by_stage(opened, advice) if out else None
+            found = by_stage(opened, advice, rates.recovery) if out else None
     if found is not None:
         kept_in(out, found)
 

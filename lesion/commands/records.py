@@ -63,11 +63,13 @@ class Rates:
     per: options.PerWhat = options.Per.unit
     align: options.Align = 1
     least: options.Least = 1
+    max_rate: options.MaxRate = 1.0
     pin: options.Pins = None
     skip: options.Whole = None
     rates: options.RatesFile = None
     max_drop: options.MaxDrop = None
     criterion: options.Criterion = None
+    recovery: options.Recovered = ""
 
     @property
     def shares(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ class Rates:
         )
         return Budget(
             macs, params, latency, self.max_drop, self.per.value, self.align, self.least,
-            pinned(self.pin or ()), options.listed(self.skip),
+            self.max_rate, pinned(self.pin or ()), options.listed(self.skip),
         )  # fmt: skip
 
 

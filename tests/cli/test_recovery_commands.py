@@ -5,6 +5,8 @@ import json
 import pytest
 from PIL import Image
 
+from lesion.allocation import Allocation
+
 RECOVER = """
 import torch
 
@@ -52,6 +54,31 @@ def test_recovered_lesions_are_measured_judged_and_compared(run, home, swept, tr
     done = run(*again, *function, "--train", f"imagefolder:{training}/train")
     assert done.code == 0, done
     assert run("compare", swept, "--recovery", "mine:mend").code == 0
+
+
+def test_rates_for_retraining(run, home, swept, training, tmp_path):
+    """By lesions that recovered, and measured after it, beside one rate for all."""
+    train = ("--train", f"imagefolder:{training}/train")
+    again = ("sweep", *home.subject, "-o", swept, "--ratios", "0.5,0.75", "--full")
+    run(*again, "--recover", "bn", *train)
+    wanted = ("--macs", "60%", "--max-rate", "0.75", "--recovery", "bn")
+    said = run("recommend", swept, *wanted)
+    assert said.code == 0, said
+    assert "each after recovery by bn" in said.out and "no rate above 75 %" in said.out
+    out = tmp_path / "rates.json"
+    refined = run("refine", swept, *home.subject, *wanted, "--recover", "bn", *train, "-o", out)
+    assert refined.code == 0, refined
+    assert "Measured together after recovery by bn on 48 images" in refined.out
+    assert "Measured drop of all together" in refined.out
+    assert Allocation.load(out).pruned.macs <= 0.6 * Allocation.load(out).intact.macs
+    checked = ("--rates", out, "--max-drop", "90", "--recover", "bn", *train)
+    assert "SAFE for 90 points" in run("verify", swept, *home.subject, *checked).out
+    run("recommend", swept, "--macs", "60%", "--recovery", "finetune:9").refused(
+        "Expected lesions with recovery by finetune:9, but"
+    )
+    run("recommend", swept, "--macs", "60%", "--max-rate", "1.5").refused(
+        "Expected a highest rate above 0 and up to 1, got 1.5"
+    )
 
 
 def test_what_cannot_recover_is_one_sentence(run, home, swept, training):

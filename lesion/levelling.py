@@ -1,0 +1,148 @@
+"""Rates for networks that are retrained: measured after a recovery, beside one rate for all.
+
+Retraining mends even cuts best, and little is left of what single layers stood without it.  So the
+highest rate that a unit may have is lowered step by step, from the rates that are predicted to lose
+least towards one rate for all; each step's rates are measured after the same recovery.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesion.allocating import allocate, choices, described
+from lesion.allocation import Allocation
+from lesion.budget import Budget
+from lesion.candidates import Candidate, Candidates, aligned
+from lesion.curves import paired
+from lesion.errors import LesionError
+from lesion.plan import Joint
+from lesion.recovered import Recovered
+from lesion.shifts import LEVEL
+from lesion.solving import SLACK
+from lesion.study import Study
+from lesion.together import Bench
+from lesion.within import accounts_of, bounds_of
+from lesion.wording import grouped, percent
+
+if TYPE_CHECKING:
+    from lesion.latency import Times
+
+
+def level(
+    study: Study, bench: Bench, budget: Budget, *, images: int = 2000,
+    times: "Times | None" = None, criterion: str | None = None, recovery: str = "", by: str = "",
+) -> Allocation:  # fmt: skip
+    """The rates within a budget that are best after the bench's recovery, with the drop measured.
+
+    Candidates: the rates that `allocate` gives for the budget, the same where no unit may have a
+    higher rate than so much, for each lower ratio that was measured, and the smallest rate for all
+    units alike.  The best is taken where it is ahead of one rate for all by more than a standard
+    error, paired image by image; else one rate for all, which rests on no prediction.
+
+    bench: with a recovery; each candidate costs one of them, at most as many as ratios and one more
+    images: how many of the study's order to measure them on; those kept back are not touched
+    criterion, recovery, by: which lesions `allocate` goes by, and how
+
+    Raises LesionError for a bench without a recovery, and what `allocate` raises.
+    """
+    if not isinstance(bench.engine, Recovered):
+        raise LesionError(
+            "Expected a bench with a recovery for rates that are measured after it, got none; give "
+            "recovery=… and train=… (--recover finetune:100 --train DATA)."
+        )
+    found = list(_between(study, budget, times, criterion, recovery, by))
+    even = one_rate(study, budget, found[0], times)
+    if even is not None:
+        found.append(even)
+    used = study.header.order[:images]
+    intact, column = bench.intact(used), found[0].column
+    cuts = {
+        Joint(tuple(rate.unit for rate in one.cut), number): one.dropped(study.anatomy)
+        for number, one in enumerate(found)
+    }
+    scores = [one[column] for one in bench.outcomes(cuts, used, intact).values()]
+    taken = max(range(len(found)), key=lambda one: float(scores[one].mean(dtype=float)))
+    if even is not None and not _ahead(scores[taken], scores[-1]):
+        taken = len(found) - 1
+    drop, _, high = paired(intact.outcomes[column], scores[taken], LEVEL)
+    return replace(
+        found[taken], drop=100 * drop, high=100 * high, measured=True,
+        guarantee=f"Measured together after recovery by {bench.engine.recovery.name} on "
+        f"{grouped(len(used))} images, by which they were also chosen, of {len(found)} sets of "
+        "rates; `lesion verify --recover` measures them on others.",
+    )  # fmt: skip
+
+
+def one_rate(
+    study: Study, budget: Budget, beside: Allocation, times: "Times | None" = None
+) -> Allocation | None:
+    """The smallest rate that meets a budget if all its units have it, None where none does.
+
+    Pinned and skipped units keep theirs.
+    beside: rates allocated for this budget, whose units and criterion are taken
+    """
+    found = choices(study, budget, beside.criterion, beside.column)
+    scores = {
+        unit: own for (unit, _, criterion, _), own in study.all_scores().items()
+        if unit in found and criterion == beside.criterion
+    }  # fmt: skip
+    sizes = {len(own) for own in scores.values()}
+    ratios = sorted({number / size for size in sizes for number in range(size)})
+    ratios = [ratio for ratio in ratios if ratio <= budget.max_rate]
+
+    def taken(ratio: float) -> dict[str, Candidate]:
+        return {
+            unit: own[0] if len(own) == 1 else Candidate(ratio, aligned(
+                study.anatomy, study.anatomy.unit[unit], scores[unit], ratio, "floor-kept", budget
+            ), np.nan, np.nan)
+            for unit, own in found.items()
+        }  # fmt: skip
+
+    def met(ratio: float) -> bool:
+        single: Candidates = {unit: (one,) for unit, one in taken(ratio).items()}
+        bounds = bounds_of(budget, accounts_of(study.anatomy, single, times))
+        nothing = dict.fromkeys(single, 0)
+        return all(one.account.at(nothing) <= one.most + SLACK for one in bounds)
+
+    place = bisect_left(ratios, True, key=met)
+    if place == len(ratios):
+        return None
+    return described(
+        study, taken(ratios[place]), f"{budget.words()}, by one rate for all units, "
+        f"{percent(ratios[place])}", beside.criterion, beside.column, beside.baseline,
+    )  # fmt: skip
+
+
+def _between(
+    study: Study, budget: Budget, times: "Times | None", criterion: str | None, recovery: str,
+    by: str,
+) -> Iterator[Allocation]:  # fmt: skip
+    """The rates of a budget, and those with ever lower highest rates, as far as it can be met."""
+
+    def allocated(most: float) -> Allocation:
+        return allocate(
+            study, replace(budget, max_rate=most), times=times, criterion=criterion,
+            recovery=recovery, by=by,
+        )  # fmt: skip
+
+    known = allocated(budget.max_rate)
+    yield known
+    found = choices(study, budget, known.criterion, known.column, recovery=recovery)
+    ratios = {one.asked for own in found.values() for one in own if len(own) > 1 and one.pruned}
+    for most in sorted(ratios, reverse=True):
+        try:
+            lower = allocated(most)
+        except LesionError:  # out of reach
+            return
+        if lower.filters != known.filters:
+            yield lower
+        known = lower
+
+
+def _ahead(scores: np.ndarray, others: np.ndarray) -> bool:
+    """Whether scores are better by more than a standard error."""
+    gained = scores.astype(float) - others
+    return bool(gained.mean() > gained.std() / np.sqrt(len(gained)))

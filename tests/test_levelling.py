@@ -1,0 +1,187 @@
+"""Rates measured after a recovery: the best of a path to one rate for all, or that one rate."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from slicing import shrink
+from test_goals import subject as small_subject
+from torch.utils.data import TensorDataset
+
+from lesion.allocating import allocate
+from lesion.budget import Budget
+from lesion.calibration import Calibration
+from lesion.curves import curves
+from lesion.errors import LesionError
+from lesion.levelling import level, one_rate
+from lesion.subject import Subject
+from lesion.sweeping import sweep
+from lesion.together import Bench
+
+subject = small_subject
+EIGHTHS = tuple(eighths / 8 for eighths in range(1, 8))
+
+
+@pytest.fixture(scope="module")
+def study(subject, tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "a.lesion"
+    with sweep(*subject, path, ratios=EIGHTHS, full=True, holdout=0.5) as made:
+        yield made
+
+
+def training(subject):
+    """Other images with the network's own answers."""
+    network, data = subject
+    images = torch.randn(
+        256, *data.tensors[0].shape[1:], generator=torch.Generator().manual_seed(5)
+    )
+    with torch.no_grad():
+        return TensorDataset(images, network(images).argmax(1))
+
+
+def nothing(network, batches):
+    """A recovery that leaves everything as it is."""
+
+
+def bench(subject, study, recovery):
+    return Bench.of(study, Subject.of(*subject, train=training(subject)), recovery)
+
+
+def drop(subject, study, allocation, images):
+    """What the network sliced by hand loses on some images, in points."""
+    network, data = subject
+    small = shrink(network, study.anatomy, allocation.dropped(study.anatomy))
+    chosen = list(images)
+    with torch.no_grad():
+        right = [
+            (net(data.tensors[0][chosen]).argmax(1) == data.tensors[1][chosen]).double().numpy()
+            for net in (network, small)
+        ]
+    return 100 * (right[0] - right[1])
+
+
+def sliced_macs(subject, study, rate, **fixed):
+    """The MACs of the network that keeps ⌊(1 − rate) · 8⌋ channels of each layer, by a hook."""
+    anatomy = study.anatomy
+    gone = np.zeros(anatomy.channels, bool)
+    for unit in anatomy.units:
+        if unit.kind == "free":
+            own = fixed.get(unit.name, rate)
+            first = unit.first
+            gone[first : first + unit.channels - int((1 - own) * unit.channels + 1e-9)] = True
+    small, macs = shrink(subject[0], anatomy, gone), []
+
+    def count(module, inputs, output):
+        macs.append(module.weight.numel() * output[0, 0].numel() if output.dim() == 4
+                    else module.weight.numel())  # fmt: skip
+
+    for module in small.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        small(subject[1].tensors[0][:1])
+    return sum(macs)
+
+
+@pytest.mark.parametrize("left", [0.9, 0.7, 0.5, 0.3])
+def test_one_rate_is_the_smallest_that_meets_the_budget(subject, study, left):
+    budget = Budget(macs=left)
+    found = one_rate(study, budget, allocate(study, budget))
+    whole = sliced_macs(subject, study, 0)
+    smallest = next(e / 8 for e in range(8) if sliced_macs(subject, study, e / 8) <= left * whole)
+    assert {rate.rate for rate in found.rates if rate.kind == "free"} == {smallest}
+    assert found.pruned.macs == sliced_macs(subject, study, smallest)
+    assert np.isnan(found.drop)
+
+
+def test_one_rate_keeps_to_the_whole_budget(subject, study):
+    own = allocate(study, Budget(macs=0.9))
+    rates = {
+        name: {rate.unit: rate.rate for rate in one_rate(study, budget, own).cut}
+        for name, budget in {
+            "params": Budget(macs=0.95, params=0.5), "align": Budget(macs=0.9, align=4),
+            "skip": Budget(macs=0.6, skip=("a",)), "pin": Budget(macs=0.6, pins={"a": 0.25}),
+        }.items()
+    }  # fmt: skip
+    loose = {rate.unit: rate.rate for rate in one_rate(study, Budget(macs=0.95), own).cut}
+    assert rates["params"]["a"] > loose["a"]
+    assert rates["align"] == {"a": 0.5, "b": 0.5}
+    assert list(rates["skip"]) == ["b"]
+    assert rates["pin"]["a"] == 0.25 != rates["pin"]["b"]
+    assert one_rate(study, Budget(macs=0.3, max_rate=0.25), own) is None
+
+
+def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
+    """A user's recovery that does nothing: so slicing by hand tells what each set loses."""
+    budget, used = Budget(macs=0.6), study.header.order
+    found = level(study, bench(subject, study, nothing), budget)
+    even = one_rate(study, budget, allocate(study, budget))
+    tried = [even]
+    for most in EIGHTHS:
+        try:
+            tried.append(allocate(study, dataclasses.replace(budget, max_rate=most)))
+        except LesionError:
+            continue
+    drops = [drop(subject, study, one, used) for one in tried]
+    best = min(drops, key=np.mean)
+    gained = drops[0] - best
+    assert gained.mean() > gained.std() / np.sqrt(len(gained)), "the case tells nothing"
+    assert found.drop == pytest.approx(best.mean())
+    assert found.drop == pytest.approx(drop(subject, study, found, used).mean())
+    assert found.pruned.macs <= 0.6 * found.intact.macs
+    assert found.high > found.drop
+    assert found.measured and "after recovery by test_levelling:nothing" in found.guarantee
+
+
+def test_one_rate_stays_unless_others_are_ahead(subject, study):
+    """Where a recovery leaves nothing of a network, all sets are equally good."""
+
+    def ruin(network, batches):
+        for weight in network.parameters():
+            weight.data.zero_()
+
+    found = level(study, bench(subject, study, ruin), Budget(macs=0.6), images=50)
+    assert len({rate.rate for rate in found.cut}) == 1
+    assert "by one rate for all units" in found.goal
+
+
+def test_those_kept_back_are_not_touched(subject, study, monkeypatch):
+    seen = set()
+    outcomes = Bench.outcomes
+
+    def noting(self, cuts, images, intact):
+        seen.update(images)
+        return outcomes(self, cuts, images, intact)
+
+    monkeypatch.setattr(Bench, "outcomes", noting)
+    level(study, bench(subject, study, nothing), Budget(macs=0.5), images=70)
+    assert seen == set(study.header.order[:70])
+
+
+def test_rates_by_lesions_that_recovered(subject, tmp_path):
+    """Their accuracies multiply; what was learned of cuts without recovery does not count."""
+    network, data = subject
+    options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
+    sweep(network, data, tmp_path / "a", **options).close()
+    train = training(subject)
+    with sweep(network, data, tmp_path / "a", recovery="bn", train=train, **options) as made:
+        found = allocate(made, Budget(macs=0.5), recovery="bn")
+        made.set_calibration(Calibration((1.0,) * 59, (9.0,) * 59, 95.0, 200, "drops").to_json())
+        assert allocate(made, Budget(macs=0.5), recovery="bn") == found
+        learned = allocate(made, Budget(macs=0.5), by="drops")
+        frame = curves(made)
+    assert "random rates" in learned.guarantee
+    assert "each after recovery by bn" in found.guarantee
+    own = frame[(frame["recovery"] == "bn") & (frame["kind"] == "free")]
+    left = 1.0
+    for rate in found.cut:
+        (row,) = own[(own["unit"] == rate.unit) & (own["pruned"] == rate.pruned)].itertuples()
+        assert (rate.drop, rate.high) == (row.drop, row.high)
+        left *= 1 - row.drop / row.baseline
+    assert found.drop == pytest.approx(found.baseline * (1 - left))
+
+
+def test_it_needs_a_recovery(subject, study):
+    with pytest.raises(LesionError, match=r"Expected a bench with a recovery .* got none"):
+        level(study, Bench.of(study, Subject.of(*subject)), Budget(macs=0.5))
