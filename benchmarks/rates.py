@@ -106,8 +106,10 @@ def ways(
         "uniform": uniform(study, own), "global l1": ranked(study, own),
     }  # fmt: skip
     if asked.train:
+        way = asked.recover or ""
+        first = lesion.allocate(study, budget, recovery=way)
         found["for retraining"] = level(
-            study, tuned, budget, images=asked.judged, recovery=asked.recover or ""
+            study, tuned, first, budget, images=asked.judged, recovery=way
         )
     return found
 

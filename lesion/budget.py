@@ -76,6 +76,14 @@ class Budget:
             )
         self._check_rates()
 
+    def check_shares(self) -> None:
+        """Raises LesionError where no share is named, which rates that are refined have to keep."""
+        if self.smallest:
+            raise LesionError(
+                "Expected a share that may remain for rates that are refined, got the least; give "
+                "the share that was reached."
+            )
+
     def _check_rates(self) -> None:
         if self.per not in PER:
             raise LesionError(f"Expected rates per {', '.join(PER)}, got '{self.per}'.")

@@ -32,33 +32,36 @@ if TYPE_CHECKING:
 
 
 def level(
-    study: Study, bench: Bench, budget: Budget, *, images: int = 2000,
-    times: "Times | None" = None, criterion: str | None = None, recovery: str = "", by: str = "",
+    study: Study, bench: Bench, allocation: Allocation, budget: Budget, *, images: int = 2000,
+    times: "Times | None" = None, recovery: str = "", by: str = "",
 ) -> Allocation:  # fmt: skip
     """The rates within a budget that are best after the bench's recovery, with the drop measured.
 
-    Candidates: the rates that `allocate` gives for the budget, the same where no unit may have a
-    higher rate than so much, for each lower ratio that was measured, and the smallest rate for all
-    units alike.  The best is taken where it is ahead of one rate for all by more than a standard
-    error, paired image by image; else one rate for all, which rests on no prediction.
+    Candidates: the allocation, what `allocate` gives for the budget where no unit may have a higher
+    rate than so much, for each lower ratio that was measured, and the smallest rate for all units
+    alike.  The best is taken where it is ahead of one rate for all by more than a standard error,
+    paired image by image; else one rate for all, which rests on no prediction.
 
-    bench: with a recovery; each candidate costs one of them, at most as many as ratios and one more
+    bench: with a recovery; each candidate costs one of them, at most two more than there are ratios
+    allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to measure them on; those kept back are not touched
-    criterion, recovery, by: which lesions `allocate` goes by, and how
+    recovery, by: which lesions `allocate` goes by, and how
 
-    Raises LesionError for a bench without a recovery, and what `allocate` raises.
+    Raises LesionError for a bench without a recovery, and for a budget of the least, which names no
+    share.
     """
+    budget.check_shares()
     if not isinstance(bench.engine, Recovered):
         raise LesionError(
             "Expected a bench with a recovery for rates that are measured after it, got none; give "
             "recovery=… and train=… (--recover finetune:100 --train DATA)."
         )
-    found = list(_between(study, budget, times, criterion, recovery, by))
-    even = one_rate(study, budget, found[0], times)
+    found = list(_between(study, allocation, budget, times, recovery, by))
+    even = one_rate(study, budget, allocation, times)
     if even is not None:
         found.append(even)
     used = study.header.order[:images]
-    intact, column = bench.intact(used), found[0].column
+    intact, column = bench.intact(used), allocation.column
     cuts = {
         Joint(tuple(rate.unit for rate in one.cut), number): one.dropped(study.anatomy)
         for number, one in enumerate(found)
@@ -117,29 +120,25 @@ def one_rate(
 
 
 def _between(
-    study: Study, budget: Budget, times: "Times | None", criterion: str | None, recovery: str,
+    study: Study, allocation: Allocation, budget: Budget, times: "Times | None", recovery: str,
     by: str,
 ) -> Iterator[Allocation]:  # fmt: skip
-    """The rates of a budget, and those with ever lower highest rates, as far as it can be met."""
-
-    def allocated(most: float) -> Allocation:
-        return allocate(
-            study, replace(budget, max_rate=most), times=times, criterion=criterion,
-            recovery=recovery, by=by,
-        )  # fmt: skip
-
-    known = allocated(budget.max_rate)
-    yield known
-    found = choices(study, budget, known.criterion, known.column, recovery=recovery)
+    """The rates, and those with ever lower highest rates, as far as the budget can be met."""
+    yield allocation
+    criterion, column = allocation.criterion, allocation.column
+    found = choices(study, budget, criterion, column, recovery=recovery)
     ratios = {one.asked for own in found.values() for one in own if len(own) > 1 and one.pruned}
     for most in sorted(ratios, reverse=True):
         try:
-            lower = allocated(most)
+            lower = allocate(
+                study, replace(budget, max_rate=most), times=times, criterion=criterion,
+                column=column, recovery=recovery, by=by,
+            )  # fmt: skip
         except LesionError:  # out of reach
             return
-        if lower.filters != known.filters:
+        if lower.filters != allocation.filters:
             yield lower
-        known = lower
+        allocation = lower
 
 
 def _ahead(scores: np.ndarray, others: np.ndarray) -> bool:

@@ -18,7 +18,6 @@ from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.candidates import Candidate, Candidates, dropped
 from lesion.curves import paired
-from lesion.errors import LesionError
 from lesion.knobs import Choice, Knobs, State
 from lesion.outcomes import Intact
 from lesion.plan import Joint
@@ -121,11 +120,7 @@ def refine(
     A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
     budget of the least, which names no share.
     """
-    if budget.smallest:
-        raise LesionError(
-            "Expected a share that may remain for rates that are refined, got the least; give the "
-            "share that was reached."
-        )
+    budget.check_shares()
     anatomy = study.anatomy
     found = choices(study, budget, allocation.criterion, allocation.column)
     bounds = bounds_of(budget, accounts_of(anatomy, found, times))

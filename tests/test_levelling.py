@@ -115,7 +115,7 @@ def test_one_rate_keeps_to_the_whole_budget(subject, study):
 def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
     """A user's recovery that does nothing: so slicing by hand tells what each set loses."""
     budget, used = Budget(macs=0.6), study.header.order
-    found = level(study, bench(subject, study, nothing), budget)
+    found = level(study, bench(subject, study, nothing), allocate(study, budget), budget)
     even = one_rate(study, budget, allocate(study, budget))
     tried = [even]
     for most in EIGHTHS:
@@ -141,7 +141,9 @@ def test_one_rate_stays_unless_others_are_ahead(subject, study):
         for weight in network.parameters():
             weight.data.zero_()
 
-    found = level(study, bench(subject, study, ruin), Budget(macs=0.6), images=50)
+    budget = Budget(macs=0.6)
+    own = allocate(study, budget)
+    found = level(study, bench(subject, study, ruin), own, budget, images=50)
     assert len({rate.rate for rate in found.cut}) == 1
     assert "by one rate for all units" in found.goal
 
@@ -155,7 +157,8 @@ def test_those_kept_back_are_not_touched(subject, study, monkeypatch):
         return outcomes(self, cuts, images, intact)
 
     monkeypatch.setattr(Bench, "outcomes", noting)
-    level(study, bench(subject, study, nothing), Budget(macs=0.5), images=70)
+    budget = Budget(macs=0.5)
+    level(study, bench(subject, study, nothing), allocate(study, budget), budget, images=70)
     assert seen == set(study.header.order[:70])
 
 
@@ -183,5 +186,13 @@ def test_rates_by_lesions_that_recovered(subject, tmp_path):
 
 
 def test_it_needs_a_recovery(subject, study):
+    budget = Budget(macs=0.5)
+    own = allocate(study, budget)
     with pytest.raises(LesionError, match=r"Expected a bench with a recovery .* got none"):
-        level(study, Bench.of(study, Subject.of(*subject)), Budget(macs=0.5))
+        level(study, Bench.of(study, Subject.of(*subject)), own, budget)
+
+
+def test_the_least_names_no_share(subject, study):
+    budget = Budget(macs="least", max_drop=2)
+    with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
+        level(study, bench(subject, study, nothing), allocate(study, budget), budget)

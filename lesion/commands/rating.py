@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lesion import options
 from lesion.advice import Advice
@@ -38,13 +38,15 @@ def rated(study: Study, rates: Rates) -> Allocation:
         way = rates.recovery
         advice = recommend(study, rates.max_drop, None, rates.criterion, recovery=way)
         return by_stage(study, advice, way)
-    return allocate(study, rates.budget(), times=times_of(rates), **going_by(rates))
+    return allocate(
+        study, rates.budget(), times=times_of(rates), criterion=rates.criterion,
+        recovery=rates.recovery, by=by_of(rates),
+    )  # fmt: skip
 
 
-def going_by(rates: Rates) -> dict[str, Any]:
-    """Which lesions rates within a budget go by, and how."""
-    by = rates.by.value if rates.by else ""
-    return {"criterion": rates.criterion, "recovery": rates.recovery, "by": by}
+def by_of(rates: Rates) -> str:
+    """What rates within a budget are predicted by, "" where that was not said."""
+    return rates.by.value if rates.by else ""
 
 
 def times_of(rates: Rates) -> "Times | None":
@@ -239,17 +241,17 @@ def refine(
             "Expected a budget for rates that are refined, got none; give --macs 50%."
         )
     with Study.open(study) as opened:
+        allocation, budget, times = rated(opened, rates), rates.budget(), times_of(rates)
         bench = _bench(opened, measured, device, recover, train)
         if recover:
             found = levelling.level(
-                opened, bench, rates.budget(), images=images, times=times_of(rates),
-                **going_by(rates),
+                opened, bench, allocation, budget, images=images, times=times,
+                recovery=rates.recovery, by=by_of(rates),
             )  # fmt: skip
         else:
             found = refining.refine(
-                opened, bench, rated(opened, rates), rates.budget(), images=images, rounds=rounds,
-                times=times_of(rates),
-            )  # fmt: skip
+                opened, bench, allocation, budget, images=images, rounds=rounds, times=times
+            )
     told(found, format)
     kept_in(out, found)
 
