@@ -9,6 +9,7 @@ from lesion.allocating import allocate
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.errors import LesionError
+from lesion.levelling import level
 from lesion.refining import refine
 from lesion.rivals import beside
 from lesion.study import Study
@@ -26,22 +27,25 @@ def frontier(
 
     shares: budgets; those out of reach are left out; rounds: of refining the rates by measuring on
         the study's own images, 0 for those by the curves alone
-    recovered: the same networks with a recovery, to be measured after it as well
+    recovered: the same networks with a recovery, to be measured after it as well, with rates that
+        are best after it (see `lesion.levelling`)
     One row a budget and way, and one for the intact network (macs 1): way ("lesion", "uniform",
     "global l1"), macs (the share), accuracy, low and high in per cent, tuned (after recovery).
     Raises LesionError where no budget is in reach.
     """
-    rates = [one for share in shares if (one := _rates(study, bench, share, rounds))]
+    rates = {share: one for share in shares if (one := _allocated(study, share))}
     if not rates:
         raise LesionError(
             f"Expected a share of the MACs within reach, but of {list(shares)} none is."
         )
-    held, column = study.header.holdout, rates[0].column
+    held, column = study.header.holdout, next(iter(rates.values())).column
     baseline = 100 * float(np.mean(bench.intact(held).outcomes[column]))
     parts = [pd.DataFrame([{"way": "lesion", "macs": 1.0, "drop": 0.0, "tuned": False}])]
     for tuned, own in enumerate(filter(None, (bench, recovered))):
-        found = [beside(study, own, one, held) for one in rates]
-        parts += [one.assign(way=one["rates"].map(WAYS), tuned=bool(tuned)) for one in found]
+        for share, one in rates.items():
+            better = _better(study, own, one, Budget(macs=share), rounds, bool(tuned))
+            found = beside(study, own, better, held)
+            parts.append(found.assign(way=found["rates"].map(WAYS), tuned=bool(tuned)))
     table = pd.concat(parts, ignore_index=True)
     return pd.DataFrame({
         "way": table["way"], "macs": table["macs"], "accuracy": baseline - table["drop"],
@@ -50,10 +54,19 @@ def frontier(
     })  # fmt: skip
 
 
-def _rates(study: Study, bench: Bench, share: float, rounds: int) -> Allocation | None:
-    budget = Budget(macs=share)
+def _allocated(study: Study, share: float) -> Allocation | None:
     try:
-        own = allocate(study, budget)
+        return allocate(study, Budget(macs=share))
     except LesionError:  # out of reach
         return None
-    return refine(study, bench, own, budget, rounds=rounds) if rounds else own
+
+
+def _better(
+    study: Study, bench: Bench, own: Allocation, budget: Budget, rounds: int, tuned: bool
+) -> Allocation:
+    """The rates after they were measured."""
+    if not rounds:
+        return own
+    if tuned:
+        return level(study, bench, own, budget)
+    return refine(study, bench, own, budget, rounds=rounds)

@@ -42,6 +42,21 @@ def test_after_recovery_as_well(subject, study):
     assert once["accuracy"].tolist() == pytest.approx(again["accuracy"].tolist())
 
 
+def test_rates_after_recovery_are_found_for_it(subject, study):
+    """Nothing is left of the network after it, so that one rate for all stays."""
+
+    def ruin(network, batches):
+        for weight in network.parameters():
+            weight.data.zero_()
+
+    network, data = subject
+    recovered = bench(study, network, data, recovery=ruin, train=others())
+    found = frontier(study, bench(study, network, data), (0.5,), rounds=1, recovered=recovered)
+    after = found[found["tuned"]].set_index("way")
+    assert after["macs"]["lesion"] == after["macs"]["uniform"]
+    assert after["accuracy"]["lesion"] == after["accuracy"]["uniform"]
+
+
 def others():
     """Training images that are none of those scored."""
     import torch
