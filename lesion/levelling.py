@@ -62,11 +62,10 @@ def level(
         found.append(even)
     used = study.header.order[:images]
     intact, column = bench.intact(used), allocation.column
-    cuts = {
-        Joint(tuple(rate.unit for rate in one.cut), number): one.dropped(study.anatomy)
-        for number, one in enumerate(found)
-    }
-    scores = [one[column] for one in bench.outcomes(cuts, used, intact).values()]
+    scores = []
+    for one in found:  # one by one, so that no copy is made again for later images
+        cuts = {Joint(tuple(rate.unit for rate in one.cut)): one.dropped(study.anatomy)}
+        scores += [own[column] for own in bench.outcomes(cuts, used, intact).values()]
     taken = max(range(len(found)), key=lambda one: float(scores[one].mean(dtype=float)))
     if even is not None and not _ahead(scores[taken], scores[-1]):
         taken = len(found) - 1
