@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from slicing import shrink
 from test_goals import subject as small_subject
 from torch.utils.data import TensorDataset
@@ -110,6 +112,28 @@ def test_one_rate_keeps_to_the_whole_budget(subject, study):
     assert list(rates["skip"]) == ["b"]
     assert rates["pin"]["a"] == 0.25 != rates["pin"]["b"]
     assert one_rate(study, Budget(macs=0.3, max_rate=0.25), own) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    macs=st.floats(0.05, 1), params=st.none() | st.floats(0.05, 1),
+    align=st.sampled_from((1, 2, 4)), least=st.integers(1, 9),
+    skip=st.sampled_from(((), ("a",), ("b",))),
+)  # fmt: skip
+def test_of_all_that_meet_any_budget_it_is_the_first(study, macs, params, align, least, skip):
+    """One after the other: of eight channels ⌊(1 − rate) · 8⌋ stay, or the next multiple."""
+    budget = Budget(macs, params, align=align, least=least, skip=skip)
+    found = one_rate(study, budget, allocate(study, Budget(macs=1.0)))
+    for eighths in range(8):
+        stay = next((n for n in range(8 - eighths, 8) if n >= least and n % align == 0), 8)
+        pins = {unit: 0.0 if unit in skip else 1 - stay / 8 for unit in ("a", "b")}
+        one = allocate(study, Budget(macs=1.0, pins=pins))
+        if one.pruned.macs <= macs * one.intact.macs + 1e-6 and (
+            params is None or one.pruned.parameters <= params * one.intact.parameters + 1e-6
+        ):
+            assert [rate.kept for rate in found.rates] == [rate.kept for rate in one.rates]
+            return
+    assert found is None
 
 
 def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
