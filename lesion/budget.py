@@ -119,20 +119,24 @@ class Budget:
         macs, params, latency = (eased.get(name) for name in RESOURCES)
         return replace(self, macs=macs, params=params, latency=latency, max_drop=None)
 
-    def words(self) -> str:
-        """What is asked, in words.
-
-        >>> Budget(macs=0.5, max_drop=1).words()
-        'at most 50 % of the MACs and a predicted drop of at most 1 point, least predicted drop'
-        """
+    def limits(self) -> str:
+        """What rates have to keep to, in words."""
         asked = [f"at most {percent(share)} of the {RESOURCES[name]}"
                  for name, share in self.shares.items()]  # fmt: skip
         if self.max_drop is not None:
             asked.append(f"a predicted drop of at most {points(self.max_drop)}")
         if self.max_rate < 1:
             asked.append(f"no rate above {percent(self.max_rate)}")
+        return " and ".join(asked)
+
+    def words(self) -> str:
+        """What is asked, in words.
+
+        >>> Budget(macs=0.5, max_drop=1).words()
+        'at most 50 % of the MACs and a predicted drop of at most 1 point, least predicted drop'
+        """
         goal = f"least {RESOURCES[self.smallest]}" if self.smallest else "least predicted drop"
-        return f"{' and '.join(asked)}, {goal}"
+        return f"{self.limits()}, {goal}"
 
 
 def share(text: str) -> float | str:

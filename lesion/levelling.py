@@ -86,10 +86,10 @@ def one_rate(
     Pinned and skipped units keep theirs.
     beside: rates allocated for this budget, whose units and criterion are taken
     """
-    found = choices(study, budget, beside.criterion, beside.column)
+    anatomy, found = study.anatomy, choices(study, budget, beside.criterion, beside.column)
     scores = {
-        unit: own for (unit, _, criterion, _), own in study.all_scores().items()
-        if unit in found and criterion == beside.criterion
+        unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
+        if unit in found and (kind, criterion) == (anatomy.unit[unit].kind, beside.criterion)
     }  # fmt: skip
     sizes = {len(own) for own in scores.values()}
     ratios = sorted({number / size for size in sizes for number in range(size)})
@@ -98,14 +98,14 @@ def one_rate(
     def taken(ratio: float) -> dict[str, Candidate]:
         return {
             unit: own[0] if len(own) == 1 else Candidate(ratio, aligned(
-                study.anatomy, study.anatomy.unit[unit], scores[unit], ratio, "floor-kept", budget
+                anatomy, anatomy.unit[unit], scores[unit], ratio, "floor-kept", budget
             ), np.nan, np.nan)
             for unit, own in found.items()
         }  # fmt: skip
 
     def met(ratio: float) -> bool:
         single: Candidates = {unit: (one,) for unit, one in taken(ratio).items()}
-        bounds = bounds_of(budget, accounts_of(study.anatomy, single, times))
+        bounds = bounds_of(budget, accounts_of(anatomy, single, times))
         nothing = dict.fromkeys(single, 0)
         return all(one.account.at(nothing) <= one.most + SLACK for one in bounds)
 
@@ -113,8 +113,9 @@ def one_rate(
     if place == len(ratios):
         return None
     return described(
-        study, taken(ratios[place]), f"{budget.words()}, by one rate for all units, "
-        f"{percent(ratios[place])}", beside.criterion, beside.column, beside.baseline,
+        study, taken(ratios[place]),
+        f"{budget.limits()}, one rate for all units, {percent(ratios[place])}",
+        beside.criterion, beside.column, beside.baseline,
     )  # fmt: skip
 
 

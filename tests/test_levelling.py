@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import planted
 import pytest
 import torch
 from hypothesis import given, settings
@@ -114,6 +115,15 @@ def test_one_rate_keeps_to_the_whole_budget(subject, study):
     assert one_rate(study, Budget(macs=0.3, max_rate=0.25), own) is None
 
 
+def test_its_filters_fall_by_the_units_scores(tmp_path):
+    """Which need not be the norms of the layer's filters, as where its neighbours belong to it."""
+    with planted.study(tmp_path / "a", images=1000) as made:
+        found = one_rate(made, Budget(macs=0.6), allocate(made, Budget(macs=0.6)))
+        for rate in (rate for rate in found.rates if rate.kind == "free"):
+            falling = np.argsort(made.scores(rate.unit, "free", "l1"))[: rate.pruned]
+            assert set(falling) == set(range(rate.channels)) - set(rate.kept)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     macs=st.floats(0.05, 1), params=st.none() | st.floats(0.05, 1),
@@ -169,7 +179,7 @@ def test_one_rate_stays_unless_others_are_ahead(subject, study):
     own = allocate(study, budget)
     found = level(study, bench(subject, study, ruin), own, budget, images=50)
     assert len({rate.rate for rate in found.cut}) == 1
-    assert "by one rate for all units" in found.goal
+    assert "one rate for all units" in found.goal
 
 
 def test_those_kept_back_are_not_touched(subject, study, monkeypatch):
