@@ -81,11 +81,21 @@ def allocate(
     if most is not None and (learned := calibrated(study, known)):
         most = learned.allowed(most)
     choice = Within(study.anatomy, known, budget, accounts).best(most)
-    allocation = predicted(study, known, choice, budget.words(), criterion, column)
+    return timed(study, predicted(study, known, choice, budget.words(), criterion, column), times)
+
+
+def timed(study: Study, allocation: Allocation, times: "Times | None") -> Allocation:
+    """With the time that it is predicted to take, where there is a table of times."""
     if times is None:
         return allocation
-    own = accounts["latency"]
-    return replace(allocation, milliseconds=(own.intact, own.at(choice), times.spread))
+    single: Candidates = {}
+    for rate in allocation.cut:
+        fallen = np.ones(rate.channels, bool)
+        fallen[list(rate.kept)] = False
+        single[rate.unit] = (Candidate(rate.rate, fallen),)
+    own = times.account(study.anatomy, single)
+    pruned = own.at(dict.fromkeys(single, 0))
+    return replace(allocation, milliseconds=(own.intact, pruned, times.spread))
 
 
 def choices(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.allocating import allocate, choices, described
+from lesion.allocating import allocate, choices, described, timed
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.candidates import Candidate, Candidates, aligned
@@ -57,7 +57,7 @@ def level(
             "recovery=… and train=… (--recover finetune:100 --train DATA)."
         )
     found = list(_between(study, allocation, budget, times, recovery, by))
-    even = one_rate(study, budget, allocation, times)
+    even = one_rate(study, budget, allocation, times, recovery)
     if even is not None:
         found.append(even)
     used = study.header.order[:images]
@@ -71,7 +71,7 @@ def level(
         taken = len(found) - 1
     drop, _, high = paired(intact.outcomes[column], scores[taken], LEVEL)
     return replace(
-        found[taken], drop=100 * drop, high=100 * high, measured=True,
+        timed(study, found[taken], times), drop=100 * drop, high=100 * high, measured=True,
         guarantee=f"Measured together after recovery by {bench.engine.recovery.name} on "
         f"{grouped(len(used))} images, by which they were also chosen, of {len(found)} sets of "
         "rates; `lesion verify --recover` measures them on others.",
@@ -79,14 +79,17 @@ def level(
 
 
 def one_rate(
-    study: Study, budget: Budget, beside: Allocation, times: "Times | None" = None
-) -> Allocation | None:
+    study: Study, budget: Budget, beside: Allocation, times: "Times | None" = None,
+    recovery: str = "",
+) -> Allocation | None:  # fmt: skip
     """The smallest rate that meets a budget if all its units have it, None where none does.
 
     Pinned and skipped units keep theirs.
-    beside: rates allocated for this budget, whose units and criterion are taken
+    beside: rates allocated for this budget, whose criterion is taken
+    recovery: that of the lesions whose units are taken
     """
-    anatomy, found = study.anatomy, choices(study, budget, beside.criterion, beside.column)
+    anatomy = study.anatomy
+    found = choices(study, budget, beside.criterion, beside.column, recovery=recovery)
     scores = {
         unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
         if unit in found and (kind, criterion) == (anatomy.unit[unit].kind, beside.criterion)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.allocating import choices, described
+from lesion.allocating import choices, described, timed
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.candidates import Candidate, Candidates, dropped
@@ -141,7 +141,7 @@ def refine(
         if better is None:
             break
         state, values = better
-    return _described(trials, state, values, allocation, budget)
+    return timed(study, _described(trials, state, values, allocation, budget), times)
 
 
 def _started(trials: _Trials) -> list[State]:

@@ -219,6 +219,18 @@ def test_rates_by_lesions_that_recovered(subject, tmp_path):
     assert found.drop == pytest.approx(found.baseline * (1 - left))
 
 
+def test_a_study_may_hold_recovered_lesions_alone(subject, tmp_path):
+    network, data = subject
+    train, budget = training(subject), Budget(macs=0.5)
+    options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5, "recovery": "bn", "train": train}
+    with sweep(network, data, tmp_path / "a", **options) as made:
+        own = allocate(made, budget, recovery="bn")
+        found = level(made, bench(subject, made, "bn"), own, budget, recovery="bn")
+        even = one_rate(made, budget, own, recovery="bn")
+    assert found.pruned.macs <= 0.5 * found.intact.macs
+    assert len({rate.rate for rate in even.cut}) == 1
+
+
 def test_it_needs_a_recovery(subject, study):
     budget = Budget(macs=0.5)
     own = allocate(study, budget)

@@ -10,6 +10,7 @@ from lesion.allocating import allocate
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.errors import LesionError
+from lesion.latency import LayerTime, Times
 from lesion.refining import refine
 from lesion.subject import Subject
 from lesion.sweeping import sweep
@@ -91,6 +92,23 @@ def test_the_least_cannot_be_refined(study, bench):
     budget = Budget(macs="least", max_drop=2)
     with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
         refine(study, bench, allocate(study, budget), budget)
+
+
+def test_a_budget_of_latency_is_kept_and_said(study, bench):
+    """Each layer takes a millisecond for each pair of channels that it reads and makes."""
+    laws = [LayerTime(name, (0.0, 0.0, 0.0, 1.0), 0.1) for name in ("a", "b", "fc")]
+    times, budget = Times("cpu", 1, 32, 100.0, 0.0, tuple(laws)), Budget(latency=0.6)
+    before = allocate(study, budget, times=times)
+    for found in (before, refine(study, bench, before, budget, times=times)):
+        kept = {rate.unit: len(rate.kept) for rate in found.rates}
+        reads = study.anatomy.unit["a"].channels
+        whole, pruned = (
+            layer_reads * a + a * b + b * 3
+            for layer_reads, a, b in ((1, reads, reads), (1, kept["a"], kept["b"]))
+        )
+        assert found.milliseconds == pytest.approx((whole, pruned, times.spread))
+        assert pruned <= 0.6 * whole
+        assert "ms, predicted" in found.text()
 
 
 def test_those_kept_back_are_not_touched(study, bench, monkeypatch):
