@@ -12,6 +12,10 @@ CAVEAT = (
     "before retraining is barely correlated with accuracy after it (Feng et al. 2024): one-shot "
     "sensitivity is a measurement, not a forecast of the retrained network."
 )
+RECOVERED = (
+    "These rates say what this network loses where one layer is cut and {} follows. Of layers that "
+    "are cut together it mends less: measure them (`lesion refine --recover`)."
+)
 
 
 @dataclass(frozen=True)

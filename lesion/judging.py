@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import isnan
 from typing import Any
 
-from lesion.advice import Advice, LayerAdvice, StageAdvice
+from lesion.advice import CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice
 from lesion.aim import Aim
 from lesion.anatomy import Anatomy, Layer
 from lesion.curves import column_of, curves
@@ -65,6 +65,7 @@ def recommend(
         aim.max_drop, aim.confidence, column, criterion, images, baseline,
         _layers(study, found, {entry.stage: entry for entry in stages}, criterion), stages,
         guaranteed(study, aim, criterion, recovery, _exact(study, found)),
+        RECOVERED.format(recovery) if recovery else CAVEAT,
     )  # fmt: skip
 
 
