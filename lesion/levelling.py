@@ -6,7 +6,7 @@ least towards one rate for all; each step's rates are measured after the same re
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,13 @@ def level(
     """The rates within a budget that are best after the bench's recovery, with the drop measured.
 
     Candidates: the allocation, what `allocate` gives for the budget where no unit may have a higher
-    rate than so much, for each lower ratio that was measured, and the smallest rate for all units
-    alike.  The best of them recovers once more beside one rate for all, both with another seed,
-    since the best of several is partly so by chance; it is taken where it is ahead in the mean of
-    both by more than a standard error, paired image by image.  Else it is one rate for all, which
-    rests on no prediction.
+    rate than so much, for each lower ratio that was measured, what it gives by lesions without a
+    recovery, and the smallest rate for all units alike.  The best of them recovers once more beside
+    one rate for all, both with another seed, since the best of several is partly so by chance.  It
+    is taken where it is ahead in the mean of both by more than a standard error, paired image by
+    image; else it is one rate for all, which rests on no prediction.
 
-    bench: with a recovery; it is run once a candidate, of which there are at most two more than
+    bench: with a recovery; it is run once a candidate, of which there are at most three more than
         ratios, and twice more
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to measure them on; those kept back are not touched
@@ -60,6 +60,7 @@ def level(
             "recovery=… and train=… (--recover finetune:100 --train DATA)."
         )
     found = list(_between(study, allocation, budget, times, recovery, by))
+    found += _one_shot(study, found, budget, times) if recovery else ()
     even = one_rate(study, budget, allocation, times, recovery)
     if even is not None:
         found.append(even)
@@ -129,6 +130,20 @@ def one_rate(
         f"{budget.limits()}, one rate for all units, {percent(ratios[place])}",
         beside.criterion, beside.column, beside.baseline,
     )  # fmt: skip
+
+
+def _one_shot(
+    study: Study, known: Sequence[Allocation], budget: Budget, times: "Times | None"
+) -> Iterator[Allocation]:
+    """The rates by lesions without a recovery, if the study holds them and these are others."""
+    try:
+        found = allocate(
+            study, budget, times=times, criterion=known[0].criterion, column=known[0].column
+        )
+    except LesionError:  # none, or out of their reach
+        return
+    if all(found.filters != one.filters for one in known):
+        yield found
 
 
 def _between(

@@ -240,6 +240,26 @@ def test_rates_by_lesions_that_recovered(subject, tmp_path):
     assert found.drop == pytest.approx(found.baseline * (1 - left))
 
 
+def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, monkeypatch):
+    network, data = subject
+    train, budget = training(subject), Budget(macs=0.5)
+    options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
+    sweep(network, data, tmp_path / "a", **options).close()
+    with sweep(network, data, tmp_path / "a", recovery="bn", train=train, **options) as made:
+        own, plain = allocate(made, budget, recovery="bn"), allocate(made, budget)
+        assert own.filters != plain.filters, "the case tells nothing"
+        tried = []
+        outcomes = Bench.outcomes
+
+        def noting(self, cuts, images, intact):
+            tried.extend(gone.tobytes() for gone in cuts.values())
+            return outcomes(self, cuts, images, intact)
+
+        monkeypatch.setattr(Bench, "outcomes", noting)
+        level(made, bench(subject, made, nothing), own, budget, recovery="bn")
+        assert {one.dropped(made.anatomy).tobytes() for one in (own, plain)} <= set(tried)
+
+
 def test_a_study_may_hold_recovered_lesions_alone(subject, tmp_path):
     network, data = subject
     train, budget = training(subject), Budget(macs=0.5)
