@@ -55,7 +55,7 @@ PIPELINE = (
     "preparing",
     "sweeping",
     "together",
-    "interactions verifying refining calibrating rivals greedy latency",
+    "interactions verifying refining levelling calibrating rivals greedy latency",
     "frontier",
     "evaluation outlook",
     "shares masking matching",
