@@ -6,15 +6,16 @@
 For each seed the study measures some of its images and keeps half of all back; rates are
 recommended from the study alone, refined on its images, found for retraining (by lesions that
 recovered, then measured after the finetune on the study's images), and compared on those kept
-back, all applied as exact removal: as they are, and after the same short finetune on the training
-images in a folder of Fashion-MNIST's original files. Differences are paired, image by image, all
-seeds together.
+back, all applied as exact removal: as they are, and after the same short finetunes on the training
+images in a folder of Fashion-MNIST's original files, in orders by which nothing was chosen. An
+image scores the share of finetunes after which it is right. Differences are paired, image by image,
+all seeds together.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,10 +26,11 @@ import lesion
 from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.curves import paired
-from lesion.levelling import level
+from lesion.levelling import level, one_rate
+from lesion.outcomes import Intact
 from lesion.plan import Joint
 from lesion.refining import refine
-from lesion.rivals import ranked, uniform
+from lesion.rivals import ranked
 from lesion.together import Bench
 
 WAYS = {
@@ -42,9 +44,12 @@ PAIRS = {
 }  # fmt: skip
 
 
+UNSEEN = 2  # the first order of training images by which `level` did not choose
+
+
 @dataclass(frozen=True)
 class Found:
-    """What is right on the images kept back: (images,) booleans for each way."""
+    """What is right on the images kept back: (orders, images) booleans for each way."""
 
     left: float
     tuned: bool
@@ -64,13 +69,29 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
         }
         intact = bench.intact(study.header.holdout)
         for recovery, own in benches.items():
+            orders = range(UNSEEN, UNSEEN + asked.orders) if recovery else (0,)
             for left, some in rates.items():
-                cuts = {joint(one, number, seed): one.dropped(study.anatomy)
-                        for number, one in enumerate(some.values())}  # fmt: skip
-                outcomes = own.outcomes(cuts, study.header.holdout, intact).values()
-                right = {way: one["top1"] for way, one in zip(some, outcomes, strict=True)}
+                right = judged(study, own, some, intact, orders)
                 tell(seed, recovery, left, some, right)
                 yield Found(left, bool(recovery), right)
+
+
+def judged(
+    study: lesion.Study, bench: Bench, rates: dict[str, Allocation], intact: Intact,
+    orders: Iterable[int],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """(orders, images) booleans for each way; ways of the same rates are measured once."""
+    found: dict[str, np.ndarray] = {}
+    for way, one in rates.items():
+        same = [found[other] for other in found if rates[other].filters == one.filters]
+        units, gone = tuple(rate.unit for rate in one.cut), one.dropped(study.anatomy)
+        found[way] = same[0] if same else np.concatenate([
+            [own["top1"] for own in bench.outcomes(
+                {Joint(units, seed=order): gone}, study.header.holdout, intact
+            ).values()]
+            for order in orders
+        ])  # fmt: skip
+    return found
 
 
 def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
@@ -90,20 +111,15 @@ def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
     return made
 
 
-def joint(allocation: Allocation, number: int, seed: int) -> Joint:
-    """What an allocation cuts."""
-    return Joint(tuple(rate.unit for rate in allocation.cut), number, seed)
-
-
 def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
-    """The study's rates, those refined, those for retraining, and the rivals' at their MACs."""
+    """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
     own = lesion.allocate(study, budget)
     found = {
         "recommended": own,
         "refined": refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds),
-        "uniform": uniform(study, own), "global l1": ranked(study, own),
+        "uniform": one_rate(study, budget, own), "global l1": ranked(study, own),
     }  # fmt: skip
     if asked.train:
         way = asked.recover or ""
@@ -131,7 +147,7 @@ def rows(network: str, found: list[Found], tuned: bool) -> Iterator[tuple[str, .
     """The cells of a table, seeds together."""
     for left in dict.fromkeys(one.left for one in found):
         some = [one.right for one in found if (one.left, one.tuned) == (left, tuned)]
-        right = {way: np.concatenate([one[way] for one in some]) for way in WAYS[tuned]}
+        right = {way: np.concatenate([share(one[way]) for one in some]) for way in WAYS[tuned]}
         gains = (
             100 * np.array(paired(right[one], right[other], 0.95)) for one, other in PAIRS[tuned]
         )
@@ -139,6 +155,11 @@ def rows(network: str, found: list[Found], tuned: bool) -> Iterator[tuple[str, .
             network, f"{100 * left:.0f} %", *(f"{100 * own.mean():.2f}" for own in right.values()),
             *(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains),
         )  # fmt: skip
+
+
+def share(right: np.ndarray) -> np.ndarray:
+    """(images,): booleans of one order, or the share of several that are right."""
+    return right[0] if len(right) == 1 else right.mean(axis=0)
 
 
 def main() -> None:
@@ -150,7 +171,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="of refining")
     parser.add_argument("--judged", type=int, default=5000, help="images after the finetune")
     parser.add_argument("--parts", type=Path, help="a folder that keeps each seed's outcomes")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=200, help="of a finetune")
+    parser.add_argument("--orders", type=int, default=3, help="finetunes of each set of rates")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = [one for seed in asked.seeds for one in kept(asked, seed, Path(folder))]

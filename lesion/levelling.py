@@ -20,6 +20,7 @@ from lesion.curves import paired
 from lesion.errors import LesionError
 from lesion.plan import Joint
 from lesion.recovered import Recovered
+from lesion.rivals import UNKNOWN, common_ratios
 from lesion.shifts import LEVEL
 from lesion.solving import SLACK
 from lesion.study import Study
@@ -104,15 +105,13 @@ def one_rate(
         unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
         if unit in found and (kind, criterion) == (anatomy.unit[unit].kind, beside.criterion)
     }  # fmt: skip
-    sizes = {len(own) for own in scores.values()}
-    ratios = sorted({number / size for size in sizes for number in range(size)})
-    ratios = [ratio for ratio in ratios if ratio <= budget.max_rate]
+    ratios = [ratio for ratio in common_ratios(scores) if ratio <= budget.max_rate]
 
     def taken(ratio: float) -> dict[str, Candidate]:
         return {
             unit: own[0] if len(own) == 1 else Candidate(ratio, aligned(
                 anatomy, anatomy.unit[unit], scores[unit], ratio, "floor-kept", budget
-            ), np.nan, np.nan)
+            ), UNKNOWN, UNKNOWN)
             for unit, own in found.items()
         }  # fmt: skip
 

@@ -1,13 +1,10 @@
-"""The options of the command line that several commands share, and what their texts mean."""
+"""The options of the command line that several commands share."""
 
-import re
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from lesion.errors import LesionError
 
 SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
 RECOVERY = "Recovery before scoring"
@@ -350,48 +347,3 @@ TimesOut = Annotated[Path, typer.Option(
     "-o", "--out", help="file for the table, as JSON", metavar="FILE", show_default=False,
 )]  # fmt: skip
 BatchTimed = Annotated[int, typer.Option("--batch", help="images at once", metavar="N", min=1)]
-
-
-def listed(text: str | None) -> tuple[str, ...]:
-    """The parts between commas.
-
-    >>> listed("png, svg"), listed(None)
-    (('png', 'svg'), ())
-    """
-    return tuple(part.strip() for part in text.split(",")) if text else ()
-
-
-def seconds(text: str | None) -> float:
-    """A time in seconds, without end for None.
-
-    >>> seconds("5min"), seconds("1.5h"), seconds("90")
-    (300.0, 5400.0, 90.0)
-    """
-    if text is None:
-        return float("inf")
-    found = re.fullmatch(r"([0-9.]+) *(s|sec|m|min|h|)", text.strip())
-    try:
-        assert found
-        scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
-        return float(found[1]) * scale
-    except (AssertionError, ValueError) as error:
-        raise LesionError(
-            f"Expected a time such as 90s, 5min or 2h for --budget, got '{text}'."
-        ) from error
-
-
-def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    """The numbers between commas, None where the option was not given.
-
-    >>> numbers("0.1, .5", "--ratios")
-    (0.1, 0.5)
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise LesionError(
-            f"Expected numbers with commas between them for {option}, got '{text}'; "
-            "such as 0.1,0.5."
-        ) from error

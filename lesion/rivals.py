@@ -3,7 +3,7 @@
 Both leave whole what the allocation has no choice for, and cut as many multiply-accumulates as it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def uniform(study: Study, allocation: Allocation) -> Allocation:
     """The smallest common ratio of all units whose MACs are no more than the allocation's."""
     scores = _scores(study, allocation)
     most = allocation.pruned.macs
-    for ratio in _ratios(study.anatomy, scores):
+    for ratio in common_ratios(scores):
         choice = {
             name: _candidate(study.anatomy, study.anatomy.unit[name], own, ratio)
             for name, own in scores.items()
@@ -98,6 +98,12 @@ def beside(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def common_ratios(scores: Mapping[str, np.ndarray]) -> list[float]:
+    """Every ratio at which one unit more loses a channel, rising."""
+    sizes = {len(own) for own in scores.values()}
+    return sorted({number / size for size in sizes for number in range(size)})
+
+
 def _scores(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
     """The scores of the units that the allocation could have cut."""
     able = {
@@ -108,12 +114,6 @@ def _scores(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
         unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
         if (unit, kind) in able and criterion == allocation.criterion
     }  # fmt: skip
-
-
-def _ratios(anatomy: Anatomy, scores: Mapping[str, np.ndarray]) -> Iterator[float]:
-    """Every ratio at which one unit more loses a channel, rising."""
-    sizes = {len(own) for own in scores.values()}
-    yield from sorted({number / size for size in sizes for number in range(size)})
 
 
 def _candidate(anatomy: Anatomy, unit: Unit, scores: np.ndarray, ratio: float) -> Candidate:

@@ -63,7 +63,7 @@ PIPELINE = (
     "exports",
     "applying",
     "zoo",
-    "options",
+    "options texts",
     "showing",
     "attended",
     "commands",

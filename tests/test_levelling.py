@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jointly import drops, overheard
 from slicing import shrink
 from test_goals import subject as small_subject
 from torch.utils.data import TensorDataset
@@ -49,19 +50,6 @@ def nothing(network, batches):
 
 def bench(subject, study, recovery):
     return Bench.of(study, Subject.of(*subject, train=training(subject)), recovery)
-
-
-def drop(subject, study, allocation, images):
-    """What the network sliced by hand loses on some images, in points."""
-    network, data = subject
-    small = shrink(network, study.anatomy, allocation.dropped(study.anatomy))
-    chosen = list(images)
-    with torch.no_grad():
-        right = [
-            (net(data.tensors[0][chosen]).argmax(1) == data.tensors[1][chosen]).double().numpy()
-            for net in (network, small)
-        ]
-    return 100 * (right[0] - right[1])
 
 
 def sliced_macs(subject, study, rate, **fixed):
@@ -157,12 +145,12 @@ def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
             tried.append(allocate(study, dataclasses.replace(budget, max_rate=most)))
         except LesionError:
             continue
-    drops = [drop(subject, study, one, used) for one in tried]
-    best = min(drops, key=np.mean)
-    gained = drops[0] - best
+    lost = [drops(subject, study, one, used) for one in tried]
+    best = min(lost, key=np.mean)
+    gained = lost[0] - best
     assert gained.mean() > gained.std() / np.sqrt(len(gained)), "the case tells nothing"
     assert found.drop == pytest.approx(best.mean())
-    assert found.drop == pytest.approx(drop(subject, study, found, used).mean())
+    assert found.drop == pytest.approx(drops(subject, study, found, used).mean())
     assert found.pruned.macs <= 0.6 * found.intact.macs
     assert found.high > found.drop
     assert found.measured and "after recovery by test_levelling:nothing" in found.guarantee
@@ -204,14 +192,7 @@ def test_the_best_has_to_be_ahead_once_more(subject, study, monkeypatch, again, 
 
 
 def test_those_kept_back_are_not_touched(subject, study, monkeypatch):
-    seen = set()
-    outcomes = Bench.outcomes
-
-    def noting(self, cuts, images, intact):
-        seen.update(images)
-        return outcomes(self, cuts, images, intact)
-
-    monkeypatch.setattr(Bench, "outcomes", noting)
+    seen, _ = overheard(monkeypatch)
     budget = Budget(macs=0.5)
     level(study, bench(subject, study, nothing), allocate(study, budget), budget, images=70)
     assert seen == set(study.header.order[:70])
@@ -248,16 +229,9 @@ def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, 
     with sweep(network, data, tmp_path / "a", recovery="bn", train=train, **options) as made:
         own, plain = allocate(made, budget, recovery="bn"), allocate(made, budget)
         assert own.filters != plain.filters, "the case tells nothing"
-        tried = []
-        outcomes = Bench.outcomes
-
-        def noting(self, cuts, images, intact):
-            tried.extend(gone.tobytes() for gone in cuts.values())
-            return outcomes(self, cuts, images, intact)
-
-        monkeypatch.setattr(Bench, "outcomes", noting)
+        _, tried = overheard(monkeypatch)
         level(made, bench(subject, made, nothing), own, budget, recovery="bn")
-        assert {one.dropped(made.anatomy).tobytes() for one in (own, plain)} <= set(tried)
+        assert {one.dropped(made.anatomy).tobytes() for one in (own, plain)} <= tried
 
 
 def test_a_study_may_hold_recovered_lesions_alone(subject, tmp_path):

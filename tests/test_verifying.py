@@ -3,8 +3,7 @@
 import networks
 import numpy as np
 import pytest
-import torch
-from slicing import shrink
+from jointly import drops
 from test_goals import subject as small_subject
 from torch.utils.data import TensorDataset
 
@@ -37,13 +36,7 @@ def bench(subject, study):
 
 def counted(subject, study, allocation):
     """The drop on the images kept back, of the network sliced by hand, in points."""
-    network, data = subject
-    small = shrink(network, study.anatomy, allocation.dropped(study.anatomy))
-    held = list(study.header.holdout)
-    images, labels = data.tensors[0][held], data.tensors[1][held]
-    with torch.no_grad():
-        right = [(net(images).argmax(1) == labels).double().mean() for net in (network, small)]
-    return 100 * float(right[0] - right[1])
+    return drops(subject, study, allocation, study.header.holdout).mean()
 
 
 @pytest.mark.parametrize("left", [0.9, 0.6, 0.4])

@@ -19,9 +19,10 @@ from lesion.commands import app
 from lesion.commands.reading import drawn, judged
 from lesion.commands.records import Measured, taking
 from lesion.cost import cost
-from lesion.options import Estimand, Format, Order, Rounding, Units, listed, numbers
+from lesion.options import Estimand, Format, Order, Rounding, Units
 from lesion.plan import RATIOS
 from lesion.showing import itemise, reasons, say, show, tell
+from lesion.texts import listed, numbers, seconds
 from lesion.wording import grouped
 
 EVERY_TENTH = ",".join(map(str, RATIOS))
@@ -116,7 +117,7 @@ def sweep(
         )  # fmt: skip
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
-        longest = options.seconds(budget)
+        longest = seconds(budget)
         check_place(out)
         room = None if memory is None else parse(memory)
         subject = measured.subject(score=score, workers=workers, seed=seed, train=train)
@@ -161,7 +162,7 @@ def evaluate(
             layers=listed(layers), rounding=rounding.value, seed=seed,
         )  # fmt: skip
         choices.check()
-        longest = options.seconds(budget)
+        longest = seconds(budget)
         check_place(out)
         module, function, example = zoo.open_evaluation(
             measured.network, measured.weights, measured.data, evaluate, seed=seed, **measured.named

@@ -19,6 +19,7 @@ from lesion.judging import recommend
 from lesion.options import Format
 from lesion.showing import put, say, show, tell
 from lesion.study import Study
+from lesion.texts import listed, numbers
 from lesion.wording import grouped
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def interactions(
         from lesion.plots import save_interactions
 
         without_a_window()
-        for path in save_interactions(found, out, formats=options.listed(formats)):
+        for path in save_interactions(found, out, formats=listed(formats)):
             put(str(path))
 
 
@@ -240,6 +241,12 @@ def refine(
         raise LesionError(
             "Expected a budget for rates that are refined, got none; give --macs 50%."
         )
+    if rates.recovery and not recover:
+        raise LesionError(
+            "Expected a recovery to measure rates after, since lesions that recovered by "
+            f"{rates.recovery} are to be judged, got none; give --recover and --train, or leave "
+            "out --recovery."
+        )
     with Study.open(study) as opened:
         allocation, budget, times = rated(opened, rates), rates.budget(), times_of(rates)
         bench = _bench(opened, measured, device, recover, train)
@@ -277,7 +284,7 @@ def tradeoff(
         bench = _bench(opened, measured, device)
         recovered = _bench(opened, measured, device, recover, train) if recover else None
         found = frontier(
-            opened, bench, options.numbers(shares, "--shares") or (), rounds=rounds,
+            opened, bench, numbers(shares, "--shares") or (), rounds=rounds,
             recovered=recovered,
         )  # fmt: skip
     show(found, format)
@@ -285,7 +292,7 @@ def tradeoff(
         from lesion.plots import save_tradeoff
 
         without_a_window()
-        for path in save_tradeoff(found, out, formats=options.listed(formats)):
+        for path in save_tradeoff(found, out, formats=listed(formats)):
             put(str(path))
 
 

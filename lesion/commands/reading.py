@@ -19,9 +19,10 @@ from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
-from lesion.options import Format, Guarantee, listed
+from lesion.options import Format, Guarantee
 from lesion.showing import itemise, put, reasons, say, show, tell
 from lesion.study import Study
+from lesion.texts import listed
 
 
 @app.command()

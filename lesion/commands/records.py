@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lesion import options
 from lesion.budget import Budget, share
 from lesion.errors import LesionError
+from lesion.texts import listed, numbers
 
 if TYPE_CHECKING:
     from lesion.subject import Subject
@@ -31,7 +32,7 @@ class Measured:
         """The options as what opens a subject takes them, network and data apart."""
         return {
             "classes": self.classes, "resize": self.resize, "crop": self.crop,
-            "mean": options.numbers(self.mean, "--mean"), "std": options.numbers(self.std, "--std"),
+            "mean": numbers(self.mean, "--mean"), "std": numbers(self.std, "--std"),
         }  # fmt: skip
 
     def subject(self, **more: Any) -> "Subject":
@@ -88,7 +89,7 @@ class Rates:
         )
         return Budget(
             macs, params, latency, self.max_drop, self.per.value, self.align, self.least,
-            self.max_rate, pinned(self.pin or ()), options.listed(self.skip),
+            self.max_rate, pinned(self.pin or ()), listed(self.skip),
         )  # fmt: skip
 
 

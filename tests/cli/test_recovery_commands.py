@@ -75,6 +75,9 @@ def test_rates_for_retraining(run, home, swept, training, tmp_path):
     assert Allocation.load(out).pruned.macs <= 0.6 * Allocation.load(out).intact.macs
     checked = ("--rates", out, "--max-drop", "90", "--recover", "bn", *train)
     assert "SAFE for 90 points" in run("verify", swept, *home.subject, *checked).out
+    run("refine", swept, *home.subject, *wanted).refused(
+        "Expected a recovery to measure rates after", "leave out --recovery"
+    )
     run("recommend", swept, "--macs", "60%", "--recovery", "finetune:9").refused(
         "Expected lesions with recovery by finetune:9, but"
     )

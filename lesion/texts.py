@@ -1,0 +1,50 @@
+"""What the texts of options mean: lists, numbers, times."""
+
+import re
+
+from lesion.errors import LesionError
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The parts between commas.
+
+    >>> listed("png, svg"), listed(None)
+    (('png', 'svg'), ())
+    """
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def seconds(text: str | None) -> float:
+    """A time in seconds, without end for None.
+
+    >>> seconds("5min"), seconds("1.5h"), seconds("90")
+    (300.0, 5400.0, 90.0)
+    """
+    if text is None:
+        return float("inf")
+    found = re.fullmatch(r"([0-9.]+) *(s|sec|m|min|h|)", text.strip())
+    try:
+        assert found
+        scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
+        return float(found[1]) * scale
+    except (AssertionError, ValueError) as error:
+        raise LesionError(
+            f"Expected a time such as 90s, 5min or 2h for --budget, got '{text}'."
+        ) from error
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """The numbers between commas, None where the option was not given.
+
+    >>> numbers("0.1, .5", "--ratios")
+    (0.1, 0.5)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise LesionError(
+            f"Expected numbers with commas between them for {option}, got '{text}'; "
+            "such as 0.1,0.5."
+        ) from error
