@@ -1,6 +1,7 @@
 """Rates put to the test: applied together, on images that had no part in choosing them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,17 +22,19 @@ from lesion.question import Verdict
 from lesion.recovered import Recovered
 from lesion.recovery import Recover
 from lesion.refining import refine
+from lesion.shifts import LEVEL
 from lesion.study import Study
 from lesion.tally import Score
 from lesion.together import Bench, bench
 from lesion.verification import Check, Verification, record
+from lesion.wording import grouped
 
 if TYPE_CHECKING:
     from lesion.latency import Times
 
-SHRINK, CAREFUL = 0.95, 0.8  # at least so much less each round; what was learned, with a margin
-POWER = 4.0  # of what is cut, by which joint drops grow before a second check tells
-ROUNDS, LITTLE = 20, 1e-3
+SHRINK, CAREFUL = 0.95, 0.8  # at least so much less each step; of what may be lost, a margin
+POWER = 4.0  # of what is cut, by which joint drops grow before a second measurement tells
+ROUNDS, LITTLE, FINE = 20, 1e-3, 0.02  # checks; shares of a resource
 
 
 class Verifier:
@@ -151,96 +154,118 @@ def once(verifier: Verifier, allocation: Allocation) -> Verification:
 
 def tightened(
     verifier: Verifier, allocation: Allocation, budget: Budget, rounds: int = 2,
-    images: int = 2000, times: "Times | None" = None,
+    images: int = 2000, times: "Times | None" = None, recovery: str = "", by: str = "",
 ) -> Verification:  # fmt: skip
     """Rates that are tightened by what each check showed, until they are certified.
 
-    Each round cuts less of the budget's first resource: joint drops grow as a power of what is cut,
-    a steep one that the last two checks tell; the others of the budget give way alike, its pins and
+    After each check the largest cut of the budget's first resource is looked for whose rates lose
+    little enough on the study's own images: at first 0.8 of the tolerance, after each check that
+    fails so much less as it missed by. The others of the budget give way alike, its pins and
     multiples stay.
 
-    rounds: of refining each round's rates on so many of the study's own images, 0 for none;
-        networks that recover before they are measured are not refined
-    times: for a budget of latency
+    rounds: of refining rates before they are measured on so many of the study's own images, 0 for
+        none; networks that recover before they are measured are not refined
+    times: for a budget of latency; recovery, by: which lesions `allocate` goes by, and how
     Raises LesionError where nothing is left to cut, with what was learned.
     """
-    loop = _Loop(verifier, budget, rounds, images, times)
+    study, bench = verifier.study, verifier.bench
+    refined = rounds and not recovery and not isinstance(bench.engine, Recovered)
+
+    def best(eased: Budget) -> Allocation:
+        found = allocate(
+            study, eased, times=times, criterion=allocation.criterion, column=allocation.column,
+            recovery=recovery, by=by,
+        )  # fmt: skip
+        if found.cut and refined:
+            return refine(study, bench, found, eased, images=images, rounds=rounds, times=times)
+        return _measured(bench, found, study.header.order[:images])
+
+    loop = _Loop(verifier, budget, best)
     return Verification(tuple(loop.checks(allocation)), verifier.aim.confidence)
 
 
 class _Loop:
     """Rates that are tightened, and what was learned on the way.
 
-    known: (share of the first resource that was to be cut, points that it lost), the last last
+    best: gives the best rates within a budget, with the drop that they measure on the study's own
+        images; raises LesionError where there are none
+    limit: how many points rates may lose on the study's own images to be worth a check
+    known: (share of the first resource that was to be cut, points that it lost there), the last
+        last; where a check failed, at least so many times the limit as it failed by
     """
 
     def __init__(
-        self, verifier: Verifier, budget: Budget, rounds: int, images: int,
-        times: "Times | None",
-    ) -> None:  # fmt: skip
-        self.verifier, self.budget, self.times, self.images = verifier, budget, times, images
-        self.rounds = 0 if isinstance(verifier.bench.engine, Recovered) else rounds
+        self, verifier: Verifier, budget: Budget, best: Callable[[Budget], Allocation]
+    ) -> None:
+        self.verifier, self.budget, self.best = verifier, budget, best
         self.known = [(0.0, 0.0)]
+        self.limit = CAREFUL * verifier.aim.max_drop
 
     def checks(self, allocation: Allocation) -> Iterator[Check]:
         """A check a round, the last one SAFE. Raises LesionError where nothing is left to cut."""
-        cut, tried = _cut(allocation, self.budget), [allocation.filters]
+        cut, most = _cut(allocation, self.budget), self.verifier.aim.max_drop
+        tried: list[Allocation] = []
         for _ in range(ROUNDS):
             check = self.verifier.check(allocation)
             yield check
             if check.verdict == Verdict.SAFE.value:
                 return
-            self.known.append((cut, check.drop))
-            easier = self._easier(allocation, tried)
-            if easier is None:
+            lost = check.drop
+            if tried:  # so these had lost little on the study's own images
+                self.limit *= CAREFUL * most / max(check.drop, most)
+                lost = max(allocation.drop, self.limit * check.drop / (CAREFUL * most))
+            tried.append(allocation)
+            self.known.append((cut, lost))
+            found = self._largest(cut, tried)
+            if found is None:
                 break
-            allocation, cut = easier
-            tried.append(allocation.filters)
+            allocation, cut = found
         raise LesionError(
-            f"Expected rates that lose at most {self.verifier.aim.max_drop:g} points together, but "
-            f"the study's ratios leave none: the last that were tried lose {check.drop:.2f}; "
-            "measure smaller ratios, or allow more."
+            f"Expected rates that lose at most {most:g} points together, but the study's ratios "
+            f"leave none: the last that were tried lose {check.drop:.2f}; measure smaller ratios, "
+            "or allow more."
         )
 
-    def _easier(
-        self, last: Allocation, tried: Sequence[dict[str, tuple[int, ...]]]
-    ) -> tuple[Allocation, float] | None:
-        """Rates for a smaller cut that were not checked yet, and that cut; None without any.
+    def _largest(self, high: float, tried: Sequence[Allocation]) -> tuple[Allocation, float] | None:
+        """Rates for the largest cut below one that lose little enough on the study's own images.
 
-        Those that lose too much on the study's own images are not worth a check.
+        Of cuts that differ by less than FINE any will do. None where no cut does.
         """
-        most = self.verifier.aim.max_drop
-        cut = _less(self.known, most)
-        while cut > LITTLE:
-            found = self._allocated(last, cut)
-            if found is None:
-                return None
-            if self.rounds and found.drop > most:
-                self.known.append((cut, found.drop))
-                cut = _less(self.known, most)
-            elif found.filters in tried:
-                cut *= SHRINK
+        found, cut = None, _less(self.known, self.limit)
+        low = 0.0
+        while cut > LITTLE and (found is None or high - low > FINE):
+            try:
+                own = self.best(self._budget(cut))
+            except LesionError:  # pins ask for more
+                return found
+            if not own.cut:
+                return found
+            if own.drop > self.limit or any(own.filters == one.filters for one in tried):
+                high = cut
+                self.known.append((cut, own.drop))
             else:
-                return found, cut
-        return None
+                found, low = (own, cut), cut
+            cut = _less(self.known, self.limit) if found is None else (low + high) / 2
+        return found
 
-    def _allocated(self, last: Allocation, cut: float) -> Allocation | None:
-        """The best rates for so large a cut, None where nothing is cut or pins ask for more."""
+    def _budget(self, cut: float) -> Budget:
+        """The budget, eased to so large a cut of its first resource."""
         whole = 1 - self.budget.shares.get(self.budget.first, 0.0)
-        budget = self.budget.easing(cut / max(whole, cut))
-        study = self.verifier.study
-        try:
-            found = allocate(
-                study, budget, times=self.times, criterion=last.criterion, column=last.column
-            )
-        except LesionError:
-            return None
-        if found.cut and self.rounds:
-            found = refine(
-                study, self.verifier.bench, found, budget, images=self.images,
-                rounds=self.rounds, times=self.times,
-            )  # fmt: skip
-        return found if found.cut else None
+        return self.budget.easing(cut / max(whole, cut))
+
+
+def _measured(bench: Bench, allocation: Allocation, images: Sequence[int]) -> Allocation:
+    """The allocation with the drop that it measures on a study's own images."""
+    if not allocation.cut:
+        return allocation
+    joint, intact = Joint(tuple(rate.unit for rate in allocation.cut)), bench.intact(images)
+    cut = {joint: allocation.dropped(bench.dissection.anatomy)}
+    scores = bench.outcomes(cut, images, intact)[joint][allocation.column]
+    drop, _, high = paired(intact.outcomes[allocation.column], scores, LEVEL)
+    return replace(
+        allocation, drop=100 * drop, high=100 * high, measured=True,
+        guarantee=f"Measured together on {grouped(len(images))} of the study's own images.",
+    )  # fmt: skip
 
 
 def _cut(allocation: Allocation, budget: Budget) -> float:
@@ -252,11 +277,10 @@ def _cut(allocation: Allocation, budget: Budget) -> float:
     return 1 - allocation.pruned.macs / allocation.intact.macs
 
 
-def _less(known: Sequence[tuple[float, float]], max_drop: float) -> float:
-    """How much to cut, so that by what is known the drop is a little below the tolerance."""
+def _less(known: Sequence[tuple[float, float]], limit: float) -> float:
+    """How much to cut, so that by what is known the drop is within the limit."""
     (before, lost), (cut, drop) = known[-2:]
     power = POWER
     if 0 < cut < before and 0 < drop < lost:
         power = float(np.clip(np.log(lost / drop) / np.log(before / cut), 1, 2 * POWER))
-    worse = max(drop, max_drop)
-    return cut * min(SHRINK, float((CAREFUL * max_drop / worse) ** (1 / power)))
+    return cut * min(SHRINK, float((limit / max(drop, limit)) ** (1 / power)))

@@ -214,9 +214,12 @@ def verification_lines(found: "Verification") -> Iterator[str]:
         if isnan(own.drop):
             yield f"  measured {measured} points"
         else:
+            before = ("on the study's own images", "these") if own.measured else (
+                "predicted", "the prediction",
+            )  # fmt: skip
             yield (
-                f"  predicted {signed(own.drop, 2)} points, at most {signed(own.high, 2)}; "
-                f"measured {measured}, {signed(check.gap, 2)} above the prediction"
+                f"  {before[0]} {signed(own.drop, 2)} points, at most {signed(own.high, 2)}; "
+                f"measured {measured}, {signed(check.gap, 2)} above {before[1]}"
             )
         yield (
             f"  {verdict} for {points(check.max_drop)} after {grouped(check.images)} of the "

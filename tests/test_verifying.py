@@ -1,8 +1,13 @@
 """Rates put to the test on the images kept back: what is measured and claimed."""
 
+from types import SimpleNamespace
+
 import networks
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jointly import drops
 from test_goals import subject as small_subject
 from torch.utils.data import TensorDataset
@@ -17,7 +22,7 @@ from lesion.subject import Subject
 from lesion.sweeping import sweep
 from lesion.together import Bench
 from lesion.verification import Check, recorded
-from lesion.verifying import Verifier, once, tightened, verify
+from lesion.verifying import CAREFUL, FINE, SHRINK, Verifier, _Loop, once, tightened, verify
 
 subject = small_subject
 RATIOS = (0.125, 0.25, 0.5, 0.75)
@@ -88,6 +93,80 @@ def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
     macs = [check.allocation.pruned.macs for check in found.checks]
     assert macs == sorted(macs)
     assert "SAFE for 2 points" in found.text()
+
+
+class Told:
+    """A verifier of rates whose drop is a function of the share that they cut, without sampling."""
+
+    def __init__(self, held, max_drop):
+        self.held, self.aim, self.checked = held, Aim(max_drop), []
+
+    def check(self, allocation):
+        drop = self.held(allocation.drop)
+        self.checked.append(allocation)
+        verdict = "safe" if drop <= self.aim.max_drop else "sensitive"
+        return SimpleNamespace(drop=drop, verdict=verdict)
+
+
+def told(cut, drop):
+    macs = SimpleNamespace(macs=100 * (1 - cut))
+    return SimpleNamespace(
+        cut=("a",), filters=cut, drop=drop, pruned=macs, intact=SimpleNamespace(macs=100)
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(1, 20), st.floats(1, 8), st.floats(20, 60), st.sampled_from([0.5, 1.0, 1.5, 4.0]))
+def test_the_loop_finds_the_largest_cut(max_drop, power, most, ratio):
+    """Drops grow as a power of the cut; on the images kept back they are `ratio` times as large."""
+
+    def own(cut):
+        return most * (cut / 0.5) ** power
+
+    start = told(0.5, own(0.5))
+    verifier = Told(lambda drop: ratio * drop, max_drop)
+    loop = _Loop(verifier, Budget(macs=0.5), lambda b: told(1 - b.macs, own(1 - b.macs)))
+    checks = list(loop.checks(start))
+    last = verifier.checked[-1]
+    assert checks[-1].verdict == "safe" and ratio * last.drop <= max_drop
+    if len(checks) == 1:
+        assert ratio * own(0.5) <= max_drop
+    elif len(checks) == 2:
+        larger = 1 - last.pruned.macs / 100 + FINE
+        assert larger >= 0.5 * SHRINK or own(larger) > CAREFUL * max_drop
+    assert len(checks) <= (2 if ratio <= 1 else 8)
+
+
+def test_the_loop_gives_up(study):
+    """Where every cut loses too much on the images kept back, though none on the study's own."""
+    verifier = Told(lambda drop: 50.0, 1.0)
+    loop = _Loop(verifier, Budget(macs=0.5), lambda b: told(1 - b.macs, 0.0))
+    with pytest.raises(LesionError, match=r"the last that were tried lose 50\.00"):
+        list(loop.checks(told(0.5, 0.0)))
+
+
+def nothing(network, batches):
+    """A recovery that leaves everything as it is."""
+
+
+def test_the_loop_goes_by_lesions_that_recovered(subject, tmp_path):
+    """Of lesions without recovery the study has none; the drop is measured on its own images."""
+    network, data = subject
+    images = torch.randn(64, *data.tensors[0].shape[1:], generator=torch.Generator().manual_seed(5))
+    train, budget = TensorDataset(images, torch.zeros(64, dtype=int)), Budget(macs=0.4)
+    with sweep(network, data, tmp_path / "r.lesion", ratios=RATIOS, full=True, holdout=0.5,
+               recovery=nothing, train=train) as made:  # fmt: skip
+        ready = Bench.of(made, Subject.of(network, data, train=train), nothing)
+        first = allocate(made, budget, recovery="test_verifying:nothing")
+        found = tightened(
+            Verifier(made, ready, Aim(5.0)), first, budget, recovery="test_verifying:nothing"
+        )
+        last = found.final.allocation
+        own = made.header.order
+    assert found.certified and len(found.checks) > 1 and last.measured
+    assert last.drop == pytest.approx(drops(subject, made, last, own).mean())
+    assert last.drop <= CAREFUL * 5
+    assert "on the study's own images" in found.text()
 
 
 def test_the_loop_says_where_nothing_helps(study, bench):

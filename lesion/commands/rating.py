@@ -143,8 +143,9 @@ def verify(
         )  # fmt: skip
         if close_loop:
             found = verifying.tightened(
-                verifier, allocation, chosen.budget(), times=times_of(rates)
-            )
+                verifier, allocation, chosen.budget(), times=times_of(rates),
+                recovery=rates.recovery, by=by_of(rates),
+            )  # fmt: skip
         else:
             found = verifying.once(verifier, allocation)
         held = opened.header.holdout
