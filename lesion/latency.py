@@ -1,13 +1,17 @@
 """How long a network takes at narrower widths: a table of each layer's time on this device.
 
 Every layer runs alone at several widths of what it reads and what it makes, and a bilinear law
-a + b·reads + c·makes + d·reads·makes is fitted to the medians.  What the whole network takes beyond
-its layers (normalisation, activation, additions) goes by the numbers that the layers make.
+a + b·reads + c·makes + d·reads·makes is fitted to the medians.  Kernels work on whole blocks of
+channels, so that 49 may take as long as 64: both widths count up to blocks, of the sizes that fit
+best.  What the whole network takes beyond its layers (normalisation, activation, additions) goes by
+the numbers that the layers make.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-from lesion.accounting import Account, Product, axis_terms
+from lesion.accounting import Account, Product, Terms, axis_terms
 from lesion.adapter import moved
 from lesion.anatomy import Anatomy, Layer
 from lesion.candidates import Candidates
@@ -27,7 +31,9 @@ from lesion.errors import LesionError
 from lesion.replay import Run, Step, compile_program, layout
 from lesion.subject import device_of
 
-WIDTHS = (0.25, 0.5, 0.75, 1.0)
+WIDTHS = (0.2, 0.42, 0.55, 0.68, 0.8, 1.0)  # that tell blocks apart, whatever the channels
+BLOCKS = (1, 4, 8, 16, 32)
+WORSE = 1.05  # by so much larger blocks have to fit better than smaller ones
 BRIEF = 0.02  # seconds for each width of each layer
 
 
@@ -36,11 +42,23 @@ class LayerTime:
     """The law of one layer, milliseconds a batch.
 
     law: a, b, c, d as above; spread: root mean square by which medians miss it
+    blocks: to whole multiples of which the channels read and made count up
     """
 
     layer: str
     law: tuple[float, float, float, float]
     spread: float
+    blocks: tuple[int, int] = (1, 1)
+
+    def at(self, reads: int, makes: int) -> float:
+        """Milliseconds at a width.
+
+        >>> LayerTime("conv", (1.0, 0.0, 0.0, 0.01), 0.1, (1, 16)).at(10, 17)
+        4.2
+        """
+        a, b, c, d = self.law
+        wide, deep = (_up(n, block) for n, block in zip((reads, makes), self.blocks, strict=True))
+        return float(a + b * wide + c * deep + d * wide * deep)
 
 
 @dataclass(frozen=True)
@@ -66,8 +84,10 @@ class Times:
         """The table in a JSON file. Raises LesionError where it holds none."""
         try:
             own: dict[str, Any] = json.loads(Path(path).read_text())
-            layers = (LayerTime(one["layer"], tuple(one["law"]), one["spread"])
-                      for one in own.pop("layers"))  # fmt: skip
+            layers = (
+                LayerTime(one["layer"], tuple(one["law"]), one["spread"], tuple(one["blocks"]))
+                for one in own.pop("layers")
+            )
             return cls(layers=tuple(layers), **own)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LesionError(
@@ -87,15 +107,19 @@ class Times:
         found = []
         for one in self.layers:
             layer = anatomy.layer[one.layer]
-            reads, makes = terms(layer.reads), terms(layer.makes)
             rest = self.rest * layer.positions / numbers
             a, b, c, d = one.law
-            wide, deep = len(layer.reads), len(layer.makes)
+            deep, made = len(layer.makes), terms(layer.makes)
+            (wide, reads), (tall, makes) = (
+                _in_blocks(len(labels), terms(labels), block)
+                for labels, block in zip((layer.reads, layer.makes), one.blocks, strict=True)
+            )
             found += [
                 Product(a, 1, 1, {}, {}),
                 Product(b, 1, wide, {}, reads),
-                Product(c + rest, 1, deep, {}, makes),
-                Product(d, deep, wide, makes, reads),
+                Product(c, 1, tall, {}, makes),
+                Product(d, tall, wide, makes, reads),
+                Product(rest, 1, deep, {}, made),
             ]
         return Account(tuple(found))
 
@@ -118,18 +142,21 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
     program = compile_program(dissection.graph, fold=False, lay_out=False)
     layer_at = _layers_at(dissection)
     run, found = Run(program, tensors), []
+    known: dict[tuple[object, ...], LayerTime] = {}  # equal layers are timed once
     for place, step in enumerate(program.steps):
         run.forward(place)
         if step.index in layer_at:
-            layer = dissection.anatomy.layer[layer_at[step.index]]
-            found.append(_timed(layer, step, step_inputs(step, run)))
+            layer, x = dissection.anatomy.layer[layer_at[step.index]], step_inputs(step, run)
+            key = (step.name, x.shape, step.args[1].shape, repr((step.args[3:], step.kwargs)))
+            if key not in known:
+                known[key] = _timed(layer, step, x)
+            found.append(replace(known[key], layer=layer.name))
     whole = _milliseconds(lambda: call(*tensors), 20 * BRIEF)
     merged = tuple(_merged(found))
-    full = sum(
-        _at(one.law, len(dissection.anatomy.layer[one.layer].reads),
-            len(dissection.anatomy.layer[one.layer].makes))
-        for one in merged
-    )  # fmt: skip
+    full = 0.0
+    for one in merged:
+        layer = dissection.anatomy.layer[one.layer]
+        full += one.at(len(layer.reads), len(layer.makes))
     return Times(str(device), torch.get_num_threads(), batch, whole, max(whole - full, 0.0), merged)
 
 
@@ -171,7 +198,7 @@ def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
         law = (0.0, 0.0, own / deep, 0.0) if layer.depthwise else (0.0, 0.0, 0.0, own / wide / deep)
         return LayerTime(layer.name, law, 0.1 * own)
     axis = x.dim() - 1 if step.name == "linear" else 1
-    rows, values = [], []
+    widths, times = [], []
     for part in WIDTHS:
         for share in WIDTHS:
             reads, makes = max(1, round(part * wide)), max(1, round(share * deep))
@@ -179,13 +206,28 @@ def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
             own = weight[:makes, :reads].contiguous(memory_format=layout(weight))
             bias = step.args[2] if len(step.args) > 2 else None
             rest = (None if bias is None else bias[:makes].contiguous(), *step.args[3:])
-            values.append(_milliseconds(lambda i=inputs, w=own, r=rest: step.op(i, w, *r), BRIEF))
-            rows.append((1.0, reads, makes, reads * makes))
-    table, times = np.array(rows), np.array(values)
-    scale = table.max(0)
-    found = nnls(table / scale / times[:, None], np.ones(len(times)))[0] / scale  # relative errors
-    residual = float(np.sqrt(np.mean((table @ found - times) ** 2)))
-    return LayerTime(layer.name, tuple(found.tolist()), residual)
+            times.append(_milliseconds(lambda i=inputs, w=own, r=rest: step.op(i, w, *r), BRIEF))
+            widths.append((reads, makes))
+    return fitted(layer.name, widths, times)
+
+
+def fitted(layer: str, widths: Sequence[tuple[int, int]], times: Sequence[float]) -> LayerTime:
+    """The law and the blocks that miss a layer's times by least, relative to them.
+
+    widths: (channels read, channels made), each with its milliseconds in `times`
+    Laws have no negative part. Of blocks that fit almost as well the smallest are taken.
+    """
+    measured, laws = np.array(times), []
+    for blocks in sorted(product(BLOCKS, BLOCKS), key=prod):
+        wide, deep = (_up(n, block) for n, block in zip(np.array(widths).T, blocks, strict=True))
+        table = np.column_stack([np.ones(len(wide)), wide, deep, wide * deep])
+        scale = table.max(0)
+        found, missed = nnls(table / scale / measured[:, None], np.ones(len(measured)))
+        residual = float(np.sqrt(np.mean((table @ (found / scale) - measured) ** 2)))
+        law = LayerTime(layer, tuple((found / scale).tolist()), residual, blocks)
+        laws.append((missed, law))
+    least = min(missed for missed, _ in laws)
+    return next(law for missed, law in laws if missed <= WORSE * least + 1e-9)
 
 
 def _milliseconds(call: Any, seconds: float) -> float:
@@ -195,16 +237,27 @@ def _milliseconds(call: Any, seconds: float) -> float:
 
 
 def _merged(found: Sequence[LayerTime]) -> Iterator[LayerTime]:
-    """A layer that runs several times takes the sum."""
+    """A layer that runs several times takes the sum, in the blocks of its first run."""
     by_name: dict[str, list[LayerTime]] = {}
     for one in found:
         by_name.setdefault(one.layer, []).append(one)
     for name, own in by_name.items():
         law = np.sum([one.law for one in own], axis=0)
         spread = float(np.sqrt(sum(one.spread**2 for one in own)))
-        yield LayerTime(name, tuple(law.tolist()), spread)
+        yield LayerTime(name, tuple(law.tolist()), spread, own[0].blocks)
 
 
-def _at(law: tuple[float, ...], reads: int, makes: int) -> float:
-    a, b, c, d = law
-    return a + b * reads + c * makes + d * reads * makes
+def _up(width: Any, block: int) -> Any:
+    """The next multiple of a block."""
+    return -(-width // block) * block
+
+
+def _in_blocks(size: int, terms: Terms, block: int) -> tuple[int, Terms]:
+    """An axis in whole blocks and by how many channels of them units shorten it.
+
+    Where several units shorten it, what each takes cannot be told in blocks, and so stays as it is.
+    """
+    if len(terms) != 1:
+        return _up(size, block), terms
+    ((unit, falls),) = terms.items()
+    return _up(size, block), {unit: _up(size, block) - _up(size - falls, block)}

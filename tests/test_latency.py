@@ -1,5 +1,7 @@
 """Tables of times: their law, their account, their file. How long things take is not tested."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from lesion.candidates import Candidate
 from lesion.dissect import dissect
 from lesion.errors import LesionError
-from lesion.latency import LayerTime, Times, time_layers
+from lesion.latency import WIDTHS, LayerTime, Times, _in_blocks, fitted, time_layers
 
 
 def chain():
@@ -47,6 +49,46 @@ def test_the_account_is_the_laws_at_the_widths_that_stay(first, second):
     numbers = {"0": 36 * (4 - 2 * first), "3": 16 * (6 - 3 * second), "6": 2}
     expected += 10.0 * sum(numbers.values()) / (36 * 4 + 16 * 6 + 2)
     assert account.at({"0": first, "3": second}) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (8, 1), (1, 16), (4, 8)])
+def test_the_account_counts_whole_blocks(blocks):
+    """By brute force: what the law says at the widths that stay, counted up to blocks."""
+    law = (1.0, 2.0, 3.0, 4.0)
+    found = anatomy(chain())
+    layers = tuple(LayerTime(name, law, 0.3, blocks) for name in LAWS)
+    account = Times("cpu", 1, 32, 100.0, 0.0, layers).account(found, candidates(found))
+    for first, second in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        expected = 0.0
+        made = {"0": (3, 4 - 2 * first), "3": (4 - 2 * first, 6 - 3 * second),
+                "6": (6 - 3 * second, 2)}  # fmt: skip
+        for widths in made.values():
+            reads, makes = (math.ceil(n / b) * b for n, b in zip(widths, blocks, strict=True))
+            expected += 1 + 2 * reads + 3 * makes + 4 * reads * makes
+        assert account.at({"0": first, "3": second}) == pytest.approx(expected)
+
+
+def test_an_axis_of_several_units_stays_as_it_is():
+    """A concatenation: what each unit takes in blocks is unknown."""
+    falls = {"a": np.array([0, 5]), "b": np.array([0, 3])}
+    size, terms = _in_blocks(24, falls, 16)
+    assert size == 32 and terms is falls
+    size, terms = _in_blocks(24, {"a": np.array([0, 5, 9])}, 16)
+    assert size == 32 and terms["a"].tolist() == [0, 0, 16]
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (1, 16), (8, 16), (16, 32), (32, 1)])
+@pytest.mark.parametrize("noise", [0, 0.01])
+def test_blocks_are_found(blocks, noise):
+    """Times of a planted law, on the very widths that layers are measured at."""
+    planted = LayerTime("a", (0.1, 0.002, 0.003, 0.001), 0.0, blocks)
+    numbers = np.random.default_rng(0)
+    widths = [(round(r * 128), round(m * 64)) for r in WIDTHS for m in WIDTHS]
+    times = [planted.at(*one) * (1 + noise * numbers.standard_normal()) for one in widths]
+    found = fitted("a", widths, times)
+    assert found.blocks == blocks
+    for one in [(128, 64), (90, 33), (17, 50)]:
+        assert found.at(*one) == pytest.approx(planted.at(*one), rel=3 * noise + 1e-6)
 
 
 def test_every_layer_is_timed_and_the_law_is_no_nonsense():
