@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SHRINK, CAREFUL = 0.95, 0.8  # at least so much less each step; of what may be lost, a margin
 POWER = 4.0  # of what is cut, by which joint drops grow before a second measurement tells
 ROUNDS, LITTLE, FINE = 20, 1e-3, 0.02  # checks; shares of a resource
+MORE = 3  # times as many images rates are measured on as they are refined on
 
 
 class Verifier:
@@ -163,13 +164,17 @@ def tightened(
     fails so much less as it missed by. The others of the budget give way alike, its pins and
     multiples stay.
 
-    rounds: of refining rates before they are measured on so many of the study's own images, 0 for
-        none; networks that recover before they are measured are not refined
+    rounds: of refining rates on so many of the study's own images, or half of these, before they
+        are measured on others of them; 0 for none. Networks that recover before they are measured
+        are not refined
     times: for a budget of latency; recovery, by: which lesions `allocate` goes by, and how
     Raises LesionError where nothing is left to cut, with what was learned.
     """
     study, bench = verifier.study, verifier.bench
     refined = rounds and not recovery and not isinstance(bench.engine, Recovered)
+    order = study.header.order
+    first = min(images, len(order) // 2) if refined else 0
+    others = order[first : first + MORE * images]
 
     def best(eased: Budget) -> Allocation:
         found = allocate(
@@ -177,8 +182,8 @@ def tightened(
             recovery=recovery, by=by,
         )  # fmt: skip
         if found.cut and refined:
-            return refine(study, bench, found, eased, images=images, rounds=rounds, times=times)
-        return _measured(bench, found, study.header.order[:images])
+            found = refine(study, bench, found, eased, images=first, rounds=rounds, times=times)
+        return _measured(bench, found, others)
 
     loop = _Loop(verifier, budget, best)
     return Verification(tuple(loop.checks(allocation)), verifier.aim.confidence)
