@@ -27,8 +27,13 @@ if TYPE_CHECKING:
     from lesion.together import Bench
 
 
-def rated(study: Study, rates: Rates) -> Allocation:
-    """The rates that the options ask for: saved, within a budget, or the stages' own."""
+def rated(study: Study, rates: Rates, eased: bool = False) -> Allocation:
+    """The rates that the options ask for: saved, within a budget, or the stages' own.
+
+    eased: whether a budget is made of them in any case
+    """
+    if not eased:
+        rates.check_details()
     if rates.rates is not None:
         if rates.bounded:
             raise LesionError("Expected saved rates or a budget, got both; leave one out.")
@@ -136,7 +141,7 @@ def verify(
 
     chosen = rates if "least" in rates.shares else replace(rates, max_drop=None)
     with Study.open(study) as opened:
-        allocation = rated(opened, chosen if rates.bounded else rates)
+        allocation = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
         verifier = verifying.Verifier(
             opened, _bench(opened, measured, device, recover, train),
             _asked(opened, rates.max_drop, confidence), full,

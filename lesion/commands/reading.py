@@ -73,13 +73,15 @@ def recommend(
     """Say which layers to skip, and rates for stages and layers, each with its reason.
 
     With a budget: the rates that meet it together, chosen to lose least by prediction.
+    With --rates: what was saved.
     """
     found: Allocation | None
     with Study.open(study) as opened:
         doubt(opened)
-        if rates.bounded:
+        if rates.bounded or rates.rates:
             told(found := rated(opened, rates), format)
         else:
+            rates.check_details()
             advice = recommend_from(
                 opened, rates.max_drop, confidence, rates.criterion, guarantee=guarantee.value,
                 recovery=rates.recovery,

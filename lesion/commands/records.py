@@ -82,6 +82,18 @@ class Rates:
         """Whether a budget is asked for."""
         return bool(self.shares)
 
+    def check_details(self) -> None:
+        """Raises LesionError for options that say how a budget is met, where there is none."""
+        if self.bounded:
+            return
+        plain = Rates()
+        for name in ("times", "by", "per", "align", "least", "max_rate", "pin", "skip"):
+            if getattr(self, name) != getattr(plain, name):
+                option = "--" + name.replace("_", "-")
+                raise LesionError(
+                    f"Expected a budget for {option}, got none; give --macs 50%, or leave it out."
+                )
+
     def budget(self) -> Budget:
         """The budget that is asked for."""
         macs, params, latency = (

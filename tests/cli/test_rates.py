@@ -99,6 +99,13 @@ def test_times_make_a_budget_of_latency(home, swept, run, tmp_path):
     assert ran.code == 0 and "ms, predicted" in ran.out
 
 
+def test_saved_rates_are_told_again(swept, run, tmp_path):
+    out = tmp_path / "rates.json"
+    first = run("recommend", swept, "--macs", "60%", "-o", out)
+    again = run("recommend", swept, "--rates", out)
+    assert again.code == 0 and again.out.strip() and again.out in first.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
@@ -113,6 +120,9 @@ def test_times_make_a_budget_of_latency(home, swept, run, tmp_path):
         (("--macs", "60%", "--pin", "mitte=0.5"), ("Expected a curve of", "--units all")),
         (("--macs", "60%", "--align", "64"), ("Expected channels aligned to 8 or fewer",)),
         (("--latency", "60%"), ("Expected a table of times", "lesion time")),
+        (("--skip", "mitte"), ("Expected a budget for --skip, got none", "--macs 50%")),
+        (("--by", "drops"), ("Expected a budget for --by",)),
+        (("--rates", "no.json", "--max-rate", "0.5"), ("Expected a budget for --max-rate",)),
         (("--macs", "60%", "--rates", "no.json"), ("Expected saved rates or a budget, got both",)),
         (("--macs", "60%", "--max-drop", "-1"), ("Expected a joint drop in points",)),
     ],
