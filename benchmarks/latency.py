@@ -12,19 +12,18 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from subjects import add_arguments, named, opened, table
 from torch import nn
 from torch.utils.benchmark import Timer
 
 import lesion
+from lesion.allocating import timed
 from lesion.applying import apply
 from lesion.budget import Budget
-from lesion.candidates import Candidate, Candidates
 from lesion.dissect import dissect
 from lesion.errors import LesionError
-from lesion.latency import Times, time_layers
+from lesion.latency import time_layers
 from lesion.preparing import example_of
 from lesion.rivals import uniform
 from lesion.subject import evaluating
@@ -36,7 +35,7 @@ HEADER = (
 TURNS = 7
 
 
-def timed(networks: list[nn.Module], images: torch.Tensor) -> list[float]:
+def in_turns(networks: list[nn.Module], images: torch.Tensor) -> list[float]:
     """The median milliseconds of each, the networks taking turns."""
     found: list[list[float]] = [[] for _ in networks]
     for _ in range(TURNS):
@@ -69,30 +68,20 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         small = [apply(own, subject.network, subject.example, subject.adapter)
                  for own in rates.values()]  # fmt: skip
         images = subject.images.batch(range(asked.batch))[0]
-        whole, *measured = timed([subject.network, *small], images)
+        whole, *measured = in_turns([subject.network, *small], images)
         intact = (
             named(asked), "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
             f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %",
         )  # fmt: skip
         found: list[tuple[str, ...]] = [intact]
         for (name, own), there in zip(rates.items(), measured, strict=True):
-            predicted = predict(study, own, times)
+            predicted = timed(study, own, times).milliseconds[1]
             found.append((
                 named(asked), name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
                 f"{predicted:.2f}", f"{there:.2f}", f"{100 * (predicted / there - 1):+.1f} %",
                 f"{100 * predicted / times.whole:.0f} %", f"{100 * there / whole:.0f} %",
             ))  # fmt: skip
     return found
-
-
-def predict(study: lesion.Study, own: lesion.Allocation, times: Times) -> float:
-    """The table's milliseconds for rates, whatever they were chosen by."""
-    choices: Candidates = {}
-    for rate in own.cut:
-        fallen = np.ones(rate.channels, bool)
-        fallen[list(rate.kept)] = False
-        choices[rate.unit] = (Candidate(rate.rate, fallen),)
-    return times.account(study.anatomy, choices).at(dict.fromkeys(choices, 0))
 
 
 def main() -> None:

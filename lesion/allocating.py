@@ -84,15 +84,23 @@ def allocate(
     return timed(study, predicted(study, known, choice, budget.words(), criterion, column), times)
 
 
+def taken(allocation: Allocation) -> dict[str, Candidate]:
+    """What each unit loses that loses channels, as the choice that it took."""
+    found = {}
+    for rate in allocation.cut:
+        fallen = np.ones(rate.channels, bool)
+        fallen[list(rate.kept)] = False
+        found[rate.unit] = Candidate(
+            rate.rate, fallen, rate.drop, rate.high, rate.measured, rate.reason
+        )
+    return found
+
+
 def timed(study: Study, allocation: Allocation, times: "Times | None") -> Allocation:
     """With the time that it is predicted to take, where there is a table of times."""
     if times is None:
         return allocation
-    single: Candidates = {}
-    for rate in allocation.cut:
-        fallen = np.ones(rate.channels, bool)
-        fallen[list(rate.kept)] = False
-        single[rate.unit] = (Candidate(rate.rate, fallen),)
+    single: Candidates = {unit: (one,) for unit, one in taken(allocation).items()}
     own = times.account(study.anatomy, single)
     pruned = own.at(dict.fromkeys(single, 0))
     return replace(allocation, milliseconds=(own.intact, pruned, times.spread))
@@ -186,5 +194,5 @@ def _rate(anatomy: Anatomy, unit: Unit, taken: Candidate | None) -> UnitRate:
     return UnitRate(
         unit.name, unit.kind, stage_of(anatomy, unit), unit.channels,
         tuple(np.flatnonzero(~candidate.fallen).tolist()), filters, candidate.drop, candidate.high,
-        candidate.measured, "" if taken else "not measured as a unit",
+        candidate.measured, taken.reason if taken else "not measured as a unit",
     )  # fmt: skip

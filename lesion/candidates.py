@@ -1,7 +1,7 @@
 """What each unit may lose, and what it costs the accuracy: the choices that rates are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -21,6 +21,7 @@ class Candidate:
 
     asked: the ratio that was asked for, before channels were aligned; fallen: (channels,) booleans
     drop, high: points lost, and the upper end of the interval, at the ratio `measured`
+    reason: why the unit has no other choice
     """
 
     asked: float
@@ -28,6 +29,7 @@ class Candidate:
     drop: float = 0.0
     high: float = 0.0
     measured: float = 0.0
+    reason: str = ""
 
     @property
     def pruned(self) -> int:
@@ -82,7 +84,7 @@ def _of_unit(
     points = list(_points(rows))
     none = Candidate(0.0, np.zeros(unit.channels, bool))
     if pin == 0:
-        return (none,)
+        return (replace(none, reason="stays whole, as asked"),)
     known = sorted({row.ratio for row in rows if row.ratio <= budget.max_rate})
     ratios = known if pin is None else [pin]
     found = []
@@ -91,7 +93,8 @@ def _of_unit(
         above = [point for point in points if point[0] >= fallen.sum()]
         if fallen.any() and above:
             _, measured, drop, high = above[0]
-            found.append(Candidate(ratio, fallen, drop, high, measured))
+            reason = "" if pin is None else "the rate that was asked for"
+            found.append(Candidate(ratio, fallen, drop, high, measured, reason))
     if pin is None:
         return (none, *found)
     if not found:

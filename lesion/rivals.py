@@ -1,6 +1,6 @@
 """The rates that others would take at the same cost: uniform ones, and a global ranking of filters.
 
-Both leave whole what the allocation has no choice for, and cut as many multiply-accumulates as it.
+Both leave as it is what the allocation has no choice for, and cut as many multiply-accumulates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lesion.allocating import described
+from lesion.allocating import described, taken
 from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy, Unit
 from lesion.candidates import Candidate, dropped
@@ -27,10 +27,9 @@ COLUMNS = [
 
 def uniform(study: Study, allocation: Allocation) -> Allocation:
     """The smallest common ratio of all units whose MACs are no more than the allocation's."""
-    scores = _scores(study, allocation)
-    most = allocation.pruned.macs
+    scores, most = _scores(study, allocation), allocation.pruned.macs
     for ratio in common_ratios(scores):
-        choice = {
+        choice = _still(allocation) | {
             name: _candidate(study.anatomy, study.anatomy.unit[name], own, ratio)
             for name, own in scores.items()
         }
@@ -48,17 +47,18 @@ def ranked(study: Study, allocation: Allocation) -> Allocation:
     Each unit's scores are divided by their mean, as Torch-Pruning's global ranking does, since
     norms of layers of different width do not compare; a unit keeps one channel at least.
     """
-    anatomy, scores = study.anatomy, _scores(study, allocation)
+    anatomy, scores, still = study.anatomy, _scores(study, allocation), _still(allocation)
     relative = {name: own / (own.mean() or 1.0) for name, own in scores.items()}
-    cuts = np.unique(np.concatenate(list(relative.values())))
+    cuts = np.unique(np.concatenate([[-np.inf], *relative.values()]))  # at the first none falls
     low, high = 0, len(cuts) - 1
     while low < high:  # the fewest that do
         middle = (low + high) // 2
-        if _macs(anatomy, _below(anatomy, relative, cuts[middle])) <= allocation.pruned.macs:
+        choice = still | _below(anatomy, relative, cuts[middle])
+        if _macs(anatomy, choice) <= allocation.pruned.macs:
             high = middle
         else:
             low = middle + 1
-    choice = _below(anatomy, relative, cuts[low])
+    choice = still | _below(anatomy, relative, cuts[low])
     return described(
         study, choice, f"a global ranking by {allocation.criterion}", allocation.criterion,
         allocation.column, allocation.baseline,
@@ -98,9 +98,14 @@ def beside(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def _still(allocation: Allocation) -> dict[str, Candidate]:
+    """What units lose for which the allocation had no choice."""
+    return {unit: one for unit, one in taken(allocation).items() if one.reason}
+
+
 def common_ratios(scores: Mapping[str, np.ndarray]) -> list[float]:
-    """Every ratio at which one unit more loses a channel, rising."""
-    sizes = {len(own) for own in scores.values()}
+    """Nothing, and every ratio at which one unit more loses a channel, rising."""
+    sizes = {1} | {len(own) for own in scores.values()}
     return sorted({number / size for size in sizes for number in range(size)})
 
 

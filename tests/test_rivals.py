@@ -42,6 +42,27 @@ def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
     assert found.pruned.macs > allocation.pruned.macs - 0.03 * allocation.intact.macs
 
 
+@pytest.mark.parametrize("rival", [uniform, ranked])
+def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
+    budget = Budget(macs=0.7, pins={"layer1.0.conv1": 0.5}, skip=("layer3.*",))
+    allocation = allocate(study, budget)
+    beside_it = rival(study, allocation)
+    own, found = ({rate.unit: rate for rate in one.rates} for one in (allocation, beside_it))
+    assert own["layer1.0.conv1"].reason == "the rate that was asked for"
+    assert own["layer3.0.conv1"].reason == "stays whole, as asked"
+    assert own["layer2.0.conv1"].reason == ""
+    asked = [unit for unit in own if unit.startswith("layer3") or unit == "layer1.0.conv1"]
+    assert len(asked) > 3 and all(found[unit].kept == own[unit].kept for unit in asked)
+    assert found["layer1.0.conv1"].rate == 0.5 and found["layer2.0.conv1"].pruned
+    assert beside_it.pruned.macs <= allocation.pruned.macs
+
+
+@pytest.mark.parametrize("rival", [uniform, ranked])
+def test_where_everything_was_asked_for_so_it_stays(study, rival):
+    allocation = allocate(study, Budget(macs=1.0, skip=("*",)))
+    assert rival(study, allocation).filters == {}
+
+
 @pytest.mark.parametrize("left", [0.9, 0.6])
 def test_the_ranking_takes_the_lowest_of_all(study, left):
     allocation = allocate(study, Budget(macs=left))
