@@ -312,7 +312,8 @@ SavedRates = Annotated[Path | None, typer.Option(
     "-o", "--out", help="file to save the rates in, as JSON", metavar="FILE",
 )]  # fmt: skip
 CloseLoop = Annotated[bool, typer.Option(
-    "--close-loop", help="tighten the rates by what each check shows, until they are certified",
+    "--close-loop", help="where the rates lose too much, look on the study's own images for the "
+    "largest cut that does not, and check that, until one is certified",
 )]  # fmt: skip
 AllHeld = Annotated[bool, typer.Option(
     "--full", help="measure all images kept back, though the verdict be certain before",

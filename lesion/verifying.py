@@ -130,7 +130,7 @@ def verify(
     network, data: the study's own
     max_drop: what they may lose together, in points; confidence: that no check of the study calls
         rates safe that are not, in per cent
-    close_loop: the budget by which rates are tightened until they are certified, see `tightened`
+    close_loop: the budget whose cut is reduced until the rates are certified, see `tightened`
     full: measure all images kept back, though the verdict be certain before
     score: where the study's is a function, that function
     recovery: what the pruned network goes through before it is measured, such as "finetune:200";
