@@ -26,8 +26,10 @@ from lesion.together import Bench
 
 HEADER = (
     "network", "predicted by", "sets", "bias", "root mean square error", "rank correlation",
-    "factor of the upper prediction", "held by", "of it too high by, median (points)",
+    "upper prediction for 1, 5, 10 points", "held by", "of it too high by, median (points)",
+    "the same of sets that lose up to 5",
 )  # fmt: skip
+LIGHT = 5  # points
 
 
 def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
@@ -57,11 +59,14 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for way, predicted in composed.items():
         error = predicted - drops
-        last = (
-            (f"{known.factor:.2f}", f"{(drops <= upper).sum()} of {len(drops)}",
-             f"{np.median(upper - drops):.1f}")
-            if way == "margins" else ("", "", "")
-        )  # fmt: skip
+        last = ("",) * 4
+        if way == "margins":
+            over, light = upper - drops, drops <= LIGHT
+            last = (
+                ", ".join(f"{known.upper(one):.1f}" for one in (1, 5, 10)),
+                f"{(over >= 0).sum()} of {len(drops)}", f"{np.median(over):.1f}",
+                f"{np.median(over[light]):.1f} ({light.sum()} sets)",
+            )  # fmt: skip
         rows.append((
             named(asked), way, str(len(drops)), f"{error.mean():+.2f}",
             f"{np.sqrt((error**2).mean()):.2f}", f"{spearmanr(predicted, drops)[0]:.3f}", *last,

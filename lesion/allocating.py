@@ -160,9 +160,8 @@ def predicted(
     if learned := calibrated(study, known):
         high = learned.upper(high)
         how = (
-            f"{how}, and for the upper one multiplied by {learned.factor:.2f}, which with 95 % "
-            f"confidence covers 95 % of random rates, as {len(learned.measured)} of them on this "
-            "network showed"
+            f"{how}, and for the upper one raised so that with 95 % confidence it covers 95 % of "
+            f"random rates, as {len(learned.measured)} of them on this network showed"
         )
     elif known.recovery:
         how = f"{how}, each after recovery by {known.recovery}, while cuts made together cost more"

@@ -1,21 +1,23 @@
 """How far joint drops exceed what single cuts predict, learned from random sets of rates.
 
-The measured joint loss of a set divided by its predicted one is its excess.  With 95 % confidence
-at least 95 % of all sets drawn in the same way exceed their prediction by no more than the largest
-of 59 excesses, the second largest of 93, and so on (Wilks 1941, tolerance limits), whatever the
-network and however drops compose.
+A set that is predicted to lose l and loses l + e·l^(3/2), as losses that add up, has the excess e:
+cuts hurt each other in pairs and more, so heavy sets exceed their prediction by a larger share than
+light ones.  With 95 % confidence at least 95 % of all sets drawn in the same way have no larger
+excess than the largest of 59, the second largest of 93, and so on (Wilks 1941, tolerance limits),
+whatever the network and however drops compose.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import comb, inf
+from math import comb, inf, isfinite
 
 import numpy as np
 
 from lesion.composing import joint_drop, losses
 
 SLACK = 0.5  # points: where next to nothing is predicted, chance decides
+POWER = 1.5  # of a predicted loss, by which excesses are alike for light and heavy sets
 SHARE = CONFIDENCE = 0.95
 
 
@@ -35,23 +37,29 @@ class Calibration:
     by: str = "drops"
 
     @property
-    def factor(self) -> float:
-        """By what a predicted loss is multiplied for the upper prediction, inf below 59 sets.
+    def excess(self) -> float:
+        """That of the upper prediction, inf below 59 sets.
 
         >>> made = Calibration((10.0,) * 59, tuple(range(1, 60)), 90.0, 1000)
-        >>> round(made.factor, 3)  # 59 points instead of 10 + 0.5
-        8.592
+        >>> round(made.excess, 3)  # log(90 / 31) = l + e·l^1.5 with l = log(90 / 79.5)
+        21.554
         """
-        return limit(
-            [
-                float(_loss(measured, self.baseline) / _loss(predicted + SLACK, self.baseline))
-                for predicted, measured in zip(self.predicted, self.measured, strict=True)
-            ]
-        )
+        predicted = [self._base(one) for one in self.predicted]
+        found = [
+            (_loss(measured, self.baseline) - base) / self._unit(base)
+            for base, measured in zip(predicted, self.measured, strict=True)
+        ]
+        return max(limit(found), 0.0)
 
     def upper(self, predicted: float) -> float:
-        """The upper prediction for a joint drop, in points."""
-        return joint_drop(self.factor * _loss(predicted + SLACK, self.baseline), self.baseline)
+        """The upper prediction for a joint drop, in points, never below the prediction.
+
+        >>> made = Calibration((10.0,) * 59, tuple(range(1, 60)), 90.0, 1000)
+        >>> round(made.upper(10.0), 6), round(made.upper(1.0), 3)
+        (59.0, 5.56)
+        """
+        base = self._base(predicted)
+        return joint_drop(base + self.excess * self._unit(base), self.baseline)
 
     def allowed(self, upper: float) -> float:
         """The joint drop whose upper prediction is `upper`; the inverse of that.
@@ -60,7 +68,24 @@ class Calibration:
         >>> round(made.upper(made.allowed(5.0)), 6)
         5.0
         """
-        return joint_drop(_loss(upper, self.baseline) / self.factor, self.baseline) - SLACK
+        from scipy.optimize import brentq  # late, so that reading a study is quick
+
+        loss, excess = _loss(upper, self.baseline), self.excess
+        least = self._unit(0.0)
+        if not isfinite(excess):
+            return -self.baseline
+        base = loss - excess * least  # where the prediction is no more than the slack
+        if base > _loss(SLACK, self.baseline):
+            base = brentq(lambda one: one + excess * self._unit(one) - loss, 0.0, loss)
+        return joint_drop(base, self.baseline) - SLACK
+
+    def _base(self, predicted: float) -> float:
+        """The loss that is predicted, and the slack."""
+        return _loss(predicted + SLACK, self.baseline)
+
+    def _unit(self, base: float) -> float:
+        """By how much a set of a predicted loss exceeds it for each unit of its excess."""
+        return float(max(base, _loss(SLACK, self.baseline)) ** POWER)
 
     def to_json(self) -> str:
         """Itself as text."""

@@ -69,6 +69,26 @@ def test_the_limit_covers_what_it_says(sets):
     assert (below < 0.95).mean() > 0.05 - 3 * np.sqrt(0.05 * 0.95 / 20_000)
 
 
+@given(
+    st.lists(st.tuples(st.floats(-2, 60), st.floats(-5, 89)), min_size=59, max_size=59),
+    st.floats(0, 60), st.floats(0, 60),
+)  # fmt: skip
+def test_the_upper_prediction_covers_the_sets_that_it_was_learned_from(sets, one, other):
+    """All of 59, whose largest excess is taken; it rises with the prediction, never below it."""
+    predicted, measured = zip(*sets, strict=True)
+    made = Calibration(predicted, measured, 90.0, 1000)
+    for drop, lost in sets:
+        assert made.upper(drop) >= lost - 1e-6
+    low, high = sorted([one, other])
+    assert low <= made.upper(low) <= made.upper(high) + 1e-9
+
+
+def test_too_few_sets_allow_nothing():
+    made = Calibration((10.0,) * 58, (12.0,) * 58, 90.0, 1000)
+    assert made.excess == np.inf and made.upper(1.0) == 90.0
+    assert made.allowed(5.0) < 0
+
+
 @given(st.floats(0.2, 80), st.floats(0.5, 5))
 def test_what_is_allowed_is_what_the_upper_prediction_inverts(upper, ratio):
     made = Calibration((10.0,) * 59, (10 * ratio,) * 59, 90.0, 1000)

@@ -215,10 +215,10 @@ def calibrate(
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
         found = learned(opened, bench, sets=sets, images=images, criterion=criterion)
+    upper = ", ".join(f"{one} points lose up to {found.upper(one):.1f}" for one in (1, 5, 10))
     say(
         f"{len(found.measured)} random sets of rates on {grouped(found.images)} images: with 95 % "
-        f"confidence 95 % of such sets lose less than {found.factor:.2f} times what their "
-        f"{found.by} predict, and half a point"
+        f"confidence 95 % of such sets with a predicted drop (by {found.by}) of {upper}"
     )
 
 
