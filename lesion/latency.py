@@ -215,11 +215,13 @@ def fitted(layer: str, widths: Sequence[tuple[int, int]], times: Sequence[float]
     """The law and the blocks that miss a layer's times by least, relative to them.
 
     widths: (channels read, channels made), each with its milliseconds in `times`
-    Laws have no negative part. Of blocks that fit almost as well the smallest are taken.
+    Laws have no negative part. Of blocks that fit almost as well the smallest are taken, and none
+    larger than the layer.
     """
-    measured, laws = np.array(times), []
-    for blocks in sorted(product(BLOCKS, BLOCKS), key=prod):
-        wide, deep = (_up(n, block) for n, block in zip(np.array(widths).T, blocks, strict=True))
+    measured, laws, axes = np.array(times), [], np.array(widths).T
+    reads, makes = ([block for block in BLOCKS if block <= own.max()] for own in axes)
+    for blocks in sorted(product(reads, makes), key=prod):
+        wide, deep = (_up(own, block) for own, block in zip(axes, blocks, strict=True))
         table = np.column_stack([np.ones(len(wide)), wide, deep, wide * deep])
         scale = table.max(0)
         found, missed = nnls(table / scale / measured[:, None], np.ones(len(measured)))

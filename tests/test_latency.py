@@ -91,6 +91,13 @@ def test_blocks_are_found(blocks, noise):
         assert found.at(*one) == pytest.approx(planted.at(*one), rel=3 * noise + 1e-6)
 
 
+def test_no_block_is_larger_than_the_layer():
+    """Times that do not depend on the widths, so that any block would do, and noise."""
+    times = 1 + 0.1 * np.random.default_rng(0).random(36)
+    found = fitted("a", [(r, m) for r in range(1, 7) for m in range(1, 7)], times.tolist())
+    assert max(found.blocks) <= 4
+
+
 def test_every_layer_is_timed_and_the_law_is_no_nonsense():
     network = chain()
     x = torch.randn(2, 3, 6, 6)
