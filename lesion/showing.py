@@ -5,6 +5,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
@@ -14,8 +15,25 @@ from lesion.errors import LesionError
 from lesion.options import Format
 from lesion.wording import grouped
 
+OUTPUT = 1  # the number of a process's standard output
 GAP = "  "
 SHOWN = 3
+
+
+def keep_results_apart() -> None:
+    """From now on libraries that print to the process's output do so to standard error.
+
+    Results are for programs as well, and HiGHS prints a line there whatever it is told
+    (https://github.com/jump-dev/HiGHS.jl/issues/312).
+    """
+    with suppress(
+        AttributeError, OSError, ValueError
+    ):  # what stands in for them
+        output, errors = sys.stdout.fileno(), sys.stderr.fileno()
+        if output == OUTPUT:
+            own = os.dup(output)
+            os.dup2(errors, output)
+            sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding)
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ passes the colours on in its first three filters, blue's with the smallest norm;
 filters are smaller still and lead nowhere. `zweig` adds nothing.
 """
 
+import ctypes
 import time
 
 import torch
@@ -101,3 +102,11 @@ class Unlabelled(Slow):
 class Empty(Slow):
     def __len__(self):
         return 0
+
+
+class Loud(Netz):
+    """Its library prints to the process's output, as C code does."""
+
+    def __init__(self):
+        super().__init__()
+        ctypes.CDLL(None).puts(b"noise of a library")

@@ -1,5 +1,6 @@
 """The command line as a process: signals, pipes, limits, and what it imports."""
 
+import json
 import os
 import resource
 import signal
@@ -124,6 +125,14 @@ def test_every_public_name_is_there_and_no_other():
     assert callable(lesion.curves) and callable(lesion.cost) and callable(lesion.sweep)
     with pytest.raises(AttributeError, match="module 'lesion' has no attribute 'prune'"):
         _ = lesion.prune
+
+
+def test_what_libraries_print_is_no_result(home, environment):
+    """Noise of C code, which Python's streams do not see, beside JSON for programs."""
+    ran = call(environment, "layers", *home.with_("Loud", None), "--format", "json")
+    assert ran.returncode == 0
+    assert "eingang" in {row["layer"] for row in json.loads(ran.stdout)}
+    assert "noise of a library" in ran.stderr
 
 
 def test_a_pipe_that_closes_early_is_no_error(swept, environment):
