@@ -20,7 +20,7 @@ from lesion.options import Format
 from lesion.showing import put, say, show, tell
 from lesion.study import Study
 from lesion.texts import listed, numbers
-from lesion.wording import grouped, points
+from lesion.wording import grouped
 
 if TYPE_CHECKING:
     from lesion.latency import Times
@@ -215,10 +215,10 @@ def calibrate(
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
         found = learned(opened, bench, sets=sets, images=images, criterion=criterion)
-    upper = ", ".join(f"of {points(one)} up to {found.upper(one):.1f}" for one in (1, 5, 10))
+    upper = ", ".join(f"{found.upper(one):.1f} where they predict {one}" for one in (1, 5, 10))
     say(
-        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images: with 95 % "
-        f"confidence 95 % of such sets with a drop predicted by {found.by} lose {upper}"
+        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images, predicted "
+        f"by {found.by}: with 95 % confidence 95 % of such sets lose at most {upper} points"
     )
 
 
