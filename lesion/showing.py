@@ -26,9 +26,7 @@ def keep_results_apart() -> None:
     Results are for programs as well, and HiGHS prints a line there whatever it is told
     (https://github.com/jump-dev/HiGHS.jl/issues/312).
     """
-    with suppress(
-        AttributeError, OSError, ValueError
-    ):  # what stands in for them
+    with suppress(AttributeError, OSError, ValueError):  # what stands in for them
         output, errors = sys.stdout.fileno(), sys.stderr.fileno()
         if output == OUTPUT:
             own = os.dup(output)
