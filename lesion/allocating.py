@@ -182,8 +182,8 @@ def calibrated(study: Study, known: Basis) -> Calibration | None:
     return found if own else None
 
 
-def _rate(anatomy: Anatomy, unit: Unit, taken: Candidate | None) -> UnitRate:
-    candidate = taken or Candidate(0.0, np.zeros(unit.channels, bool))
+def _rate(anatomy: Anatomy, unit: Unit, choice: Candidate | None) -> UnitRate:
+    candidate = choice or Candidate(0.0, np.zeros(unit.channels, bool))
     gone = np.zeros(anatomy.channels, bool)
     gone[unit.first : unit.first + unit.channels] = candidate.fallen
     filters = {
@@ -193,5 +193,5 @@ def _rate(anatomy: Anatomy, unit: Unit, taken: Candidate | None) -> UnitRate:
     return UnitRate(
         unit.name, unit.kind, stage_of(anatomy, unit), unit.channels,
         tuple(np.flatnonzero(~candidate.fallen).tolist()), filters, candidate.drop, candidate.high,
-        candidate.measured, taken.reason if taken else "not measured as a unit",
+        candidate.measured, choice.reason if choice else "not measured as a unit",
     )  # fmt: skip

@@ -95,6 +95,16 @@ def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
     assert "SAFE for 2 points" in found.text()
 
 
+def test_the_loop_measures_on_other_images_than_it_refines_on(subject, study, bench):
+    budget = Budget(macs=0.3)
+    found = tightened(Verifier(study, bench, Aim(6.0)), allocate(study, budget), budget)
+    last, own = found.final.allocation, study.header.order
+    first, others = own[: len(own) // 2], own[len(own) // 2 :]
+    lost = [drops(subject, study, last, some).mean() for some in (others, first, own)]
+    assert len(found.checks) > 1 and len(set(lost)) == 3, "the case tells nothing"
+    assert last.drop == pytest.approx(lost[0])
+
+
 class Told:
     """A verifier of rates whose drop is a function of the share that they cut, without sampling."""
 
@@ -137,7 +147,7 @@ def test_the_loop_finds_the_largest_cut(max_drop, power, most, ratio):
     assert len(checks) <= (2 if ratio <= 1 else 8)
 
 
-def test_the_loop_gives_up(study):
+def test_the_loop_gives_up():
     """Where every cut loses too much on the images kept back, though none on the study's own."""
     verifier = Told(lambda drop: 50.0, 1.0)
     loop = _Loop(verifier, Budget(macs=0.5), lambda b: told(1 - b.macs, 0.0))
