@@ -179,6 +179,29 @@ class Study:
         """What was asked of the lesions, the last last."""
         return tuple(Aim(*row) for row in self._store.rows("SELECT * FROM aims ORDER BY rowid"))
 
+    def add_plan(self, family: str, content: str, beside: bool = False) -> None:
+        """Remember what was first planned of a family of lesions; the first plan of all stays.
+
+        beside: keep it beside others of that family
+        """
+        if not beside and family in self._plans().values():
+            return  # so that a sweep with nothing left to do leaves the file as it is
+        with self._store.transaction():
+            self._store.write(database.PLANS)  # studies of before have no such table
+            if beside or family not in self._plans().values():
+                self._store.write("INSERT OR IGNORE INTO plans VALUES (?, ?)", family, content)
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """What was first planned, a text for each plan."""
+        return tuple(self._plans())
+
+    def _plans(self) -> dict[str, str]:
+        """The family of each plan."""
+        if not self._store.rows("SELECT 1 FROM sqlite_master WHERE name = 'plans'"):
+            return {}
+        return dict(self._store.rows("SELECT content, family FROM plans ORDER BY content"))
+
     def add_check(self, content: str) -> None:
         """Remember that rates were checked on the images kept back, and what came of it."""
         with self._store.transaction():
