@@ -3,8 +3,8 @@
     python benchmarks/growing.py --studies 1000 -o growing.md
 
 Every lesion loses one image more than the largest tolerance that is asked, so that every SAFE is
-wrong; the images that it breaks are those at which the intact network hesitates. A lesion is
-measured until its verdict, or on 0.9 of the images. Everything that a study says is read by
+wrong; the images that it breaks have low margins, high ones, or any. A lesion is measured until its
+verdict, or on 0.9 of the images. Everything that a study says is read by
 `lesion.recommend`, after each addition, and a study counts once whatever it got wrong.
 """
 
@@ -35,7 +35,7 @@ from lesion.study import Study
 
 RIGHT, SPREAD = 3.6, 2.3  # mean and deviation of the margins: 94 % right
 CHANNELS = 64
-TOLERANCES = 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4
+TOLERANCES = 1.0, 0.9, 0.7, 0.5
 SHARE = 0.9  # of the images a lesion is measured on at most: with all of them the drop is known
 
 
@@ -79,13 +79,21 @@ class Simulated:
         return Outcomes(where, {"top1": scores[where].astype(bool)})
 
     def _broken(self) -> np.ndarray:
-        """Scores that lose `lost` images, those of low margin most likely."""
-        right = self.intact.outcomes["top1"]
-        likely = norm.cdf(-np.abs(self.intact.margin) / 0.7) * right + 1e-12 * right
-        keys = self.rng.standard_exponential(len(right)) / np.maximum(likely, 1e-300)
+        """Scores that lose `lost` images more than come back, where the margin is low or high, or
+        anywhere."""
+        right, far = self.intact.outcomes["top1"], np.abs(self.intact.margin)
+        places = norm.cdf(-far / 0.7), far > np.median(far), np.ones(len(far))
+        back = int(self.rng.integers(0, self.lost // 2 + 1))
+        likely = np.maximum(places[self.rng.integers(3)], 1e-12)
         scores = right.astype(float)
-        scores[np.argsort(keys)[: self.lost]] = 0
+        scores[self._drawn(likely * right, self.lost + back)] = 0
+        scores[self._drawn(np.maximum(places[0], 1e-12) * ~right, back)] = 1
         return scores
+
+    def _drawn(self, likely: np.ndarray, count: int) -> np.ndarray:
+        """So many images, drawn without replacement in proportion to `likely`."""
+        keys = self.rng.standard_exponential(len(likely)) / np.maximum(likely, 1e-300)
+        return np.argsort(keys)[:count]
 
     def read(self, max_drop: float | None = None) -> None:
         """Asks for advice, and notes whether it calls anything safe."""
@@ -159,8 +167,7 @@ def by_tolerances(folder: Path, rng: np.random.Generator, images: int, count: in
     for max_drop in TOLERANCES:
         case.sweep([lesion(layer, 0.5) for layer in range(count)], max_drop)
         case.read()
-        for asked in TOLERANCES:
-            case.read(asked)
+        case.read(TOLERANCES[0])
     return case.wrong
 
 

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -206,6 +206,24 @@ class Study:
         """Remember that rates were checked on the images kept back, and what came of it."""
         with self._store.transaction():
             self._store.write("INSERT INTO checks VALUES (?)", content)
+
+    def begin_check(self, make: Callable[[Sequence[str]], str]) -> str:
+        """Take a place among the checks before one is made, so that no other process takes it.
+
+        make: gives the text that holds the place, from those of the checks before; it is returned
+        """
+        with self._store.transaction():
+            place = make(self.checks)
+            self._store.write("INSERT INTO checks VALUES (?)", place)
+        return place
+
+    def end_check(self, place: str, content: str | None) -> None:
+        """What came of a check that had begun; None where nothing did and nothing was told."""
+        with self._store.transaction():
+            if content is None:
+                self._store.write("DELETE FROM checks WHERE content = ?", place)
+            else:
+                self._store.write("UPDATE checks SET content = ? WHERE content = ?", content, place)
 
     @property
     def checks(self) -> tuple[str, ...]:

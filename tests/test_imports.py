@@ -78,8 +78,8 @@ FOLDERS = {
 NO_TORCH = [
     "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header", "ledger",
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
-    "beliefs", "adaptive", "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves",
-    "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
+    "beliefs", "adaptive", "inversion", "sequential", "schedule", "spending", "deciding", "goals",
+    "curves", "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
     "composing", "calibration", "allocation", "accounting", "solving", "knobs", "shifts",
     "predicting", "searching", "within", "allocating", "shares", "masking", "exports", "plots",
 ]  # fmt: skip
