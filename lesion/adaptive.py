@@ -267,9 +267,9 @@ class Stratified(Process):
         reached = np.cumsum(gain) >= -log(alpha)
         return int(reached.argmax()) + 1 if reached.any() else 1
 
-    def forecast(self, cells: Array, alpha: float) -> Forecast:
+    def forecast(self, cells: Array, alpha: float | Array) -> Forecast:
         """Where each cell is heading, by the flip models; steers only."""
-        unseen = self.question.images - self.seen[cells]
+        unseen, needed = self.question.images - self.seen[cells], -np.log(self.levels(alpha)[cells])
         safe, drop = np.zeros(len(cells)), self.total[cells] / self.question.images
         images = np.zeros(len(cells))
         open_ = np.flatnonzero(unseen)
@@ -278,11 +278,11 @@ class Stratified(Process):
             safe[open_], drop[open_] = step.beliefs.safe, step.beliefs.drop
             side = np.where(step.beliefs.safe >= 0.5, 0, 1)
             growth = self._growth(step)[np.arange(len(open_)), side]
-            missing = -log(alpha) - self.wealth[cells[open_], side]
+            missing = needed[open_] - self.wealth[cells[open_], side]
             images[open_] = np.clip(missing / np.maximum(growth, 1e-9), 0, unseen[open_])
         done = unseen == 0
         safe[done] = self.total[cells][done] <= self.question.limit
-        return Forecast(safe, drop, np.where(self.log_e[cells].max(1) >= -log(alpha), 0, images))
+        return Forecast(safe, drop, np.where(self.log_e[cells].max(1) >= needed, 0, images))
 
     def _growth(self, step: Step) -> Array:
         """(cells, 2) expected log wealth of the next image, if p is true."""

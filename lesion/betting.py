@@ -111,9 +111,9 @@ class Uniform(Process):
             enough |= self._left[1:] <= question.limit
         return int(enough.argmax()) + 1 if enough.any() else None
 
-    def forecast(self, cells: Array, alpha: float) -> Forecast:
+    def forecast(self, cells: Array, alpha: float | Array) -> Forecast:
         """Where each cell is heading, from its mean and spread so far; steers only."""
-        question, n = self.question, self.seen[cells]
+        question, n, needed = self.question, self.seen[cells], -np.log(self.levels(alpha)[cells])
         up, down = self._up[cells] + 0.25, self._down[cells] + 0.25
         drop = self.total[cells] / np.maximum(n, 1)
         spread = np.sqrt((up + down) / (n + 1) / (n + 1))
@@ -123,9 +123,9 @@ class Uniform(Process):
         safe = normal((question.tolerance - drop) / np.maximum(spread, 1e-9))
         side = np.where(safe >= 0.5, 0, 1)
         rate = self._growth(up / (n + 1), down / (n + 1), side)
-        missing = -log(alpha) - self.wealth[cells, side]
+        missing = needed - self.wealth[cells, side]
         images = np.clip(missing / np.maximum(rate, 1e-9), 0, unseen)
-        return Forecast(safe, drop, np.where(self.log_e[cells].max(1) >= -log(alpha), 0, images))
+        return Forecast(safe, drop, np.where(self.log_e[cells].max(1) >= needed, 0, images))
 
     def _growth(self, up: Array, down: Array, side: Array) -> Array:
         """Log wealth an image that the best bet gains if images go on as they did."""

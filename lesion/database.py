@@ -11,6 +11,7 @@ from lesion.errors import StudyError
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
 VERSION = 3
+PLANS = "CREATE TABLE IF NOT EXISTS plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE)"
 SCHEMA = """
 CREATE TABLE header (content BLOB NOT NULL);
 CREATE TABLE lesions (

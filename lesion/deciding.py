@@ -1,9 +1,8 @@
 """Lesions put to a question: does it cost more than the tolerance?  As far as outcomes tell."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,7 @@ from lesion.outcomes import Intact
 from lesion.plan import Lesion
 from lesion.schedule import Standing
 from lesion.sequential import Forecast, Process, Question, Verdict
+from lesion.spending import shares, tolerances
 from lesion.study import Study
 
 
@@ -50,9 +50,27 @@ class Decisions:
         self._seen = np.full(len(self.lesions), -1)  # by each when that was made
 
     @cached_property
-    def alpha(self) -> float:
-        """A lesion's share of the error: all that the study holds by a criterion share it."""
-        return share(self.study, self.aim)
+    def alpha(self) -> np.ndarray:
+        """(lesions,) each one's share of the error, see `spending`."""
+        return shares(self.study, self.aim, self.lesions, self.images)
+
+    @cached_property
+    def implied(self) -> dict[Lesion, Verdict]:
+        """What follows from verdicts at the tolerance that was planned, which have most of α.
+
+        Who loses at most that loses at most a larger one, and who loses more loses more than a
+        smaller one.
+        """
+        implied: dict[Lesion, Verdict] = {}
+        for max_drop in tolerances(self.study, self.aim, self.lesions, self.images):
+            planned = Decisions(
+                self.study, replace(self.aim, max_drop=max_drop), self.lesions, self.images
+            )
+            planned.follow()
+            certain = Verdict.SAFE if max_drop < self.aim.max_drop else Verdict.SENSITIVE
+            verdicts = zip(self.lesions, planned.process.verdicts(planned.alpha), strict=True)
+            implied |= {lesion: verdict for lesion, verdict in verdicts if verdict is certain}
+        return implied
 
     def places(self, lesions: Iterable[Lesion]) -> np.ndarray:
         """Their numbers in the process."""
@@ -87,7 +105,9 @@ class Decisions:
 
     def verdicts(self) -> dict[Lesion, Verdict]:
         """Where each lesion stands."""
-        return dict(zip(self.lesions, self.process.verdicts(self.alpha), strict=True))
+        verdicts = dict(zip(self.lesions, self.process.verdicts(self.alpha), strict=True))
+        undecided = {one for one, verdict in verdicts.items() if verdict is Verdict.UNDECIDED}
+        return verdicts | {one: self.implied[one] for one in undecided & self.implied.keys()}
 
     def refresh(self, lesions: Iterable[Lesion]) -> None:
         """Read again what is recorded of some lesions."""
@@ -216,32 +236,28 @@ class Evaluated:
         return np.full((len(lesions), 3), np.nan)
 
 
-def share(study: Study, aim: Aim) -> float:
-    """The error that one lesion's claim may have, so that all together have what is left of the
-    confidence; fixed by how many lesions of a criterion, recovered in one way or not at all, the
-    study, or a layer of it, holds."""
-    alone = aim.guarantee == "layer"
-    sharing = Counter(
-        (lesion.criterion, lesion.recovery, *((lesion.target, lesion.kind) if alone else ()))
-        for lesion in study.lesions
-    )
-    return (1 - aim.confidence / 100) / max(sharing.values(), default=1)
-
-
 def least_images(study: Study, aim: Aim, images: int) -> int | None:
     """No lesion is called safe from fewer images than this; None where `images` are too few."""
+    return _least(study, aim, images, _largest_share(study, aim, images))
+
+
+def images_needed(study: Study, aim: Aim, images: int) -> int:
+    """How many images it takes for any lesion to be called safe, where `images` are too few."""
+    alpha, least = _largest_share(study, aim, images), None
+    while least is None:
+        images *= 2
+        least = _least(study, aim, images, alpha)
+    return least
+
+
+def _largest_share(study: Study, aim: Aim, images: int) -> float:
+    return float(shares(study, aim, study.lesions, images).max())
+
+
+def _least(study: Study, aim: Aim, images: int, alpha: float) -> int | None:
     settings = study.header.settings
     estimand, order = settings.get("estimand", "set"), settings.get("order", "margin")
     ones = np.ones(images)
     question = Question(aim.max_drop / 100, ones, ones, estimand, hits=True)
     by_margin = order == "margin" and estimand == "set" and not aim.half_width
-    return sequential.floor(question, share(study, aim), "margin" if by_margin else "uniform")
-
-
-def images_needed(study: Study, aim: Aim) -> int:
-    """How large a sample of the population has to be for any lesion to be called safe."""
-    images, least = 1, None
-    while least is None:
-        images *= 2
-        least = least_images(study, aim, images)
-    return least
+    return sequential.floor(question, alpha, "margin" if by_margin else "uniform")

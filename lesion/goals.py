@@ -27,6 +27,10 @@ class Round:
 class Goal(Protocol):
     """Names work round by round; what it names depends on the study's outcomes alone."""
 
+    @property
+    def aim(self) -> Aim:
+        """What is asked of every lesion."""
+
     def check(self) -> None:
         """Raises LesionError for what cannot be asked, before any work."""
 
@@ -39,10 +43,16 @@ class Goal(Protocol):
 
 @dataclass(frozen=True)
 class Full:
-    """Every lesion on every image."""
+    """Every lesion on every image.
+
+    aim: what is to be told of them before that, while some images are missing
+    """
+
+    aim: Aim = field(default_factory=Aim)
 
     def check(self) -> None:
-        """Nothing can be wrong."""
+        """Raises LesionError for a tolerance or confidence that cannot be."""
+        self.aim.check()
 
     def obstacle(self, study: Study, images: int) -> str:
         """Nothing."""
@@ -75,7 +85,7 @@ class Decide:
         why = f"{grouped(len(study.lesions))} lesions safe {asked}, even if no image breaks"
         least = least_images(study, aim, images)
         if least is None:
-            needed = grouped(images_needed(study, aim))
+            needed = grouped(images_needed(study, aim, images))
             return (
                 f"{grouped(images)} images are too few to call any of {why}: it takes {needed}; "
                 "allow a larger drop, or measure fewer ratios"
@@ -159,6 +169,6 @@ def aimed(
     if half_width is not None and not half_width > 0:
         raise LesionError(f"Expected a half-width above 0 points, such as 0.5, got {half_width:g}.")
     aim = Aim(max_drop, confidence, column, half_width=half_width or 0.0)
-    goal: Goal = Full() if full else Narrow(aim) if half_width else Decide(aim)
+    goal: Goal = Full(aim) if full else Narrow(aim) if half_width else Decide(aim)
     goal.check()
     return goal

@@ -13,6 +13,7 @@ from lesion import database
 from lesion.errors import StudyError
 from lesion.header import Header, differences
 from lesion.ledger import joined
+from lesion.spending import Plan
 from lesion.study import Study
 
 FIXED = ("anatomy", "order", "holdout", "columns", "classes")
@@ -114,6 +115,8 @@ def _take(made: Study, study: Study) -> None:
     made.add(study.lesions, study.skipped)
     for name, training in study.recoveries.items():
         made.set_recovery(name, training)
+    for text in study.plans:
+        made.add_plan(Plan.from_text(text).family, text, beside=True)
     for aim in study.aims:
         made.aim(aim)
     for key, scores in study.all_scores().items():

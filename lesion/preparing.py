@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lesion import spending
 from lesion.adapter import moved
 from lesion.aim import Aim
 from lesion.choices import Choices
@@ -66,12 +67,12 @@ def prepare(
     study, warnings = open_study(
         Path(out), subject, dissection.anatomy, choices.seed, choices.holdout, settings
     )
+    images = min(limit or len(study.header.order), len(study.header.order))
     try:
-        lesions = planned(study, dissection, engine, choices)
+        lesions = planned(study, dissection, engine, choices, goal.aim, images)
     except BaseException:
         study.close()
         raise
-    images = min(limit or len(study.header.order), len(study.header.order))
     if obstacle := goal.obstacle(study, images):
         warnings = [*warnings, obstacle]
     batch = first = FASTEST.get(device.type, CHUNK)
@@ -161,9 +162,17 @@ def engine_for(subject: Subject, dissection: Dissection) -> Engine:
 
 
 def planned(
-    study: Study, dissection: Dissection, engine: Engine, choices: Choices
+    study: Study,
+    dissection: Dissection,
+    engine: Engine,
+    choices: Choices,
+    aim: Aim | None = None,
+    images: int = 0,
 ) -> dict[Lesion, np.ndarray]:
-    """The study's lesions of these choices, with the labels that fall; adds what is new."""
+    """The study's lesions of these choices, with the labels that fall; adds what is new.
+
+    aim, images: what is asked of them first, and of how many images; None where nothing is tested
+    """
     anatomy = dissection.anatomy
     chosen, skipped = targets(anatomy, choices.units, choices.layers)
     known: dict[Target, np.ndarray] = {}
@@ -185,6 +194,8 @@ def planned(
     )  # fmt: skip
     if recovery in study.recoveries:
         remember(study, engine)  # refused if the training images are others
+    if aim:
+        spending.planned(study, lesions, aim, images)
     study.add(lesions, skipped + without)
     hinder(study, engine, lesions)
     for target, own in known.items():

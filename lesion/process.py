@@ -43,7 +43,7 @@ class Process:
         self.wealth = np.zeros((cells, 2))
         self.log_e = np.zeros((cells, 2))
         self._looks: list[Look] = []
-        self._crossed: dict[float, tuple[int, int, Array]] = {}  # looks known, floor, first n
+        self._crossed: dict[bytes, tuple[int, Array, Array]] = {}  # looks known, floors, first n
 
     def choose(self, cells: Sequence[int] | Array) -> list[Array]:
         """For each cell the positions it looks at next, in order; empty where all are seen.
@@ -141,27 +141,45 @@ class Process:
         wanted = np.maximum(self._least, self.seen[cells] // 16)
         return np.asarray(np.minimum(wanted, self.question.images - self.seen[cells]))
 
-    def decided_at(self, alpha: float) -> Array:
+    def decided_at(self, alpha: float | Array) -> Array:
         """(cells, 2) images at the look that first supported SAFE, and SENSITIVE; -1 for never.
 
         SAFE counts from `floor` images on.
         """
-        if alpha not in self._crossed:
-            floor = self.floor(alpha)
-            least = self.question.images + 1 if floor is None else floor
-            self._crossed[alpha] = 0, least, np.full((self.cells, 2), -1)
-        known, least, at = self._crossed[alpha]
+        levels = self.levels(alpha)
+        key = levels.tobytes()
+        if key not in self._crossed:
+            self._crossed[key] = 0, self._floors(levels), np.full((self.cells, 2), -1)
+        known, least, at = self._crossed[key]
         for look in self._looks[known:]:
-            crossed = look.log_e >= -np.log(alpha)
-            crossed[:, 0] &= look.seen >= least
+            crossed = look.log_e >= -np.log(levels[look.cells])[:, None]
+            crossed[:, 0] &= look.seen >= least[look.cells]
             new = crossed & (at[look.cells] < 0)
             at[look.cells] = np.where(new, look.seen[:, None], at[look.cells])
-        self._crossed[alpha] = len(self._looks), least, at
+        self._crossed[key] = len(self._looks), least, at
         return at.copy()
 
-    def verdicts(self, alpha: float) -> list[Verdict]:
+    def levels(self, alpha: float | Array) -> Array:
+        """(cells,) the error that each cell may make. Raises LesionError for another shape."""
+        levels = np.asarray(alpha, float)
+        if levels.shape not in ((), (self.cells,)):
+            raise LesionError(
+                f"Expected one alpha, or one for each of {self.cells} cells, "
+                f"got an array of shape {levels.shape}."
+            )
+        return np.broadcast_to(levels, self.cells)
+
+    def _floors(self, levels: Array) -> Array:
+        """(cells,) from how many images on SAFE counts; more than there are where it never does."""
+        unique, place = np.unique(levels, return_inverse=True)
+        floors = [self.floor(float(level)) for level in unique]
+        never = self.question.images + 1
+        return np.array([never if floor is None else floor for floor in floors], int)[place]
+
+    def verdicts(self, alpha: float | Array) -> list[Verdict]:
         """Each cell's verdict, wrong with probability at most `alpha`, however often asked.
 
+        alpha: one for all cells, or one for each
         The side that first reaches 1 / alpha wins, unless the other is certain.
         """
         at = self.decided_at(alpha)
@@ -184,7 +202,7 @@ class Process:
         """
         raise NotImplementedError
 
-    def forecast(self, cells: Array, alpha: float) -> Forecast:
+    def forecast(self, cells: Array, alpha: float | Array) -> Forecast:
         """Where each cell is heading; steers only."""
         raise NotImplementedError
 

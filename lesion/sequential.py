@@ -2,9 +2,10 @@
 
 A process looks at the images of an evaluation set step by step, each lesion (cell) on its own, and
 may be asked for verdicts at any time.  With `cells` claims in a study, ask each at
-alpha = (1 − confidence) / cells: then with that confidence no verdict of the study is wrong,
-whichever cells were looked at, in whatever order, and however long.  One alpha serves both sides,
-since one of "SAFE" and "SENSITIVE" is true of a cell.
+alpha = (1 − confidence) / cells, or at shares of its own that sum to 1 − confidence: then with that
+confidence no verdict of the study is wrong, whichever cells were looked at, in whatever order, and
+however long.  The shares have to be fixed before the first outcome, for all cells that will ever be
+asked.  One alpha serves both sides, since one of "SAFE" and "SENSITIVE" is true of a cell.
 
 `uniform` looks at images in the study's order; `stratified` looks where the intact network
 hesitates, and is as valid where margins mislead.
@@ -86,7 +87,7 @@ def floor(question: Question, alpha: float, order: str = "margin") -> int | None
     return Stratified(question, [0]).floor(alpha)
 
 
-def open_cells(process: Process, alpha: float) -> list[int]:
+def open_cells(process: Process, alpha: float | Array) -> list[int]:
     """The cells that are undecided and have images left."""
     return [
         cell
@@ -95,7 +96,7 @@ def open_cells(process: Process, alpha: float) -> list[int]:
     ]
 
 
-def decide(process: Process, scores: Array, alpha: float) -> list[Verdict]:
+def decide(process: Process, scores: Array, alpha: float | Array) -> list[Verdict]:
     """Verdicts as far as stored scores go: every undecided cell looks until it misses one.
 
     scores: (cells, N) lesioned scores, NaN where an image was not measured.  Goes on from where the

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -179,10 +179,51 @@ class Study:
         """What was asked of the lesions, the last last."""
         return tuple(Aim(*row) for row in self._store.rows("SELECT * FROM aims ORDER BY rowid"))
 
+    def add_plan(self, family: str, content: str, beside: bool = False) -> None:
+        """Remember what was first planned of a family of lesions; the first plan of all stays.
+
+        beside: keep it beside others of that family
+        """
+        if not beside and family in self._plans().values():
+            return  # so that a sweep with nothing left to do leaves the file as it is
+        with self._store.transaction():
+            self._store.write(database.PLANS)  # studies of before have no such table
+            if beside or family not in self._plans().values():
+                self._store.write("INSERT OR IGNORE INTO plans VALUES (?, ?)", family, content)
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """What was first planned, a text for each plan."""
+        return tuple(self._plans())
+
+    def _plans(self) -> dict[str, str]:
+        """The family of each plan."""
+        if not self._store.rows("SELECT 1 FROM sqlite_master WHERE name = 'plans'"):
+            return {}
+        return dict(self._store.rows("SELECT content, family FROM plans ORDER BY content"))
+
     def add_check(self, content: str) -> None:
         """Remember that rates were checked on the images kept back, and what came of it."""
         with self._store.transaction():
             self._store.write("INSERT INTO checks VALUES (?)", content)
+
+    def begin_check(self, make: Callable[[Sequence[str]], str]) -> str:
+        """Take a place among the checks before one is made, so that no other process takes it.
+
+        make: gives the text that holds the place, from those of the checks before; it is returned
+        """
+        with self._store.transaction():
+            place = make(self.checks)
+            self._store.write("INSERT INTO checks VALUES (?)", place)
+        return place
+
+    def end_check(self, place: str, content: str | None) -> None:
+        """What came of a check that had begun; None where nothing did and nothing was told."""
+        with self._store.transaction():
+            if content is None:
+                self._store.write("DELETE FROM checks WHERE content = ?", place)
+            else:
+                self._store.write("UPDATE checks SET content = ? WHERE content = ?", content, place)
 
     @property
     def checks(self) -> tuple[str, ...]:

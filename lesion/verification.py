@@ -1,9 +1,10 @@
 """What came of checking rates on the images kept back: the joint drop, and its verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import uuid4
 
 from lesion.allocation import Allocation
 from lesion.evidence import SAFE
@@ -58,7 +59,8 @@ class Check:
 class Verification:
     """The checks of one `verify`, the last the one that counts.
 
-    confidence: in per cent, that no check of the study claims a drop within the tolerance wrongly
+    confidence: in per cent, that no check of the study claims a drop within the tolerance wrongly,
+        see `confidence_in`
     """
 
     checks: tuple[Check, ...]
@@ -79,11 +81,43 @@ class Verification:
         return "\n".join(verification_lines(self))
 
 
-def record(study: Study, check: Check) -> None:
-    """Remember a check in the study."""
-    study.add_check(json.dumps(check.to_dict()))
+def begin(study: Study, confidence: float) -> tuple[str, int, float]:
+    """The place of a check about to be made, its number in the study, and the error it may make.
+
+    Half of the error is for the first check, a quarter for the second, and so on: what a check may
+    spend is settled, and seen by every other process, before it has measured anything.
+    """
+
+    def make(checks: Sequence[str]) -> str:
+        number = max([len(checks), *(json.loads(one)["number"] for one in checks)]) + 1
+        alpha = (1 - confidence / 100) * 0.5**number
+        return json.dumps({"number": number, "alpha": alpha, "begun": str(uuid4())})
+
+    place = study.begin_check(make)
+    values = json.loads(place)
+    return place, values["number"], values["alpha"]
+
+
+def end(study: Study, place: str, check: Check | None) -> None:
+    """Remember a check in its place; None where it came to nothing, so that it spends nothing."""
+    study.end_check(place, None if check is None else json.dumps(check.to_dict()))
 
 
 def recorded(study: Study) -> tuple[Check, ...]:
-    """The checks that the study remembers."""
-    return tuple(Check.from_dict(json.loads(content)) for content in study.checks)
+    """The checks that the study remembers; not those that were cut off, or are being made."""
+    checks = [json.loads(content) for content in study.checks]
+    return tuple(Check.from_dict(values) for values in checks if "begun" not in values)
+
+
+def confidence_in(study: Study, confidence: float) -> float:
+    """In per cent, that no check of the study is wrong, those included that may be made yet.
+
+    confidence: of the checks that are made from now on.  It is less than that where more was spent:
+    where copies of a study made checks of their own and were joined, or an earlier check was made
+    with less confidence.
+    """
+    checks = [json.loads(content) for content in study.checks]
+    last = max([len(checks), *(int(check["number"]) for check in checks)])
+    left = (1 - confidence / 100) * 0.5**last
+    spent = sum(float(check["alpha"]) for check in checks)
+    return float(max(100 * (1 - left - spent), 0.0))

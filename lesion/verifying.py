@@ -26,7 +26,7 @@ from lesion.shifts import LEVEL
 from lesion.study import Study
 from lesion.tally import Score
 from lesion.together import Bench, bench
-from lesion.verification import Check, Verification, record
+from lesion.verification import Check, Verification, begin, confidence_in, end
 from lesion.wording import grouped
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Verifier:
 
     Each check spends its share of the error, α / 2 for the first of the study, α / 4 for the
     second and so on, whoever asks for it: so with the stated confidence none of them ever calls
-    rates safe that are not, although later ones are chosen by what earlier ones showed.
+    rates safe that are not, although later ones are chosen by what earlier ones showed. Where more
+    was spent, as in copies that are joined, less confidence is stated, see `confidence_in`.
     """
 
     def __init__(self, study: Study, bench: Bench, aim: Aim, full: bool = False) -> None:
@@ -60,8 +61,16 @@ class Verifier:
     def check(self, allocation: Allocation) -> Check:
         """Measures the rates, as many images as it takes, and remembers what came of it."""
         allocation.check(self.study.header.subject)
-        number = len(self.study.checks) + 1
-        alpha = (1 - self.aim.confidence / 100) * 0.5**number
+        place, number, alpha = begin(self.study, self.aim.confidence)
+        try:
+            check = self._checked(allocation, number, alpha)
+        except BaseException:
+            end(self.study, place, None)
+            raise
+        end(self.study, place, check)
+        return check
+
+    def _checked(self, allocation: Allocation, number: int, alpha: float) -> Check:
         question = asked(self.intact, self.aim, self.study.header.settings)
         process = looking(question, self.study, self.aim, 1)
         joint = Joint(tuple(rate.unit for rate in allocation.cut))
@@ -75,12 +84,10 @@ class Verifier:
             scores = parts[-1][self.aim.column].astype(float)
             process.update([0], [scores[np.argsort(np.argsort(wanted))]])
         found = self._summed(process, parts, alpha)
-        check = Check(
+        return Check(
             allocation, self.aim.max_drop, alpha, number, *found[:1], int(process.seen[0]),
             len(self.held), 100 * float(question.base.mean()), *found[1:],
         )  # fmt: skip
-        record(self.study, check)
-        return check
 
     def _measured(self, joint: Joint, gone: np.ndarray, wanted: np.ndarray) -> Outcomes:
         """Outcomes of the images `wanted` of those kept back, positions rising."""
@@ -150,7 +157,8 @@ def verify(
 
 def once(verifier: Verifier, allocation: Allocation) -> Verification:
     """The rates as they are, measured once."""
-    return Verification((verifier.check(allocation),), verifier.aim.confidence)
+    check = verifier.check(allocation)
+    return Verification((check,), confidence_in(verifier.study, verifier.aim.confidence))
 
 
 def tightened(
@@ -186,7 +194,8 @@ def tightened(
         return _measured(bench, found, others)
 
     loop = _Loop(verifier, budget, best)
-    return Verification(tuple(loop.checks(allocation)), verifier.aim.confidence)
+    checks = tuple(loop.checks(allocation))
+    return Verification(checks, confidence_in(verifier.study, verifier.aim.confidence))
 
 
 class _Loop:

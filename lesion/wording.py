@@ -120,9 +120,9 @@ def guaranteed(
     own = (criterion, recovery)
     claims = sum((lesion.criterion, lesion.recovery) == own for lesion in study.lesions)
     whose = (
-        f"no claim on any of its {grouped(claims)} lesions is wrong"
+        f"no claim on any of its {grouped(claims)} lesions is wrong, whatever is added or asked"
         if aim.guarantee == "study"
-        else "no claim on a layer is wrong, each layer on its own"
+        else "no claim on a layer is wrong, whatever is added or asked, each layer on its own"
     )
     where = (
         f"on these {grouped(study.images)} images"
@@ -233,8 +233,8 @@ def verification_lines(found: "Verification") -> Iterator[str]:
         )
     else:
         yield (
-            f"With {found.confidence:g} % confidence no check of this study calls rates safe that "
-            f"are not, on the {grouped(last.held)} images kept back, however many are made."
+            f"With {found.confidence:.4g} % confidence no check of this study calls rates safe "
+            f"that are not, on the {grouped(last.held)} images kept back, however many are made."
         )
 
 

@@ -15,6 +15,7 @@ from lesion.deciding import Decisions
 from lesion.errors import LesionError
 from lesion.goals import Decide, Full, Narrow, aimed
 from lesion.judging import recommend
+from lesion.spending import PLANNED
 from lesion.sweeping import sweep
 
 IMAGES = 600
@@ -184,13 +185,14 @@ def test_too_few_images_are_told_before_any_work(subject, tmp_path):
     ready = prepare(Subject.of(*subject), tmp_path / "s", choices, Decide(Aim(2.0)))
     with ready.study:
         assert not ready.warnings
-    ready = prepare(Subject.of(*subject), tmp_path / "s", choices, Decide(Aim(1.0)))
+    ready = prepare(Subject.of(*subject), tmp_path / "t", choices, Decide(Aim(1.0)))
     with ready.study:
         (warning,) = ready.warnings
     shares = np.array([0.01, 0.03, 0.08, 0.2, 0.4, 0.65, 0.9, 1])  # of the largest bet 1 / 0.99
     wealth = (1 + shares * 0.01 / 0.99) ** np.arange(2000)[:, None]
-    needed = int((wealth.mean(1) >= 8 / 0.05).argmax())  # 8 lesions share the error
-    assert sequential.fewest(0.01, 0.05 / 8) < needed
+    alpha = 0.05 * PLANNED**2 / 8  # but for a little, 8 lesions share the error
+    needed = int((wealth.mean(1) >= 1 / alpha).argmax())
+    assert sequential.fewest(0.01, alpha) < needed
     assert "600 images are too few to call any of 8 lesions safe at 1 point" in warning
     assert f"it takes {needed};" in warning
 

@@ -37,7 +37,7 @@ PIPELINE = (
     "cells database header",
     "ledger",
     "study",
-    "recovered",
+    "recovered spending",
     "deciding",
     "merging identity curves evidence advice",
     "classes comparison goals judging",
@@ -76,12 +76,13 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header", "ledger",
-    "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
-    "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
-    "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
-    "composing", "calibration", "allocation", "accounting", "solving", "knobs", "shifts",
-    "predicting", "searching", "within", "allocating", "shares", "masking", "exports", "plots",
+    "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header",
+    "ledger", "study", "merging", "intervals", "question", "process", "betting", "strata",
+    "growth", "beliefs", "adaptive", "inversion", "sequential", "schedule", "spending",
+    "deciding", "goals", "curves", "classes", "comparison", "evidence", "wording", "advice",
+    "judging", "budget", "candidates", "composing", "calibration", "allocation", "accounting",
+    "solving", "knobs", "shifts", "predicting", "searching", "within", "allocating", "shares",
+    "masking", "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

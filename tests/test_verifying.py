@@ -21,7 +21,7 @@ from lesion.study import Study
 from lesion.subject import Subject
 from lesion.sweeping import sweep
 from lesion.together import Bench
-from lesion.verification import Check, recorded
+from lesion.verification import Check, begin, recorded
 from lesion.verifying import CAREFUL, FINE, SHRINK, Verifier, _Loop, once, tightened, verify
 
 subject = small_subject
@@ -83,6 +83,64 @@ def test_merged_studies_keep_what_was_spent(study, bench, tmp_path):
         assert merged.checks == study.checks
         again = Verifier(merged, bench, Aim(3.0, 95)).check(allocate(merged, Budget(macs=0.9)))
     assert (again.number, again.alpha) == (2, pytest.approx(0.0125))
+
+
+def test_copies_that_made_checks_of_their_own_state_less_confidence_once_joined(
+    study, bench, tmp_path
+):
+    copies = []
+    for number, left in enumerate((0.9, 0.8, 0.7, 0.6)):
+        path = tmp_path / f"{number}.lesion"
+        path.write_bytes(study.path.read_bytes())
+        with Study.open(path) as copy:
+            checked = once(Verifier(copy, bench, Aim(3.0)), allocate(copy, Budget(macs=left)))
+        assert checked.confidence == pytest.approx(95)
+        assert (checked.final.number, checked.final.alpha) == (1, pytest.approx(0.025))
+        copies.append(path)
+    merge(copies, tmp_path / "m.lesion")
+    with Study.open(tmp_path / "m.lesion") as merged:
+        again = once(Verifier(merged, bench, Aim(3.0)), allocate(merged, Budget(macs=0.9)))
+    assert (again.final.number, again.final.alpha) == (5, pytest.approx(0.05 / 32))
+    assert again.confidence == pytest.approx(100 - 4 * 2.5 - 5 / 16)  # and what may come yet
+    assert "With 89.69 % confidence no check" in again.text() or again.final.exact
+
+
+def test_a_check_of_less_confidence_counts_for_those_after_it(study, bench):
+    allocation = allocate(study, Budget(macs=0.9))
+    once(Verifier(study, bench, Aim(3.0, 80)), allocation)
+    again = once(Verifier(study, bench, Aim(3.0, 99)), allocation)
+    assert again.confidence == pytest.approx(100 - 10 - 0.25 - 0.25)
+
+
+def test_checks_at_the_same_time_have_errors_of_their_own(study, bench):
+    allocation = allocate(study, Budget(macs=0.9))
+
+    class Meanwhile(Verifier):
+        def _checked(self, *args):
+            with Study.open(study.path) as opened:  # another process, while this one measures
+                others.append(Verifier(opened, bench, Aim(3.0)).check(allocation))
+            return super()._checked(*args)
+
+    others: list[Check] = []
+    mine = Meanwhile(study, bench, Aim(3.0)).check(allocation)
+    assert [(mine.number, mine.alpha)] == [(1, pytest.approx(0.025))]
+    assert [(one.number, one.alpha) for one in others] == [(2, pytest.approx(0.0125))]
+    assert recorded(study) == (mine, *others)
+
+
+def test_a_check_that_came_to_nothing_spends_nothing_and_one_that_was_cut_off_does(study, bench):
+    allocation = allocate(study, Budget(macs=0.9))
+
+    class Stopped(Verifier):
+        def _checked(self, *args):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stopped(study, bench, Aim(3.0)).check(allocation)
+    assert study.checks == ()
+    begin(study, 95)  # and the process is killed
+    assert recorded(study) == ()
+    assert once(Verifier(study, bench, Aim(3.0)), allocation).final.number == 2
 
 
 def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
