@@ -12,6 +12,7 @@ import pandas as pd
 from lesion.anatomy import Anatomy
 from lesion.cost import Cost
 from lesion.errors import LesionError, StudyError
+from lesion.harmless import line
 from lesion.header import differences
 from lesion.wording import allocation_lines
 
@@ -132,7 +133,7 @@ class Allocation:
 
     def text(self) -> str:
         """The rates in words."""
-        return "\n".join(allocation_lines(self))
+        return "\n".join(map(line, allocation_lines(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""

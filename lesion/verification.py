@@ -7,6 +7,7 @@ from typing import Any
 
 from lesion.allocation import Allocation
 from lesion.evidence import SAFE
+from lesion.harmless import line
 from lesion.study import Study
 from lesion.wording import verification_lines
 
@@ -76,7 +77,7 @@ class Verification:
 
     def text(self) -> str:
         """The checks in words."""
-        return "\n".join(verification_lines(self))
+        return "\n".join(map(line, verification_lines(self)))
 
 
 def record(study: Study, check: Check) -> None:

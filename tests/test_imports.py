@@ -12,6 +12,7 @@ import lesion
 ROOT = Path(lesion.__file__).parent
 # each station may import those above it, and others on its own line as long as no circle arises
 PIPELINE = (
+    "harmless",
     "errors",
     "anatomy outcomes intervals wording question",
     "aim plan cost process",
@@ -76,7 +77,8 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header", "ledger",
+    "harmless", "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database",
+    "header", "ledger",
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
     "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
     "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
