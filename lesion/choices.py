@@ -10,6 +10,8 @@ from lesion.plan import RATIOS, check_ratios
 from lesion.recovery import Recover
 from lesion.recovery import parse as known_recovery
 
+SEEDS = 2**63 - 1  # what a study's file can hold
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -43,6 +45,10 @@ class Choices:
             raise LesionError(f"Expected the order margin or uniform, got '{self.order}'.")
         if self.estimand not in ("set", "population"):
             raise LesionError(f"Expected the estimand set or population, got '{self.estimand}'.")
+        if not 0 <= self.seed <= SEEDS:
+            raise LesionError(
+                f"Expected a seed from 0 to {SEEDS}, got {self.seed}; such as 0, 1 or 2."
+            )
         check_ratios(self.ratios, self.rounding)
         known_criterion(self.criterion)
         check_holdout(self.holdout)

@@ -17,6 +17,8 @@ from lesion.schedule import Standing
 from lesion.sequential import Forecast, Process, Question, Verdict
 from lesion.study import Study
 
+MANY = 1_000_000  # images: more are not counted
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -238,10 +240,11 @@ def least_images(study: Study, aim: Aim, images: int) -> int | None:
     return sequential.floor(question, share(study, aim), "margin" if by_margin else "uniform")
 
 
-def images_needed(study: Study, aim: Aim) -> int:
-    """How large a sample of the population has to be for any lesion to be called safe."""
+def images_needed(study: Study, aim: Aim) -> int | None:
+    """How large a sample of the population has to be for any lesion to be called safe, None where
+    it is larger than MANY."""
     images, least = 1, None
-    while least is None:
+    while least is None and images < MANY:
         images *= 2
         least = least_images(study, aim, images)
     return least

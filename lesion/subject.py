@@ -192,7 +192,13 @@ def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
 def check_weights(network: nn.Module) -> None:
     """Raises SubjectError naming the first tensor of the state_dict with NaN or infinity in it."""
     for name, tensor in _tensors(network):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise SubjectError(
+                f"Expected dense weights with values, but '{name}' is sparse, or on the device "
+                "meta; give the network as it was trained."
+            )
+        numbers = tensor.is_floating_point() or tensor.is_complex()
+        if numbers and not bool(tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).sum())
             raise SubjectError(
                 f"Expected finite weights, got NaN or infinity in {bad} of {tensor.numel()} values "

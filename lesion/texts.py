@@ -26,11 +26,13 @@ def seconds(text: str | None) -> float:
     try:
         assert found
         scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
-        return float(found[1]) * scale
+        time = float(found[1]) * scale
+        assert time > 0
     except (AssertionError, ValueError) as error:
         raise LesionError(
-            f"Expected a time such as 90s, 5min or 2h for --budget, got '{text}'."
+            f"Expected a time such as 90s, 5min or 2h, above 0, for --budget, got '{text}'."
         ) from error
+    return time
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:

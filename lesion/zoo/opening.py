@@ -159,7 +159,7 @@ def _from_factory(reference: str, weights: str | None, classes: int | None, seed
             f"Expected a file of weights for {reference}, got '{weights}'; leave --weights out "
             "to measure the network as the function returns it."
         )
-    network = _made(reference, seed)
+    network = _made(reference, seed, f"the network as {NETWORK_FORMS}")
     if not isinstance(network, nn.Module):
         raise SubjectError(
             f"Expected {reference} to return a torch.nn.Module, got {type(network).__name__}; "
@@ -210,7 +210,7 @@ def open_data(
             f"Expected no preprocessing for {data}, whose items are taken as they are, "
             "got --resize, --crop, --mean or --std; do it in the function."
         )
-    return _made(data, seed), f"as {data} gives them"
+    return _made(data, seed, f"the data as {DATA_FORMS}"), f"as {data} gives them"
 
 
 def _channels(
@@ -240,8 +240,8 @@ def _takes(network: nn.Module, data: Any) -> bool:
     return True
 
 
-def _made(reference: str, seed: int) -> Any:
-    factory = references.found(reference)
+def _made(reference: str, seed: int, forms: str) -> Any:
+    factory = references.found(reference, forms)
     with seeded(seed):  # after the import, which draws numbers only the first time
         return references.made(factory, reference)
 

@@ -192,7 +192,7 @@ def test_the_images_of_a_folder_without_classes_are_grey_too(bright):
 def test_an_evaluation_sees_grey_images(bright):
     data = f"imagefolder:{bright}/val"
     _, _, example = open_evaluation(
-        f"{bright}/nets.py:grey", None, data, f"{bright}/nets.py:colour"
+        f"{bright}/nets.py:grey", None, data, f"{bright}/nets.py:evaluate"
     )
     assert example[0].shape == (2, 1, 4, 4)
 
