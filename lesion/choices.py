@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lesion.boundary import SEEDS
 from lesion.criteria import criterion as known_criterion
 from lesion.errors import LesionError
 from lesion.identity import HOLDOUT, check_holdout
 from lesion.plan import RATIOS, check_ratios
 from lesion.recovery import Recover
 from lesion.recovery import parse as known_recovery
-
-SEEDS = 2**63 - 1  # what a study's file can hold
 
 
 @dataclass(frozen=True)

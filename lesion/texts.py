@@ -8,10 +8,10 @@ from lesion.errors import LesionError
 def listed(text: str | None) -> tuple[str, ...]:
     """The parts between commas.
 
-    >>> listed("png, svg"), listed(None)
-    (('png', 'svg'), ())
+    >>> listed("png, svg"), listed(""), listed(None)
+    (('png', 'svg'), ('',), ())
     """
-    return tuple(part.strip() for part in text.split(",")) if text else ()
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def seconds(text: str | None) -> float:

@@ -14,6 +14,9 @@ ROOT = Path(lesion.__file__).parent
 PIPELINE = (
     "harmless",
     "errors",
+    "texts",
+    "arguments",
+    "boundary",
     "anatomy outcomes intervals wording question",
     "aim plan cost process",
     "betting growth inversion",
@@ -64,7 +67,7 @@ PIPELINE = (
     "exports",
     "applying",
     "zoo",
-    "options texts",
+    "options",
     "showing",
     "attended",
     "commands",
@@ -77,8 +80,8 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "harmless", "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database",
-    "header", "ledger",
+    "harmless", "errors", "texts", "arguments", "boundary", "anatomy", "outcomes", "aim", "plan",
+    "cost", "cells", "database", "header", "ledger",
     "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
     "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
     "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",

@@ -70,7 +70,7 @@ def open_subject(
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
     module, own = open_network(network, weights, classes=classes, seed=seed)
-    parts = {"resize": resize, "crop": crop, "mean": mean, "std": std}
+    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
     parts["channels"] = _channels(module, data, own, parts)
     images, preprocessing = open_data(data, own, **parts)
     without = str(getattr(images, "unlabelled", ""))
@@ -113,7 +113,7 @@ def open_evaluation(
     see `open_subject`
     """
     module, own = open_network(network, weights, classes=classes, seed=seed)
-    parts = {"resize": resize, "crop": crop, "mean": mean, "std": std}
+    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
     found, _ = open_data(data, own, channels=_channels(module, data, own, parts), **parts)
     images = Images.of(found)
     example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
