@@ -328,6 +328,18 @@ def test_a_drop_that_no_sample_shows_is_said_at_once(home, run, tmp_path):
     assert time.monotonic() - start < 60  # it went on for ever
 
 
+@pytest.mark.parametrize("confidence", ["nan", "100", "-1", "inf"])
+def test_a_confidence_of_interactions(home, run, swept, confidence):
+    arguments = ("--max-drop", "50", "--confidence", confidence)
+    run("interactions", swept, *home.subject, *arguments).refused("a confidence in per cent", "got")
+
+
+@pytest.mark.parametrize("option", ["--resize", "--crop"])
+def test_sides_that_would_fill_memory(home, run, tmp_path, option):
+    ran = run("layers", *home.subject, option, 100_000)
+    assert ran.code == 2 and "Traceback" not in ran.err
+
+
 def test_devices_that_are_not_there(home, run, swept, tmp_path):
     text = "Expected a device that torch can use here, got 'gpu'"
     run("verify", swept, *home.subject, "--device", "gpu").refused(text)
