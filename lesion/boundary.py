@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from lesion import arguments as take
-from lesion.errors import LesionError
+from lesion.errors import LesionError, SubjectError
 
 F = TypeVar("F", bound=Callable[..., Any])
 SEEDS = 2**63 - 1  # what a study's file can hold
@@ -21,13 +21,14 @@ class Kind(NamedTuple):
     what: str
     take: take.Take
     more: str = ""
+    error: type[LesionError] = LesionError
 
 
 NETWORK = Kind("a torch.nn.Module", take.instance("torch.nn", "Module"),
-               "give the network itself, not its name or its state_dict")  # fmt: skip
+               "give the network itself, not its name or its state_dict", SubjectError)  # fmt: skip
 STUDY = Kind("a Study", take.instance("lesion.study", "Study"), "open it with lesion.Study.open")
-DATA = Kind("a Dataset or DataLoader", take.images)
-BATCH = Kind("one batch of two images or more", take.batch)
+DATA = Kind("a Dataset or DataLoader", take.images, error=SubjectError)
+BATCH = Kind("one batch of two images or more", take.batch, error=SubjectError)
 NUMBER, TEXT, FLAG = Kind("a number", take.number), Kind("a text", take.text), Kind(
     "True or False", take.flag
 )  # fmt: skip
@@ -74,7 +75,6 @@ KINDS: Mapping[str, Kind] = {
     "score": NAMED, "recovery": NAMED,
     "memory": Kind("an amount of memory such as '4G'", take.amount),
     "device": Kind("a device such as 'cuda'", take.device),
-    "evaluate": Kind("a function of the network", take.called),
     "progress": Kind("a function", take.called),
     "curves": FRAME, "frame": FRAME._replace(more="see its documentation"),
     "ax": Kind("matplotlib's Axes", take.instance("matplotlib.axes", "Axes")),
@@ -144,7 +144,7 @@ def _taken(
         )  # fmt: skip
         hints = [str(error) if isinstance(error, ValueError) else "", kind.more]
         hints += [f"it takes {places}"] if places else []
-        raise LesionError(
+        raise kind.error(
             f"Expected {kind.what}, got {_came(value)}, for {name} of lesion."
             f"{function.__qualname__}; {'; '.join(filter(None, hints)) or 'give that'}."
         ) from error
