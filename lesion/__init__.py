@@ -13,18 +13,17 @@ and works where torch is missing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lesion import allocating, classes, comparison, judging, merging
+from lesion import cost as costs
+from lesion import curves as tables
 from lesion.advice import Advice
-from lesion.allocating import allocate
 from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy
+from lesion.boundary import public
 from lesion.budget import Budget
-from lesion.classes import class_drops
-from lesion.comparison import Comparison, compare
-from lesion.cost import Cost, cost, cost_at
-from lesion.curves import curves
+from lesion.comparison import Comparison
+from lesion.cost import Cost
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
-from lesion.judging import recommend
-from lesion.merging import merge
 from lesion.study import Study
 
 if TYPE_CHECKING:
@@ -106,6 +105,14 @@ __all__ = [
     "verify",
 ]
 
+allocate = public(allocating.allocate)
+class_drops = public(classes.class_drops)
+compare = public(comparison.compare)
+cost, cost_at = public(costs.cost), public(costs.cost_at)
+curves = public(tables.curves)
+merge = public(merging.merge)
+recommend = public(judging.recommend)
+
 _MODULES = {
     "adapter": ("Adapter",),
     "applying": ("apply", "export_pruned", "load_pruned", "save_pruned"),
@@ -134,8 +141,9 @@ def __getattr__(name: str) -> Any:
     """A public name that is imported at its first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    return found
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found if isinstance(found, type) else public(found)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from lesion.harmless import line
 from lesion.wording import advice_lines
 
 CAVEAT = (
@@ -107,4 +108,4 @@ class Advice:
 
     def text(self) -> str:
         """The advice in words, the caveat last."""
-        return "\n".join(advice_lines(self))
+        return "\n".join(map(line, advice_lines(self)))

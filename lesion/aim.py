@@ -7,6 +7,7 @@ from lesion.errors import LesionError
 from lesion.outcomes import EVALUATION, SCORES
 
 GUARANTEES = ("study", "layer")
+LEAST = 1e-9  # points: one image of a hundred billion
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Aim:
             raise LesionError(
                 f"Expected a tolerance in points, above 0 and below 100, such as 1, "
                 f"got {self.max_drop:g}."
+            )
+        if self.max_drop < LEAST and self.column != EVALUATION:
+            raise LesionError(
+                f"Expected a tolerance of at least {LEAST:g} points, since no number of images "
+                f"tells less from nothing, got {self.max_drop:g}; allow a larger drop."
             )
         if not 50 < self.confidence < 100:
             raise LesionError(

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from lesion.anatomy import Anatomy
+from lesion.boundary import public
 from lesion.cost import Cost
 from lesion.errors import LesionError, StudyError
+from lesion.harmless import line
 from lesion.header import differences
 from lesion.wording import allocation_lines
 
@@ -132,7 +134,7 @@ class Allocation:
 
     def text(self) -> str:
         """The rates in words."""
-        return "\n".join(allocation_lines(self))
+        return "\n".join(map(line, allocation_lines(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -141,7 +143,7 @@ class Allocation:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Allocation":
         """What `to_dict` gave. Raises LesionError for anything else."""
-        own = dict(values)
+        own = dict(values) if isinstance(values, Mapping) else {}
         if own.pop("lesion", None) != "allocation" or own.pop("format", None) != FORMAT:
             raise LesionError(
                 f"Expected rates as `lesion recommend --format json` writes them (format {FORMAT})."
@@ -154,11 +156,13 @@ class Allocation:
         except (TypeError, KeyError, AttributeError) as error:
             raise LesionError(f"Expected whole rates, but they lack something: {error}.") from error
 
+    @public
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
+    @public
     def load(cls, path: str | Path) -> "Allocation":
         """The rates in a JSON file. Raises LesionError where it holds none."""
         try:

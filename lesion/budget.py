@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from lesion.anatomy import Anatomy
+from lesion.boundary import fields
 from lesion.errors import LesionError
 from lesion.wording import percent, points
 
@@ -38,6 +39,15 @@ class Budget:
     max_rate: float = 1.0
     pins: Mapping[str, float] = field(default_factory=dict)
     skip: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        fields(
+            self, "macs", "params", "latency", "max_drop", "per", "align", "least", "max_rate",
+            "pins", "skip",
+        )  # fmt: skip
+        for name in RESOURCES:
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, share(text))
 
     @property
     def shares(self) -> dict[str, float]:

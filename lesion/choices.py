@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lesion.boundary import SEEDS
 from lesion.criteria import criterion as known_criterion
 from lesion.errors import LesionError
 from lesion.identity import HOLDOUT, check_holdout
@@ -43,6 +44,10 @@ class Choices:
             raise LesionError(f"Expected the order margin or uniform, got '{self.order}'.")
         if self.estimand not in ("set", "population"):
             raise LesionError(f"Expected the estimand set or population, got '{self.estimand}'.")
+        if not 0 <= self.seed <= SEEDS:
+            raise LesionError(
+                f"Expected a seed from 0 to {SEEDS}, got {self.seed}; such as 0, 1 or 2."
+            )
         check_ratios(self.ratios, self.rounding)
         known_criterion(self.criterion)
         check_holdout(self.holdout)

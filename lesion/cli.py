@@ -13,7 +13,7 @@ import typer
 from lesion import __version__
 from lesion.commands import app, handing, measuring, rating, reading
 from lesion.errors import LesionError
-from lesion.showing import keep_results_apart, put, tell
+from lesion.showing import keep_results_apart, open_all, put, results_alone, tell
 
 MODULES = (handing, measuring, rating, reading)  # whose commands register themselves
 ORDER = (
@@ -26,12 +26,16 @@ app.registered_commands.sort(key=lambda one: ORDER.index(one.callback.__name__))
 
 def main() -> None:
     """Run the command line; an error is one sentence and exit status 1."""
+    open_all()
     keep_results_apart()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # not every stream that may stand in for them has it
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        app(prog_name="lesion")
+        command = typer.main.get_command(app)
+        for one in command.commands.values():  # type: ignore[attr-defined]
+            one.callback = results_alone()(one.callback)
+        command(prog_name="lesion")
     except LesionError as error:
         tell(f"lesion: {error}")
         sys.exit(1)

@@ -94,7 +94,7 @@ def create(path: Path, content: bytes) -> None:
     with told(path), suppress(FileNotFoundError):
         fresh.unlink()
     with told(path):
-        connection = sqlite3.connect(fresh, isolation_level=None)
+        connection = sqlite3.connect(fresh.absolute(), isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = MEMORY")  # no journal to be left behind
             connection.executescript(f"BEGIN; {SCHEMA}")
@@ -118,7 +118,8 @@ def connect(path: Path, timeout: float) -> Store:
             "check the name, or make one with `lesion sweep`."
         )
     with told(path):
-        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        where = path.absolute()  # else SQLite has meanings of its own for :memory: and file:
+        connection = sqlite3.connect(where, timeout=timeout, isolation_level=None)
         try:
             _check(connection, path)
         except BaseException:

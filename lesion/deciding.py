@@ -17,6 +17,8 @@ from lesion.sequential import Forecast, Process, Question, Verdict
 from lesion.spending import shares, tolerances
 from lesion.study import Study
 
+MANY = 1_000_000  # images: more are not counted
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -241,10 +243,13 @@ def least_images(study: Study, aim: Aim, images: int) -> int | None:
     return _least(study, aim, images, _largest_share(study, aim, images))
 
 
-def images_needed(study: Study, aim: Aim, images: int) -> int:
-    """How many images it takes for any lesion to be called safe, where `images` are too few."""
+def images_needed(study: Study, aim: Aim, images: int) -> int | None:
+    """How many images it takes for any lesion to be called safe, where `images` are too few.
+
+    None where it takes more than MANY.
+    """
     alpha, least = _largest_share(study, aim, images), None
-    while least is None:
+    while least is None and images < MANY:
         images *= 2
         least = _least(study, aim, images, alpha)
     return least

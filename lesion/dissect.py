@@ -12,7 +12,7 @@ from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
 from lesion.stages import places
-from lesion.subject import device_of, evaluating
+from lesion.subject import Behind, device_of, evaluating, try_out
 from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, record, trace
 from lesion.units import Joined, join
 
@@ -99,6 +99,7 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
         plain = isinstance(images, Tensor) and adapter is None
         return output(module(images) if plain else given.forward(module, images))
 
+    try_out(network, Behind(forward), batch)  # what fails is told in a sentence
     with evaluating(network):
         return dissect(network, forward, batch).anatomy
 

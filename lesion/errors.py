@@ -1,8 +1,13 @@
 """The errors a user meets: what was expected, what came, what to do."""
 
+from lesion.harmless import line
+
 
 class LesionError(Exception):
-    """Something a user can mend; its text says how."""
+    """Something a user can mend; its text says how, in one line."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(line(text))
 
 
 class SubjectError(LesionError):

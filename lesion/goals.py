@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lesion.aim import Aim
-from lesion.deciding import Decisions, images_needed, least_images
+from lesion.deciding import MANY, Decisions, images_needed, least_images
 from lesion.errors import LesionError
 from lesion.plan import Lesion
 from lesion.schedule import Work, chosen, gathered, in_order
@@ -85,9 +85,10 @@ class Decide:
         why = f"{grouped(len(study.lesions))} lesions safe {asked}, even if no image breaks"
         least = least_images(study, aim, images)
         if least is None:
-            needed = grouped(images_needed(study, aim, images))
+            needed = images_needed(study, aim, images)
+            takes = grouped(needed) if needed else f"more than {grouped(MANY)}"
             return (
-                f"{grouped(images)} images are too few to call any of {why}: it takes {needed}; "
+                f"{grouped(images)} images are too few to call any of {why}: it takes {takes}; "
                 "allow a larger drop, or measure fewer ratios"
             )
         if least <= MOST * images:

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesion.allocation import Allocation
+from lesion.curves import proportion
 from lesion.errors import LesionError
 from lesion.outcomes import Intact
 from lesion.plan import Joint
@@ -58,8 +59,9 @@ def find_interactions(
     of a pair does not know that it was chosen. Intervals are normal ones of the mean over images,
     each pair on its own.
 
-    Raises LesionError where fewer than two units are cut.
+    Raises LesionError for a confidence outside 50 to 100, and where fewer than two units are cut.
     """
+    proportion(confidence)  # refused before all work
     units = [rate.unit for rate in allocation.cut]
     if len(units) < 2:
         raise LesionError(f"Expected rates that cut two units at least, got {len(units)}.")

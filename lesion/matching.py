@@ -14,7 +14,7 @@ from lesion.allocation import Allocation, UnitRate
 from lesion.anatomy import Anatomy, keeps
 from lesion.dissect import Dissection, dissect
 from lesion.errors import LesionError
-from lesion.subject import device_of, evaluating
+from lesion.subject import Behind, device_of, evaluating, try_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,7 @@ def match(
     def forward(module: nn.Module, images: Any) -> Tensor:
         return output(outputs(module, images, adapter))
 
+    try_out(network, Behind(forward), batch)
     with evaluating(network):
         found = Match(allocation, network, batch, adapter, dissect(network, forward, batch))
     _check_units(allocation, found.anatomy)

@@ -9,6 +9,7 @@ import typer
 SUBJECT, PREPROCESSING = "What is measured", "Preprocessing of the images"
 RECOVERY = "Recovery before scoring"
 BUDGET = "Which rates"
+WIDEST = 16_384  # pixels of a side: more would fill memory
 GOAL, LESIONS, MEANS = "What to find out", "Which lesions", "With what means"
 
 
@@ -94,9 +95,11 @@ Classes = Annotated[int | None, typer.Option(
 
 Resize = Annotated[int | None, typer.Option(
     help="shorter side, in pixels", rich_help_panel=PREPROCESSING, metavar="N", min=1,
+    max=WIDEST,
 )]  # fmt: skip
 Crop = Annotated[int | None, typer.Option(
     help="square at the centre, in pixels", rich_help_panel=PREPROCESSING, metavar="N", min=1,
+    max=WIDEST,
 )]  # fmt: skip
 Mean = Annotated[str | None, typer.Option(
     help="one number a channel, on the scale 0 to 1, such as 0.485,0.456,0.406",

@@ -110,13 +110,14 @@ def placed(network: nn.Module, device: str | None) -> Iterator[None]:
         return
     home = device_of(network)
     try:
-        _move(network, device)
+        move(network, device)
         yield
     finally:
         network.to(home)
 
 
-def _move(network: nn.Module, device: str) -> None:
+def move(network: nn.Module, device: str) -> None:
+    """The network on a device. Raises SubjectError for one that torch cannot use here."""
     try:
         torch.zeros(1, device=device).cpu()  # "meta" takes numbers and does not give them back
         network.to(device)

@@ -5,19 +5,38 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from numbers import Integral
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
+from lesion import harmless
 from lesion.errors import LesionError
 from lesion.options import Format
 from lesion.wording import grouped
 
-OUTPUT = 1  # the number of a process's standard output
+OUTPUT, ERRORS = 1, 2  # the numbers of a process's standard streams
 GAP = "  "
 SHOWN = 3
+
+
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
+
+def open_all() -> None:
+    """Streams that the process was started without (`>&-`) lead nowhere from now on.
+
+    Else the first file that is opened would get their number, and what is printed with it.
+    """
+    for number in (0, OUTPUT, ERRORS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(OUTPUT, "w")
+    sys.stderr = sys.stderr or os.fdopen(ERRORS, "w")
 
 
 def keep_results_apart() -> None:
@@ -34,20 +53,37 @@ def keep_results_apart() -> None:
             sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding)
 
 
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Within, what Python code of others prints goes to standard error, and results alone out."""
+    token = _results.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
+
+
+def _output() -> TextIO:
+    """Where results go."""
+    return _results.get() or sys.stdout
+
+
 def say(text: str) -> None:
     """A result, line by line; a terminal's lines are broken between words and stay indented."""
     width = terminal_width()
-    put("\n".join(line if width is None else _wrapped(line, width) for line in text.split("\n")))
+    put("\n".join(row if width is None else _wrapped(row, width) for row in text.split("\n")))
 
 
 def put(text: str) -> None:
-    """A result as it is. Raises LesionError where there is no room for it."""
+    """A result as it is, but for what steers a terminal. Raises LesionError where it finds no
+    room."""
     try:
-        print(text, flush=True)
+        print(harmless.lines(text), flush=True, file=_output())
     except BrokenPipeError:  # who reads it has enough
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or exit tries once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _output().fileno())  # or exit tries once more
         raise LesionError(
             f"Expected to write the results to standard output, but {error.strerror}: "
             "make room, or send them elsewhere."
@@ -56,12 +92,14 @@ def put(text: str) -> None:
 
 def tell(text: str) -> None:
     """What is no result: a warning, an error, a hint."""
-    print(text, file=sys.stderr)
+    start = "\n" if text.startswith("\n") else ""
+    with suppress(OSError):  # nobody is left to be told
+        print(start + harmless.line(text.removeprefix(start)), file=sys.stderr)
 
 
 def terminal_width() -> int | None:
     """The columns of the terminal that reads the results, None where a file or program does."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if _output().isatty() else None
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -89,7 +127,7 @@ def show(
     less: the columns that a narrow terminal goes without, the first first
     """
     if format is Format.csv:
-        put(frame.to_csv(index=False).rstrip("\n"))
+        put(frame.map(harmless.cell).to_csv(index=False).rstrip("\n"))
     elif format is Format.json:
         put(frame.to_json(orient="records", indent=2, double_precision=15))
     else:
@@ -150,13 +188,13 @@ def _cell(value: Any, column: str = "") -> str:
         return f"{value:g}"
     if isinstance(value, float):
         return f"{round(value, 2) + 0.0:.2f}"
-    return grouped(int(value)) if isinstance(value, Integral) else str(value)
+    return grouped(int(value)) if isinstance(value, Integral) else harmless.name(str(value))
 
 
-def itemise(title: str, lines: Sequence[str]) -> None:
+def itemise(title: str, below: Sequence[str]) -> None:
     """A title and the lines below it; nothing where there are none."""
-    for line in (title, *lines) if lines else ():
-        say(line)
+    for text in (title, *map(harmless.line, below)) if below else ():
+        say(text)
 
 
 def reasons(frame: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from lesion import database
 from lesion.aim import Aim
 from lesion.anatomy import Anatomy
+from lesion.boundary import public
 from lesion.database import Store
 from lesion.errors import StudyError
 from lesion.header import Header, differences
@@ -38,12 +39,14 @@ class Study:
         self._ledger = Ledger(store, header.columns, len(header.order))
 
     @classmethod
+    @public
     def create(cls, path: str | Path, header: Header, timeout: float = 30) -> "Study":
         """A new study in a new file, open. Raises StudyError where the file exists."""
         database.create(Path(path), header.to_bytes())
         return cls.open(path, timeout)
 
     @classmethod
+    @public
     def open(cls, path: str | Path, timeout: float = 30) -> "Study":
         """The study in a file; `timeout` is how many seconds another process's lock is awaited.
 

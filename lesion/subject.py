@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lesion.adapter import (
     Adapter,
@@ -21,12 +22,14 @@ from lesion.adapter import (
     output,
     without_labels,
 )
+from lesion.boundary import public
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.images import Images, update
 from lesion.outcomes import SCORES
 from lesion.tally import Classification, Given, Score, Tally
 
 EXAMPLE_IMAGES = 2
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,7 @@ class Subject:
     train: Images | None = None
 
     @classmethod
+    @public
     def of(
         cls,
         network: nn.Module,
@@ -173,10 +177,21 @@ def _given(score: Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter
     return Given(score), adapter
 
 
+@dataclass(frozen=True)
+class Behind:
+    """A function of a network and a batch, as an adapter."""
+
+    forward: Callable[[nn.Module, Any], Any]
+
+    def targets(self, batch: Any) -> Any:
+        """Nothing."""
+        return None
+
+
 def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
     """What the network gives for the example; says what is wrong where it fails."""
     try:
-        with evaluating(network), torch.no_grad():
+        with evaluating(network), torch.no_grad(), _in_batches(network, example):
             outputs = adapter.forward(network, moved(example, device_of(network)))
     except LesionError:
         raise
@@ -189,10 +204,39 @@ def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
     return outputs
 
 
+@contextmanager
+def _in_batches(network: nn.Module, example: Any) -> Iterator[None]:
+    """Within, a convolution that takes the example for one image raises SubjectError."""
+    leaves = pytree.tree_leaves(example)
+    shapes = {leaf.shape for leaf in leaves if isinstance(leaf, Tensor)}
+
+    def check(module: Any, given: tuple[Any, ...]) -> None:
+        shape = getattr(given[0], "shape", ()) if given else ()
+        if shape in shapes and len(shape) == len(module.kernel_size) + 1:
+            raise SubjectError(
+                f"Expected a batch of images, got one image {tuple(shape)}, without an axis for "
+                "the images; give torch.stack([image, image])."
+            )
+
+    convolutions = [one for one in network.modules() if isinstance(one, CONVOLUTIONS)]
+    hooks = [one.register_forward_pre_hook(check) for one in convolutions]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def check_weights(network: nn.Module) -> None:
     """Raises SubjectError naming the first tensor of the state_dict with NaN or infinity in it."""
     for name, tensor in _tensors(network):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise SubjectError(
+                f"Expected dense weights with values, but '{name}' is sparse, or on the device "
+                "meta; give the network as it was trained."
+            )
+        numbers = tensor.is_floating_point() or tensor.is_complex()
+        if numbers and not bool(tensor.isfinite().all()):
             bad = int((~tensor.isfinite()).sum())
             raise SubjectError(
                 f"Expected finite weights, got NaN or infinity in {bad} of {tensor.numel()} values "

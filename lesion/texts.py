@@ -8,10 +8,10 @@ from lesion.errors import LesionError
 def listed(text: str | None) -> tuple[str, ...]:
     """The parts between commas.
 
-    >>> listed("png, svg"), listed(None)
-    (('png', 'svg'), ())
+    >>> listed("png, svg"), listed(""), listed(None)
+    (('png', 'svg'), ('',), ())
     """
-    return tuple(part.strip() for part in text.split(",")) if text else ()
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def seconds(text: str | None) -> float:
@@ -26,11 +26,13 @@ def seconds(text: str | None) -> float:
     try:
         assert found
         scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
-        return float(found[1]) * scale
+        time = float(found[1]) * scale
+        assert time > 0
     except (AssertionError, ValueError) as error:
         raise LesionError(
-            f"Expected a time such as 90s, 5min or 2h for --budget, got '{text}'."
+            f"Expected a time such as 90s, 5min or 2h, above 0, for --budget, got '{text}'."
         ) from error
+    return time
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:

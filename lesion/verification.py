@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from lesion.allocation import Allocation
 from lesion.evidence import SAFE
+from lesion.harmless import line
 from lesion.study import Study
 from lesion.wording import verification_lines
 
@@ -78,7 +79,7 @@ class Verification:
 
     def text(self) -> str:
         """The checks in words."""
-        return "\n".join(verification_lines(self))
+        return "\n".join(map(line, verification_lines(self)))
 
 
 def begin(study: Study, confidence: float) -> tuple[str, int, float]:

@@ -12,7 +12,11 @@ import lesion
 ROOT = Path(lesion.__file__).parent
 # each station may import those above it, and others on its own line as long as no circle arises
 PIPELINE = (
+    "harmless",
     "errors",
+    "texts",
+    "arguments",
+    "boundary",
     "anatomy outcomes intervals wording question",
     "aim plan cost process",
     "betting growth inversion",
@@ -63,7 +67,7 @@ PIPELINE = (
     "exports",
     "applying",
     "zoo",
-    "options texts",
+    "options",
     "showing",
     "attended",
     "commands",
@@ -76,13 +80,13 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header",
-    "ledger", "study", "merging", "intervals", "question", "process", "betting", "strata",
-    "growth", "beliefs", "adaptive", "inversion", "sequential", "schedule", "spending",
-    "deciding", "goals", "curves", "classes", "comparison", "evidence", "wording", "advice",
-    "judging", "budget", "candidates", "composing", "calibration", "allocation", "accounting",
-    "solving", "knobs", "shifts", "predicting", "searching", "within", "allocating", "shares",
-    "masking", "exports", "plots",
+    "harmless", "errors", "texts", "arguments", "boundary", "anatomy", "outcomes", "aim", "plan",
+    "cost", "cells", "database", "header", "ledger", "study", "merging", "intervals", "question",
+    "process", "betting", "strata", "growth", "beliefs", "adaptive", "inversion", "sequential",
+    "schedule", "spending", "deciding", "goals", "curves", "classes", "comparison", "evidence",
+    "wording", "advice", "judging", "budget", "candidates", "composing", "calibration",
+    "allocation", "accounting", "solving", "knobs", "shifts", "predicting", "searching", "within",
+    "allocating", "shares", "masking", "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

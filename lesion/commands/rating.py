@@ -94,11 +94,12 @@ def _bench(
 ) -> "Bench":  # fmt: skip
     """The study's subject, on the device."""
     from lesion import zoo
+    from lesion.preparing import move
     from lesion.together import Bench
 
     score = str(study.header.settings.get("score", "top1"))
     subject = measured.subject(score=score, train=train)
-    subject.network.to(device or best_device())
+    move(subject.network, device or best_device())
     bench = Bench.of(study, subject, zoo.open_recovery(recover))
     for warning in bench.warnings:
         tell(f"warning: {warning}")
@@ -313,11 +314,11 @@ def time(
     """Measure how long each layer takes at several widths on this device, for --latency."""
     from lesion.dissect import dissect
     from lesion.latency import time_layers
-    from lesion.preparing import example_of
+    from lesion.preparing import example_of, move
     from lesion.subject import evaluating
 
     subject = measured.subject(score="agreement")
-    subject.network.to(device or best_device())
+    move(subject.network, device or best_device())
     with evaluating(subject.network):
         dissection = dissect(subject.network, subject.outputs, example_of(subject))
         times = time_layers(dissection, subject.example, batch)

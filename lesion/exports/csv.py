@@ -4,6 +4,7 @@ import csv
 from io import StringIO
 
 from lesion.exports import Handover, about
+from lesion.harmless import cell, line
 
 SUFFIX = ".csv"
 COLUMNS = (
@@ -26,14 +27,14 @@ def content(given: Handover) -> str:
     rows.writerow(COLUMNS)
     for rate in given.allocation.rates:
         for layer, filters in rate.filters.items():
-            rows.writerow([
+            rows.writerow(map(cell, [
                 layer, rate.unit, rate.kind, rate.stage, rate.channels, len(rate.kept), rate.rate,
                 rate.drop, rate.high, rate.measured, rate.reason, " ".join(map(str, filters)),
-            ])  # fmt: skip
+            ]))  # fmt: skip
     return file.getvalue()
 
 
 def _line(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {text}" for name, text in value.items())
-    return " ".join(str(value).split())
+        value = "; ".join(f"{name} {text}" for name, text in value.items())
+    return line(" ".join(str(value).split()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lesion.allocation import Allocation, UnitRate
 from lesion.exports import Handover
+from lesion.harmless import markdown
 from lesion.wording import percent, signed
 
 SUFFIX = ".md"
@@ -24,7 +25,7 @@ def _lines(found: Allocation) -> Iterator[str]:
     )
     yield from ("# Pruning rates", "")
     yield (
-        f"Asked: {_text(found.goal)}; filters fall by {_text(found.criterion)}. "
+        f"Asked: {markdown(found.goal)}; filters fall by {markdown(found.criterion)}. "
         f"{percent(round(macs, 4))} of the MACs and {percent(round(parameters, 4))} of the "
         f"parameters remain; predicted drop {signed(found.drop, 2)} points, "
         f"at most {signed(found.high, 2)}."
@@ -33,8 +34,8 @@ def _lines(found: Allocation) -> Iterator[str]:
     yield "| unit | layers | channels kept | rate | alone | at most | reason |"
     yield "|---|---|---|---|---|---|---|"
     yield from (_row(rate) for rate in found.rates)
-    yield from ("", _text(found.guarantee), "", "Of this subject:", "")
-    yield from (f"- {_text(name)}: {_text(value)}" for name, value in found.subject.items())
+    yield from ("", markdown(found.guarantee), "", "Of this subject:", "")
+    yield from (f"- {markdown(name)}: {markdown(value)}" for name, value in found.subject.items())
 
 
 def _row(rate: UnitRate) -> str:
@@ -42,11 +43,4 @@ def _row(rate: UnitRate) -> str:
         rate.unit, ", ".join(rate.filters), f"{len(rate.kept)} of {rate.channels}",
         percent(rate.rate), signed(rate.drop, 2), signed(rate.high, 2), rate.reason,
     )  # fmt: skip
-    return f"| {' | '.join(map(_text, cells))} |"
-
-
-def _text(value: str) -> str:
-    """A text that Markdown shows as it is."""
-    for sign in "\\|*_`<":
-        value = value.replace(sign, f"\\{sign}")
-    return value
+    return f"| {' | '.join(map(markdown, cells))} |"

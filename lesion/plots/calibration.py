@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from lesion.errors import EvidenceError, LesionError
 from lesion.plots.frames import check_columns
+from lesion.plots.rows import label
 from lesion.plots.style import FONT, INK, characters, legend_below, line_style, number, ticks_within
 
 COLUMNS = ("network", "predicted", "upper", "measured")
@@ -57,7 +58,7 @@ def plot_calibration(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     handles: list[Any] = []
     for i, (name, part) in enumerate(table.groupby("network", sort=False)):
         _draw_points(ax, part, i)
-        text = f"{name}: {_share(part)} within"
+        text = f"{label(str(name))}: {_share(part)} within"
         handles.append(Line2D([], [], ls="", label=text, **_style(i, True)))
     _bend(ax, table)
     _finish(ax, table)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from lesion.allocation import Allocation
+from lesion.harmless import figure
 from lesion.plots.heatmap import short
 from lesion.plots.rows import NO_STAGE, SCORES, label, stage_name
 from lesion.plots.style import COLOURS, FONT, INK, characters, legend_below
@@ -140,7 +141,7 @@ def _reasons(table: pd.DataFrame, width: int) -> str:
     """Why units are whole without a choice, each reason with its units or their number."""
     groups = table[_fixed(table)].groupby("reason", sort=False)["label"]
     parts = [
-        f"{names.iloc[0] if len(names) == 1 else f'{len(names)} units'} ({reason})"
+        f"{names.iloc[0] if len(names) == 1 else f'{len(names)} units'} ({figure(str(reason))})"
         for reason, names in groups
     ]
     return textwrap.fill("whole without a choice: " + "; ".join(parts), width) if parts else ""

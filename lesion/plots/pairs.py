@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from lesion.errors import EvidenceError
 from lesion.plots.heatmap import short
-from lesion.plots.rows import SCORES
+from lesion.plots.rows import SCORES, label
 from lesion.plots.style import FONT, characters, legend_below, number, ticks_within
 from lesion.wording import grouped
 
@@ -55,7 +56,7 @@ def _order(pairs: pd.DataFrame) -> list[str]:
 
 def _by_number(name: str) -> list[str | int]:
     """A key by which conv2 comes before conv10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
@@ -65,6 +66,9 @@ def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
     to one point and logarithmic beyond, alike on both sides. A frame marks each pair whose interval
     excludes 0.
     """
+    found = replace(found, table=found.table.assign(
+        first=found.table["first"].map(label), second=found.table["second"].map(label)
+    ))  # fmt: skip
     table = interactions_table(found)
     below = pd.DataFrame(np.tri(len(table), dtype=bool, k=-1), table.index, table.columns)
     half = table.where(below).iloc[1:, :-1]

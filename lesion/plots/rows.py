@@ -7,6 +7,8 @@ import pandas as pd
 
 from lesion.advice import Advice
 from lesion.errors import EvidenceError, LesionError
+from lesion.harmless import figure
+from lesion.harmless import name as short
 
 STEM = "stem"  # what the anatomy calls stage 0
 NO_STAGE = "no stage"
@@ -31,9 +33,9 @@ def not_measured(found: Iterable[tuple[str, str]], width: int) -> str:
     """
     layers: dict[str, list[str]] = {}
     for layer, reason in found:
-        layers.setdefault(reason, []).append(layer)
+        layers.setdefault(figure(reason) or "no reason given", []).append(layer)
     parts = [
-        f"{names[0] if len(names) == 1 else f'{len(names)} layers'} ({reason or 'no reason given'})"
+        f"{names[0] if len(names) == 1 else f'{len(names)} layers'} ({reason})"
         for reason, names in layers.items()
     ]
     return textwrap.fill("not measured: " + "; ".join(parts), width) if parts else ""
@@ -45,6 +47,7 @@ def label(layer: str, number: object = None, kind: str = "free") -> str:
     >>> label("layer2.0.conv1", 20), label("conv1", 1, "branch"), label("stream1", None, "coupled")
     ('20 layer2.0.conv1', '1 conv1 (branch)', 'stream1 (coupled)')
     """
+    layer = figure(short(layer))
     text = layer if number is None or pd.isna(number) else f"{number} {layer}"  # type: ignore[call-overload]
     return f"{text} ({kind})" if kind in ("branch", "coupled") else text
 

@@ -1,6 +1,5 @@
 """Images that lie in memory: arrays in an npz file, and the bundled test images."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lesion.errors import SubjectError
-from lesion.zoo import fashion_mnist
+from lesion.zoo import fashion_mnist, npz
 from lesion.zoo.preprocessing import Preprocessing
 
 IMAGES = ("images", "x", "data", "test_images", "x_test")
@@ -54,17 +53,16 @@ def read_npz(path: Path, preprocessing: Preprocessing | None = None, given: bool
     axis, become float32, and are preprocessed only if that is `given`.  Raises SubjectError for
     any other content.
     """
-    arrays = _load(path)
-    found = _found(arrays, IMAGES)
-    if found is None:
-        raise SubjectError(f"{_expected(IMAGES, path, arrays)}; rename it.")
-    if found.ndim == 0:
+    held, (stored, labels) = _found(path)
+    if stored is None:
+        raise SubjectError(f"{_expected(IMAGES, path, held)}; rename it.")
+    if stored.ndim == 0:
         raise SubjectError(f"Expected several images in {path}, got one number; write them anew.")
-    images, labels = _channels_first(found, path), _found(arrays, LABELS)
+    images = _channels_first(stored, path)
     own = preprocessing if given or not images.is_floating_point() else None
     if labels is None:
         hint = "rename it, or use --score agreement, which needs no labels."
-        return Arrays(images, None, own, f"{_expected(LABELS, path, arrays)}; {hint}")
+        return Arrays(images, None, own, f"{_expected(LABELS, path, held)}; {hint}")
     return Arrays(images, _class_numbers(labels, len(images), path), own)
 
 
@@ -84,26 +82,19 @@ def _class_numbers(labels: np.ndarray, images: int, path: Path) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise SubjectError(f"Expected an npz file at {path}, found none; check the path.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise SubjectError(
-            f"Expected an npz file of plain arrays, but {path} cannot be read as one ({error}); "
-            "write it with numpy.savez(FILE, images=…, labels=…)."
-        ) from error
+def _found(path: Path) -> tuple[list[str], list[np.ndarray | None]]:
+    """What the file holds, by name, and of it the images and the labels, None for what it lacks."""
+    held = npz.names_in(path)
+    names = [next((one for one in known if one in held), "") for known in (IMAGES, LABELS)]
+    arrays = iter(npz.read(path, [name for name in names if name]))
+    return held, [next(arrays) if name else None for name in names]
 
 
-def _found(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
-    return next((arrays[name] for name in names if name in arrays), None)
-
-
-def _expected(names: tuple[str, ...], path: Path, arrays: dict[str, np.ndarray]) -> str:
-    held = ", ".join(arrays) or "none"
-    return f"Expected an array named '{names[0]}' or '{names[1]}' in {path}, found {held}"
+def _expected(names: tuple[str, ...], path: Path, held: list[str]) -> str:
+    return (
+        f"Expected an array named '{names[0]}' or '{names[1]}' in {path}, found "
+        f"{', '.join(held) or 'none'}"
+    )
 
 
 def _channels_first(images: np.ndarray, path: Path) -> Tensor:

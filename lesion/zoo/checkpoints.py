@@ -71,7 +71,9 @@ def _unpickled(path: Path) -> Any:
 
 def _tensors(content: Any, path: Path) -> State:
     """The state_dict in a checkpoint, wherever its wrappers put it."""
-    while isinstance(content, Mapping):
+    seen = set[int]()
+    while isinstance(content, Mapping) and id(content) not in seen:  # one may hold itself
+        seen.add(id(content))
         inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
         if inner is None:
             found = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
@@ -113,7 +115,40 @@ def fitted(state: State, network: nn.Module, source: str) -> State:
             f"{'; '.join(complaints)}; give the weights of this network, "
             "or the network of these weights (number of classes included)."
         )
+    _check_plain(state, own, source)
     return state
+
+
+def _check_plain(state: State, own: State, source: str) -> None:
+    """Raises SubjectError for tensors whose values would be lost, or changed, on the way."""
+    for name in own.keys() & state.keys():
+        if name.endswith(STEPS):
+            continue
+        kind = _unlike(state[name], own[name])
+        if kind:
+            raise SubjectError(
+                f"Expected weights of dense {_dtype(own[name])}, or what converts to it, but "
+                f"'{name}' in {source} is {kind}; save the state_dict of the network as it was "
+                "trained."
+            )
+
+
+def _unlike(tensor: Tensor, own: Tensor) -> str:
+    """What a tensor is that cannot stand for the network's own; "" if it can."""
+    if tensor.is_meta:
+        return "without values (on the device meta)"
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
+    if tensor.is_complex() and not own.is_complex():
+        return "complex"
+    numbers = tensor.is_floating_point() or tensor.is_complex()
+    return _dtype(tensor) if own.is_floating_point() and not numbers else ""
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _renamed(state: State) -> Iterator[State]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from lesion.adapter import Unlabelled
 from lesion.errors import SubjectError
 from lesion.images import Images
 from lesion.recovery import Recover
-from lesion.subject import EXAMPLE_IMAGES, Subject
+from lesion.subject import EXAMPLE_IMAGES, Subject, try_out
 from lesion.zoo import (
     arrays,
     checkpoints,
@@ -23,7 +25,7 @@ from lesion.zoo import (
     torchvision_sets,
 )
 from lesion.zoo.image_folder import ClassFolders
-from lesion.zoo.preprocessing import Preprocessing
+from lesion.zoo.preprocessing import COLOUR, GREY, Preprocessing
 
 NETWORK_FORMS = (
     "demo:resnet20, demo:resnet56, torchvision:NAME, timm:NAME, FILE.py:FACTORY or "
@@ -68,14 +70,16 @@ def open_subject(
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
     module, own = open_network(network, weights, classes=classes, seed=seed)
-    images, preprocessing = open_data(data, own, resize=resize, crop=crop, mean=mean, std=std)
+    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
+    parts["channels"] = _channels(module, data, own, parts)
+    images, preprocessing = open_data(data, own, **parts)
     without = str(getattr(images, "unlabelled", ""))
     if without and score in ("top1", "top5"):
         raise SubjectError(without)
     subject = Subject.of(
         module, images, name=f"{network} on {data}", preprocessing=preprocessing,
         score=references.found(score) if ":" in score else score, workers=workers,
-        train=train and open_data(train, own, resize=resize, crop=crop, mean=mean, std=std)[0],
+        train=train and open_data(train, own, **parts)[0],
     )  # fmt: skip
     if isinstance(images, ClassFolders) and subject.classes:
         image_folder.check_classes(images, subject.classes)
@@ -109,7 +113,8 @@ def open_evaluation(
     see `open_subject`
     """
     module, own = open_network(network, weights, classes=classes, seed=seed)
-    found, _ = open_data(data, own, resize=resize, crop=crop, mean=mean, std=std)
+    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
+    found, _ = open_data(data, own, channels=_channels(module, data, own, parts), **parts)
     images = Images.of(found)
     example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
     return module, references.found(evaluate), example
@@ -154,7 +159,7 @@ def _from_factory(reference: str, weights: str | None, classes: int | None, seed
             f"Expected a file of weights for {reference}, got '{weights}'; leave --weights out "
             "to measure the network as the function returns it."
         )
-    network = _made(reference, seed)
+    network = _made(reference, seed, f"the network as {NETWORK_FORMS}")
     if not isinstance(network, nn.Module):
         raise SubjectError(
             f"Expected {reference} to return a torch.nn.Module, got {type(network).__name__}; "
@@ -173,17 +178,19 @@ def open_data(
     crop: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    channels: int | None = None,
     seed: int = 0,
 ) -> tuple[Any, str]:
     """The Dataset or DataLoader, and the text of its preprocessing.
 
     own: the network's preprocessing, of which resize, crop, mean, std replace parts
+    channels: 1 for grey images, 3 for colour; None for colour from folders, elsewhere what they are
     seed: where torch's random numbers start in a factory, so that a random split is always the same
     """
     given = any(part is not None for part in (resize, crop, mean, std))
     if own is None:
         own = demo.PREPROCESSING if data == "demo:fashion-mnist" else Preprocessing()
-    preprocessing = own.changed(resize, crop, mean, std)
+    preprocessing = replace(own.changed(resize, crop, mean, std), channels=channels)
     form, _, name = data.partition(":")
     if form == "imagefolder" and name:
         return image_folder.open_folder(Path(name), preprocessing), preprocessing.text
@@ -203,11 +210,38 @@ def open_data(
             f"Expected no preprocessing for {data}, whose items are taken as they are, "
             "got --resize, --crop, --mean or --std; do it in the function."
         )
-    return _made(data, seed), f"as {data} gives them"
+    return _made(data, seed, f"the data as {DATA_FORMS}"), f"as {data} gives them"
 
 
-def _made(reference: str, seed: int) -> Any:
-    factory = references.found(reference)
+def _channels(
+    network: nn.Module, data: str, own: Preprocessing | None, parts: dict[str, Any]
+) -> int | None:
+    """Whether files of images are to be grey or in colour, where the network takes them only so.
+
+    None where they need not be changed, or where nothing helps.
+    """
+    mean = parts["mean"] or (own.mean if own else ())
+    if not data.startswith(("imagefolder:", "torchvision:")) or len(mean) > 1:
+        return None
+    for channels in (None, GREY, COLOUR):
+        if _takes(network, open_data(data, own, channels=channels, **parts)[0]):
+            return channels
+    return None
+
+
+def _takes(network: nn.Module, data: Any) -> bool:
+    """Whether the network runs on the first images; what is wrong is said later."""
+    try:
+        images = Images.of(data)
+        batch = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
+        try_out(network, Unlabelled(), batch[0] if isinstance(batch, (tuple, list)) else batch)
+    except SubjectError:
+        return False
+    return True
+
+
+def _made(reference: str, seed: int, forms: str) -> Any:
+    factory = references.found(reference, forms)
     with seeded(seed):  # after the import, which draws numbers only the first time
         return references.made(factory, reference)
 

@@ -14,15 +14,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from lesion.errors import SubjectError
 
+FORMS = "FILE.py:NAME or PACKAGE.MODULE:NAME"
 
-def found(reference: str) -> Any:
+
+def found(reference: str, forms: str = FORMS) -> Any:
     """The object that `reference` names.
 
     The part before the last colon is a Python file or a module that can be imported (also from
     the current folder), the part after it the object's name.
+    forms: what can be given in its place
     """
     where, _, name = reference.rpartition(":")
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    if where.endswith(".py"):
+        module = _from_file(Path(where))
+    else:
+        module = _from_package(where, f"Expected {forms}, got '{reference}'")
     if not hasattr(module, name):
         public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise SubjectError(
@@ -67,11 +73,17 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_package(name: str) -> ModuleType:
+def _from_package(name: str, unknown: str) -> ModuleType:
     try:
         with _importable(Path.cwd()):
             return importlib.import_module(name)
     except Exception as error:  # the module is the user's: it may raise anything
+        missing = isinstance(error, ModuleNotFoundError) and error.name
+        if missing and f"{name}.".startswith(f"{missing}."):  # not another that it needs
+            raise SubjectError(
+                f"{unknown}, but {name} raised ModuleNotFoundError: {error}; check the name before "
+                "the colon."
+            ) from error
         raise _unimportable(name, error) from error
 
 

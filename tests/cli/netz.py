@@ -110,3 +110,15 @@ class Loud(Netz):
     def __init__(self):
         super().__init__()
         ctypes.CDLL(None).puts(b"noise of a library")
+
+
+class Talking(Netz):
+    """It prints when it is made and when it runs, as people's code does."""
+
+    def __init__(self):
+        super().__init__()
+        print("made by print")
+
+    def forward(self, x):
+        print("run by print")
+        return super().forward(x)

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ def refused(run, swept, tmp_path):
         ),
         ("torchvision:resnet", ["resnet"]),
         ("demo:resnet99", ["Expected demo:resnet20 or demo:resnet56, got demo:resnet99"]),
+        ("hf:x", ["Expected the network as demo:resnet20", "got 'hf:x', but hf raised"]),
+        (
+            "lesion.nowhere:x",
+            ["but lesion.nowhere raised ModuleNotFoundError", "check the name before"],
+        ),
+        ("..x:y", ["Expected a Python module that can be imported, but ..x raised"]),
     ],
 )
 def test_network(home, run, tmp_path, network, texts):
@@ -115,10 +122,20 @@ def test_nan_in_outputs(home, refused):
         (["--layers", "rumpf*"], ["got 'rumpf*'; lesion layers lists them"]),
         (["--limit", "0"], ["at least one image, got 0"]),
         (["--max-drop", "0"], ["tolerance in points", "got 0"]),
+        (["--max-drop", "1e-20"], ["a tolerance of at least 1e-09 points", "got 1e-20; allow"]),
+        (["--max-drop", "5e-324"], ["a tolerance of at least 1e-09 points", "allow a larger"]),
         (["--confidence", "100"], ["confidence in per cent", "got 100"]),
         (["--half-width", "0"], ["Expected a half-width above 0 points, such as 0.5, got 0"]),
         (["--full", "--half-width", "1"], ["either a half-width or a full sweep, got both"]),
         (["--budget", "soon"], ["Expected a time such as 90s, 5min or 2h", "got 'soon'"]),
+        (["--budget", "0"], ["Expected a time such as 90s, 5min or 2h, above 0", "got '0'"]),
+        (["--budget", "0.0min"], ["above 0", "got '0.0min'"]),
+        (["--seed", "9223372036854775808"], ["a seed from 0 to 9223372036854775807, got 9223"]),
+        (["--seed", "18446744073709551616"], ["Expected a seed from 0 to", "got 18446744073709"]),
+        (["--score", "hf:x"], ["Expected FILE.py:NAME or PACKAGE.MODULE:NAME, got 'hf:x'"]),
+        (["--recover", "hf:x"], ["No module named 'hf'; check the name before the colon"]),
+        (["--std", "inf", "--mean", "0"], ["Expected finite values above 0 in std, got (inf,)"]),
+        (["--std", "1", "--mean", "nan"], ["Expected finite values in mean, got (nan,)"]),
         (["--score", "top3"], ["top3"]),
         (["--holdout", "1"], ["from 0 to below 1, got 1"]),
         (["--memory", "0"], ["Expected an amount of memory such as 800M or 4G, got '0'"]),
@@ -293,6 +310,40 @@ def test_reading_commands(run, swept, tmp_path, monkeypatch, arguments, texts):
     command, *options = (part.replace("STUDY", swept.name) for part in arguments)
     run(command, swept, *options).refused(*texts)
     assert swept.read_bytes() == before and not (tmp_path / "FIGURES").exists()
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x", "file:x?mode=memory", "-x.lesion", "~"])
+def test_names_that_mean_something_to_sqlite_are_files(home, run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert run("sweep", *home.subject, f"-o{name}", "--ratios", "0.5", "--full").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert "eingang" in run("curves", "--", name).out
+
+
+def test_a_drop_that_no_sample_shows_is_said_at_once(home, run, tmp_path):
+    out, whole = tmp_path / "s.lesion", ("--estimand", "population", "--max-drop", "1e-6")
+    start = time.monotonic()
+    ran = run("sweep", *home.subject, "-o", out, "--ratios", "0.5", *whole)
+    assert ran.code == 0 and "it takes more than 1 000 000; allow a larger drop" in ran.err
+    assert time.monotonic() - start < 60  # it went on for ever
+
+
+@pytest.mark.parametrize("confidence", ["nan", "100", "-1", "inf"])
+def test_a_confidence_of_interactions(home, run, swept, confidence):
+    arguments = ("--max-drop", "50", "--confidence", confidence)
+    run("interactions", swept, *home.subject, *arguments).refused("a confidence in per cent", "got")
+
+
+@pytest.mark.parametrize("option", ["--resize", "--crop"])
+def test_sides_that_would_fill_memory(home, run, tmp_path, option):
+    ran = run("layers", *home.subject, option, 100_000)
+    assert ran.code == 2 and "Traceback" not in ran.err
+
+
+def test_devices_that_are_not_there(home, run, swept, tmp_path):
+    text = "Expected a device that torch can use here, got 'gpu'"
+    run("verify", swept, *home.subject, "--device", "gpu").refused(text)
+    run("time", *home.subject, "-o", tmp_path / "t.json", "--device", "gpu").refused(text)
 
 
 def test_a_place_where_nothing_can_be_written(home, run, swept, tmp_path):

@@ -135,6 +135,42 @@ def test_what_libraries_print_is_no_result(home, environment):
     assert "noise of a library" in ran.stderr
 
 
+def test_what_a_users_code_prints_is_no_result(home, environment):
+    """Printed by Python when the module is made and run, beside JSON and CSV for programs."""
+    subject = home.with_("Talking", None)
+    ran = call(environment, "layers", *subject, "--format", "json")
+    assert ran.returncode == 0
+    assert "eingang" in {row["layer"] for row in json.loads(ran.stdout)}
+    assert "made by print" in ran.stderr and "run by print" in ran.stderr
+    ran = call(environment, "layers", *subject, "--format", "csv")
+    assert ran.stdout.startswith("layer,") and "print" not in ran.stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "| head -c 1", "2>&1 | true"])
+def test_streams_that_are_closed_are_no_traceback(home, swept, tmp_path, environment, closed):
+    """What is measured is kept, and goes into the study's file alone."""
+    out = tmp_path / "s.lesion"
+    lesion_ = " ".join(LESION)
+    commands = (
+        f"{lesion_} curves {swept} {closed}",
+        f"{lesion_} sweep {' '.join(home.subject)} --full --ratios 0.5 -o {out} {closed}",
+    )
+    for command in commands:
+        ran = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert "Traceback" not in ran.stderr and "rror" not in ran.stderr
+        assert ran.returncode == 0 or "|" in closed
+    if "|" not in closed:
+        assert measured(out) == 48
+
+
+def test_an_error_without_anyone_to_tell_is_no_traceback(environment, tmp_path):
+    command = f"{' '.join(LESION)} curves {tmp_path}/none 2>&-"
+    ran = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
+
+
 def test_a_pipe_that_closes_early_is_no_error(swept, environment):
     command = f"{' '.join(LESION)} curves {swept} --format json | head -n 1"
     ran = subprocess.run(

@@ -162,3 +162,51 @@ def test_a_file_without_tensors_is_an_error(tmp_path, content, came):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(SubjectError, match=f"Expected a state_dict .*got .*{came}"):
         checkpoints.read(tmp_path / "w.pt")
+
+
+# --- tensors that are no weights
+
+
+def spoiled(name, change):
+    state = network().state_dict()
+    state[name] = change(state[name])
+    return state
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda one: one.to_sparse(), r"sparse \(sparse_coo\)"),
+        (lambda one: one.to_sparse_csr(), r"sparse \(sparse_csr\)"),
+        (lambda one: one.to(torch.complex64), "complex"),
+        (lambda one: (10 * one).to(torch.int8), "int8"),
+        (lambda one: one > 0, "bool"),
+        (lambda one: one.to("meta"), r"without values \(on the device meta\)"),
+        (lambda one: torch.quantize_per_tensor(one, 0.1, 0, torch.qint8), "quantised"),
+    ],
+)
+def test_tensors_whose_values_would_change_are_refused(tmp_path, change, kind):
+    path, other = tmp_path / "w.pt", network()
+    torch.save(spoiled("3.weight", change), path)
+    with pytest.raises(SubjectError, match=rf"float32.* '3\.weight' in w\.pt is {kind}; save"):
+        checkpoints.load(other, path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_other_widths_are_weights(tmp_path, dtype):
+    path, other = tmp_path / "w.pt", network()
+    source = spoiled("3.weight", lambda one: one.to(dtype))
+    torch.save(source, path)
+    checkpoints.load(other, path)
+    assert torch.equal(other.state_dict()["3.weight"], source["3.weight"].float())
+
+
+def test_a_checkpoint_that_contains_itself_is_an_error(tmp_path):
+    content = {"epoch": 1}
+    content["model"] = content
+    other = {"state_dict": content}
+    for held in (content, other):
+        torch.save(held, tmp_path / "w.pt")
+        with pytest.raises(SubjectError, match=r"Expected a state_dict .*got a dict of epoch, mod"):
+            checkpoints.read(tmp_path / "w.pt")

@@ -1,7 +1,9 @@
 """The forms of --data, on small files of the real formats."""
 
 import gzip
+import io
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -286,3 +288,65 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path):
     for name in ("a-ubyte", "a-ubyte.gz"):
         found = fashion_mnist.read_idx(tmp_path / name)
         assert np.array_equal(found.numpy(), PIXELS[:, :, :, 1])
+
+
+# --- npz files that are not what they claim
+
+
+def archive(path, **members):
+    """An npz file of these raw members; a number is written as the size that it claims."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return f"npz:{path}"
+
+
+def head(shape, dtype="|u1") -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"shape": shape, "fortran_order": False, "descr": dtype}
+    )
+    return buffer.getvalue()
+
+
+def test_an_array_that_claims_more_than_it_holds(tmp_path):
+    """Refused by its head, before memory is asked for."""
+    data = archive(tmp_path / "a.npz", images=head((2**40, 8, 8)) + b"\0" * 100)
+    refused(data, rf"'images\.npy' claims {2**46} bytes and holds 100")
+    data = archive(tmp_path / "b.npz", images=head((-1, 8, 8)) + b"\0" * 100)
+    refused(data, "claims -64 bytes and holds 100|cannot be read")
+
+
+def test_arrays_that_do_not_fit_into_memory(tmp_path, monkeypatch):
+    """A megabyte that grows a thousandfold, on a machine that has less."""
+    monkeypatch.setattr("lesion.zoo.npz.free", lambda device: 2**20)
+    data = archive(tmp_path / "a.npz", images=head((2**21, 1, 1)) + bytes(2**21))
+    assert (tmp_path / "a.npz").stat().st_size < 2**14
+    refused(data, r"its arrays take 0\.00195 GiB, more than is free")
+
+
+def test_members_that_are_no_arrays(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("images", "these are none")
+    refused(f"npz:{tmp_path / 'a.npz'}", "cannot be read as one .*'images' is no array")
+    refused(archive(tmp_path / "b.npz", images=b"nor these"), "cannot be read as one")
+    refused(archive(tmp_path / "c.npz", images=b""), "cannot be read as one")
+
+
+def test_members_that_nobody_asked_for_are_not_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        for name, array in (("images", PIXELS), ("labels", np.arange(4))):
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            file.writestr(f"{name}.npy", buffer.getvalue())
+        file.writestr("notes.txt", "taken in spring")
+        file.writestr("more.npy", head((2**50,)))
+    assert len(read_npz(tmp_path / "a.npz")) == 4
+
+
+@pytest.mark.parametrize(
+    "images", [np.array([None, {}]), np.array(["a", "b"]), np.zeros(2, "M8[s]"), np.zeros(2, "c8")]
+)
+def test_arrays_of_other_things_are_refused(tmp_path, images):
+    np.savez(tmp_path / "a.npz", images=images)
+    refused(f"npz:{tmp_path / 'a.npz'}", "Object arrays cannot be loaded|Expected images of floats")
