@@ -11,9 +11,10 @@ from lesion.adapter import Adapter, BatchAdapter, moved, output
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
+from lesion.recording import record
 from lesion.stages import places
 from lesion.subject import device_of, evaluating
-from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, record, trace
+from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, trace
 from lesion.units import Joined, join
 
 

@@ -37,7 +37,7 @@ def test_a_graph_taken_as_it_is_says_what_the_rewritten_one_says(name, monkeypat
     monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", None)
     own = dissect(network, plain_forward, x)
     monkeypatch.undo()
-    monkeypatch.setattr(tracing, "_functional", lambda graph: False)
+    monkeypatch.setattr(tracing, "rewritten", lambda graph: False)
     rewritten = dissect(network, plain_forward, x)
     assert own.anatomy == rewritten.anatomy
     first, second = (Run(compile_program(one.graph), (x,)).output() for one in (own, rewritten))
