@@ -21,14 +21,16 @@ class OnCopy:
     """An operation in place, which is given a copy of what it changes."""
 
     def __init__(self, op: OpOverload) -> None:
-        self.op, self.changed = op, _changed(op)[0]
+        self.changing, self.changed, self.tags = op, _changed(op)[0], op.tags
         self.__name__ = str(op._opname).removesuffix("_")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         position, name = self.changed
         if name in kwargs:
-            return self.op(*args, **{**kwargs, name: kwargs[name].clone()})
-        return self.op(*args[:position], args[position].clone(), *args[position + 1 :], **kwargs)
+            return self.changing(*args, **{**kwargs, name: kwargs[name].clone()})
+        return self.changing(
+            *args[:position], args[position].clone(), *args[position + 1 :], **kwargs
+        )
 
 
 def changes(node: Node) -> bool:

@@ -158,7 +158,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
             program = functional(program)
     except Exception as error:  # torch.export raises a different class for each thing it refuses
         raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
-    if images > 1 and isinstance(_first(program).meta["val"].shape[0], int):
+    if images > 1 and isinstance(_size(program), int):
         raise TraceError(f"its forward works for batches of {images} images alone")
     state = state_of(network)
     names, values = {}, {}
@@ -176,11 +176,13 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     return program if rewritten(program.graph) else program.run_decompositions({})
 
 
-def _first(program: ExportedProgram) -> FxNode:
-    """The first input."""
+def _size(program: ExportedProgram) -> Any:
+    """How many images a batch has: a symbol, or the only number that there may be."""
     names = program.graph_signature.user_inputs
     nodes: Iterable[FxNode] = program.graph.nodes
-    return next(node for node in nodes if node.name in names)
+    size = next(node for node in nodes if node.name in names).meta["val"].shape[0]
+    symbol = None if isinstance(size, int) else size.node.expr
+    return int(size) if symbol is None or symbol.is_number else symbol
 
 
 def output_of(program: ExportedProgram) -> FxNode:
@@ -198,11 +200,8 @@ def named(nodes: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
 
 def _turns(program: ExportedProgram) -> tuple[int, ...]:
     """How many images a batch must have for the forward to take another way."""
-    images = _first(program).meta["val"].shape[0]
-    if isinstance(images, int):
-        return ()
-    most = program.range_constraints.get(images.node.expr)
-    return (int(most.upper) + 1,) if most is not None and most.upper.is_Integer else ()
+    bounds = program.range_constraints.get(_size(program))
+    return (int(bounds.upper) + 1,) if bounds is not None and bounds.upper.is_Integer else ()
 
 
 @contextmanager
