@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lesion.errors import SubjectError
 
@@ -206,6 +207,11 @@ def moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, dict):
         return {name: moved(value, device) for name, value in batch.items()}
     return batch.to(device) if hasattr(batch, "to") else batch
+
+
+def cloned(batch: Any) -> Any:
+    """The batch with copies of its tensors, for a network that may change what it is given."""
+    return pytree.tree_map_only(Tensor, torch.clone, batch)
 
 
 def rows_of(targets: Any, rows: Any, images: int) -> Any:

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from lesion.adapter import Adapter, BatchAdapter, moved, output
+from lesion.alike import Alike
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
+from lesion.recording import record
+from lesion.snapshot import unchanged
 from lesion.stages import places
 from lesion.subject import Behind, device_of, evaluating, try_out
-from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, record, trace
+from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, trace
 from lesion.units import Joined, join
 
 
@@ -39,16 +42,13 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     """The anatomy of `forward(network, batch)`, the network being in evaluation mode.
 
     A network that cannot be traced for any input is traced for this batch alone; then its anatomy
-    says under `whole` why it has to be measured by whole forward passes.  Raises SubjectError for
-    one that mixes the images of a batch.
+    says under `whole` why it has to be measured by whole forward passes.  The network comes back as
+    it was.  Raises SubjectError for one that mixes the images of a batch, draws random numbers or
+    keeps a state.
     """
     call = Call(network, forward, batch)
-    whole = ""
-    try:
-        graph = trace(network, forward, batch)
-    except TraceError as error:
-        graph, whole = record(network, forward, batch), str(error)
-    _check_images_apart(graph)
+    with unchanged(network):
+        graph, whole = _followed_through(call, network, forward, batch)
     with torch.no_grad():
         coupling = couple(graph, call.tensors(batch))
     names = {weight: weight.rpartition(".")[0] or weight for weight in coupling.makings}
@@ -64,6 +64,23 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     )
     reads = tuple(_final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm"))
     return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
+
+
+def _followed_through(
+    call: Call, network: nn.Module, forward: Forward, batch: Any
+) -> tuple[Graph, str]:
+    """The graph, and why it is of this batch alone if it is.
+
+    The network runs before it is traced, so that no trace is in what it keeps from its first run.
+    """
+    alike, whole = Alike(call, call.tensors(batch)), ""
+    try:
+        graph = trace(network, forward, batch)
+    except TraceError as error:
+        graph, whole = record(network, forward, batch), str(error)
+    _check_images_apart(graph)
+    alike.check(graph, bool(whole))
+    return graph, whole
 
 
 def _check_images_apart(graph: Graph) -> None:
@@ -82,8 +99,9 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
 
     example: one batch, with any labels: a tensor of images (N, …), or whatever the adapter (by
         default `BatchAdapter`) takes.  Two images or more, so that the batch axis shows.
-    Its weights, statistics and modes come back as they were.  Raises SubjectError for outputs in
-    which no tensor is found, and for batch norms without running statistics.
+    The network comes back as it was, with all that it holds.  Raises SubjectError for outputs in
+    which no tensor is found, and where an image's outputs depend on more than the image: on those
+    beside it, on random numbers or on earlier calls.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     >>> anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))

@@ -100,7 +100,7 @@ class Whole:
             for name, module in self.call.network.named_modules():
                 if any(True for _ in module.parameters(recurse=False)):
                     stack.enter_context(module.register_forward_pre_hook(_noting(path, name)))
-            logits: Tensor = self.call(*tensors)
+            logits: Tensor = self.call(*(tensor.clone() for tensor in tensors))
         self._path = self._path or path
         if path != self._path:
             raise SubjectError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, BatchAdapter, moved, output
+from lesion.adapter import Adapter, BatchAdapter, cloned, moved, output
 from lesion.allocation import Allocation, UnitRate
 from lesion.anatomy import Anatomy, keeps
 from lesion.dissect import Dissection, dissect
@@ -48,7 +48,7 @@ class Match:
 
     def outputs(self, network: nn.Module, batch: Any) -> Any:
         """What a network gives for a batch, as it gives it."""
-        return outputs(network, batch, self.adapter)
+        return outputs(network, cloned(batch), self.adapter)
 
 
 def match(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lesion import spending
-from lesion.adapter import moved
+from lesion.adapter import cloned, describe, moved
 from lesion.aim import Aim
 from lesion.choices import Choices
 from lesion.dissect import Dissection, dissect
@@ -27,6 +27,7 @@ from lesion.recovered import Recovered, hinder, recovering, remember
 from lesion.running import Sweep
 from lesion.schedule import CHUNK, TOGETHER
 from lesion.scoring import of_layer, scores
+from lesion.snapshot import unchanged
 from lesion.study import Study
 from lesion.subject import Subject, device_of, evaluating, judged
 
@@ -146,20 +147,30 @@ def _steady(subject: Subject) -> None:
 @torch.no_grad()
 def engine_for(subject: Subject, dissection: Dissection) -> Engine:
     """Replay where it gives what the network gives, whole passes otherwise."""
-    engine = Whole(dissection) if dissection.anatomy.whole else Replay(dissection)
     example = example_of(subject)
-    outputs = subject.outputs(subject.network, example)
-    ((_, replayed),) = engine.run(dissection.call.tensors(example), {})
-    own, replayed = outputs.double(), replayed.double()
-    exact = own.device.type == "cpu" and outputs.dtype in (torch.float32, torch.float64)
-    most = (SAME if exact else CLOSE) * (float(own.abs().max()) or 1.0)
-    if float((own - replayed).abs().max()) > most:
-        raise SubjectError(
-            "Expected the network to give the same outputs at every pass, traced or not, but on "
-            "the first images they differ: its forward draws random numbers or keeps a state; "
-            "make it deterministic in evaluation mode."
-        )
-    return engine
+    with unchanged(subject.network):
+        outputs = subject.outputs(subject.network, cloned(example))
+    if dissection.anatomy.whole:
+        return Whole(dissection)
+    fewer = outputs.device.type != "cpu" or outputs.dtype not in (torch.float32, torch.float64)
+    tensors = dissection.call.tensors(example)
+    for fold in (True, False) if fewer else (True,):  # unfolded, values are rounded as they were
+        engine = Replay(dissection, fold=fold)
+        ((_, replayed),) = engine.run(tensors, {})
+        difference = float((outputs.double() - replayed.double()).abs().max())
+        if difference <= (CLOSE if fewer else SAME) * (float(outputs.abs().max()) or 1.0):
+            return engine
+    raise SubjectError(
+        "Expected operations that give what the network gives, but on the first images the same "
+        f"operations run one by one are off by {difference:.2g}: {_cause(outputs)}."
+    )
+
+
+def _cause(outputs: Tensor) -> str:
+    if outputs.dtype in (torch.float16, torch.bfloat16):
+        kind = describe(outputs).split()[0]
+        return f"its outputs are rounded to {kind}, which is too coarse here; give network.float()"
+    return "its forward depends on what no trace sees; make it depend on the images alone"
 
 
 def planned(

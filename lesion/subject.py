@@ -16,6 +16,7 @@ from lesion.adapter import (
     BatchAdapter,
     check_labels,
     class_numbers,
+    cloned,
     describe,
     logits,
     moved,
@@ -26,6 +27,7 @@ from lesion.boundary import public
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.images import Images, update
 from lesion.outcomes import SCORES
+from lesion.snapshot import unchanged
 from lesion.tally import Classification, Given, Score, Tally
 
 EXAMPLE_IMAGES = 2
@@ -101,9 +103,10 @@ class Subject:
         """Raises SubjectError unless the outputs for the example can be scored."""
         found, targets = self._found(outputs), self.targets(self.example)
         labels = targets if isinstance(self.tally, Classification) else None
-        if labels is not None and len(found) != len(labels):
+        images = min(EXAMPLE_IMAGES, len(self.images)) if labels is None else len(labels)
+        if self.classes and len(found) != images:
             raise SubjectError(
-                f"Expected one row of logits an image, got {len(found)} rows for {len(labels)} "
+                f"Expected one row of logits an image, got {len(found)} rows for {images} "
                 "images; give an adapter whose forward returns logits (images, classes)."
             )
         if not bool(found.isfinite().all()):
@@ -191,8 +194,13 @@ class Behind:
 def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
     """What the network gives for the example; says what is wrong where it fails."""
     try:
-        with evaluating(network), torch.no_grad(), _in_batches(network, example):
-            outputs = adapter.forward(network, moved(example, device_of(network)))
+        with (
+            unchanged(network),
+            evaluating(network),
+            torch.no_grad(),
+            _in_batches(network, example),
+        ):
+            outputs = adapter.forward(network, cloned(moved(example, device_of(network))))
     except LesionError:
         raise
     except Exception as error:  # the network is the user's: it may raise anything

@@ -7,22 +7,23 @@ but `torch.export` gives a small vocabulary of functional operations, whatever m
 import logging
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from lesion.errors import LesionError, first_line
+from lesion.functional import rewritten, written
 
 Forward = Callable[[nn.Module, Any], Any]
 BATCH_NORM = "_native_batch_norm_legit_no_training"  # torch's name for it in evaluation mode
@@ -87,11 +88,17 @@ def resolve(args: Any, values: Any) -> Any:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes in order of execution, the tensors behind the parameters, and the output node."""
+    """The nodes in order of execution, the tensors behind the parameters, and the output node.
+
+    written: parameters and buffers that the forward itself changes; turns: numbers of images a
+    batch from which on it takes another way
+    """
 
     nodes: tuple[Node, ...]
     parameters: dict[str, Tensor]
     output: int
+    written: tuple[str, ...] = ()
+    turns: tuple[int, ...] = ()
 
     def users(self) -> list[list[int]]:
         """For each node the nodes that read it."""
@@ -145,69 +152,60 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
         {0: torch.export.Dim.AUTO} if t.dim() and t.shape[0] == images else None for t in tensors
     )
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             program = torch.export.export(call, tensors, dynamic_shapes=(dynamic,), strict=False)
-            if _functional(program.graph):
-                program.graph.eliminate_dead_code()
-            else:
-                program = program.run_decompositions({})
+            changed, turns = written(program.graph), _turns(program)
+            program = functional(program)
     except Exception as error:  # torch.export raises a different class for each thing it refuses
         raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
-    first = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
-    if images > 1 and isinstance(first.meta["val"].shape[0], int):
+    if images > 1 and isinstance(_size(program), int):
         raise TraceError(f"its forward works for batches of {images} images alone")
-    state = _state(network)
+    state = state_of(network)
     names, values = {}, {}
     for spec in program.graph_signature.input_specs:
         if spec.target is not None:
             name = spec.target.removeprefix("network.")
             names[spec.arg.name] = name
             values[name] = state[name] if name in state else program.constants[spec.target]
-    (output,) = program.graph_signature.user_outputs
-    (found,) = (n for n in program.graph.nodes if n.name == output)
-    return _graph(program.graph, names, values, found)
+    graph = graph_of(program.graph, names, values, output_of(program))
+    return replace(graph, written=named(changed, names), turns=turns)
 
 
-def _functional(graph: FxGraph) -> bool:
-    """Whether every call gives a value and changes none, so that nothing has to be rewritten."""
-    for node in graph.nodes:
-        op = node.target
-        if isinstance(op, OpOverload):
-            if op._schema.is_mutable or not op._schema.returns:
-                return False
-        elif node.op not in ("placeholder", "output") and op not in vars(operator).values():
-            return False
-    return True
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without operations that change a value, by our own rewriting or torch's."""
+    return program if rewritten(program.graph) else program.run_decompositions({})
 
 
-def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
-    """The graph of what the network does with this very batch, whatever it would do with others."""
-    call = Call(network, forward, batch)
-    state = _state(network)
+def _size(program: ExportedProgram) -> Any:
+    """How many images a batch has: a symbol, or the only number that there may be."""
+    names = program.graph_signature.user_inputs
+    nodes: Iterable[FxNode] = program.graph.nodes
+    size = next(node for node in nodes if node.name in names).meta["val"].shape[0]
+    symbol = None if isinstance(size, int) else size.node.expr
+    return int(size) if symbol is None or symbol.is_number else symbol
 
-    def run(parameters: dict[str, Tensor], *tensors: Tensor) -> Any:
-        own = {f"network.{name}": value for name, value in parameters.items()}
-        return torch.func.functional_call(call, own, tensors)
 
-    tensors = call.tensors(batch)
-    with torch.no_grad(), _quiet():
-        traced = make_fx(
-            run, pre_dispatch=True, tracing_mode="real", _error_on_data_dependent_ops=False
-        )(state, *tensors)
-    placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
-    names = {n.name: name for n, name in zip(placeholders, state, strict=False)}
-    values = dict(state)
-    for fx_node in traced.graph.nodes:
-        if fx_node.op == "get_attr":
-            names[fx_node.name] = fx_node.target
-            values[fx_node.target] = getattr(traced, fx_node.target)
-    (end,) = (n for n in traced.graph.nodes if n.op == "output")
-    (found,) = end.args[0] if isinstance(end.args[0], (list, tuple)) else end.args
-    return _graph(traced.graph, names, values, found)
+def output_of(program: ExportedProgram) -> FxNode:
+    """What the network gives, among what it gives and what it changes."""
+    (end,) = (node for node in program.graph.nodes if node.op == "output")
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
+    found: FxNode = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
+    return found
+
+
+def named(nodes: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The parameters and buffers behind some nodes."""
+    return tuple(sorted({names[name] for name in nodes if name in names}))
+
+
+def _turns(program: ExportedProgram) -> tuple[int, ...]:
+    """How many images a batch must have for the forward to take another way."""
+    bounds = program.range_constraints.get(_size(program))
+    return (int(bounds.upper) + 1,) if bounds is not None and bounds.upper.is_Integer else ()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without torch's remarks on its own internals."""
     level = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -219,13 +217,14 @@ def _quiet() -> Iterator[None]:
             logging.disable(level)
 
 
-def _state(network: nn.Module) -> dict[str, Tensor]:
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers under all of their names."""
     own = (*network.named_parameters(remove_duplicate=False),
            *network.named_buffers(remove_duplicate=False))  # fmt: skip
     return {name: value.detach() for name, value in own}
 
 
-def _graph(
+def graph_of(
     graph: FxGraph, names: dict[str, str], values: dict[str, Tensor], output: FxNode
 ) -> Graph:
     """fx's graph as ours; `names` says which nodes are parameters."""

@@ -18,6 +18,7 @@ from lesion.adapter import (
     Unlabelled,
     check_labels,
     class_numbers,
+    cloned,
     moved,
     split,
     without_labels,
@@ -93,7 +94,7 @@ class Training:
 
     def outputs(self, network: nn.Module, batch: Any) -> Tensor:
         """What a copy of the subject's network gives a batch, as it is judged."""
-        return self.subject.outputs(network, batch)
+        return self.subject.outputs(network, cloned(batch))
 
     def targets(self, batch: Any) -> Any:
         """The labels of a batch: class numbers (N,), or for a user's own score as they are.

@@ -37,7 +37,7 @@ def test_a_graph_taken_as_it_is_says_what_the_rewritten_one_says(name, monkeypat
     monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", None)
     own = dissect(network, plain_forward, x)
     monkeypatch.undo()
-    monkeypatch.setattr(tracing, "_functional", lambda graph: False)
+    monkeypatch.setattr(tracing, "rewritten", lambda graph: False)
     rewritten = dissect(network, plain_forward, x)
     assert own.anatomy == rewritten.anatomy
     first, second = (Run(compile_program(one.graph), (x,)).output() for one in (own, rewritten))
@@ -103,3 +103,17 @@ def test_channels_are_followed_through_moves_that_are_not_rewritten(name, monkey
     found = find_layers(network, torch.randn(2, 1, 8, 8))
     assert found.unit["a"].kind == "free"
     assert (found.whole, found.notes) == ("", ())
+
+
+class Counting(networks.Plain):
+    """Asks for the number of images in a way in which torch.export takes it for a constant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.a(x)))
+        return self.fc(torch.relu(self.b(x)).view(len(x), 8, -1).mean(2))
+
+
+def test_a_number_of_images_that_became_a_constant_is_no_trace_for_any():
+    with pytest.raises(tracing.TraceError, match="works for batches of 2 images alone"):
+        traced(Counting(), torch.randn(2, 1, 8, 8))
+    assert find_layers(Counting().eval(), torch.randn(2, 1, 8, 8)).whole.startswith("its forward")

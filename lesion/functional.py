@@ -1,0 +1,181 @@
+"""A traced graph made functional: what an operation changes in place is a new value instead.
+
+Which nodes share memory is told by the storages of the traced values.  Where changed memory is read
+through another view of it, nothing is rewritten here.
+"""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.fx import Graph, Node
+from torch.fx.node import map_arg
+
+RENAMED = {"zero_": torch.ops.aten.zeros_like.default}
+Place = tuple[int, str]  # the memory of a value, and how the value lies in it
+
+
+class OnCopy:
+    """An operation in place, which is given a copy of what it changes."""
+
+    def __init__(self, op: OpOverload) -> None:
+        self.changing, self.changed, self.tags = op, _changed(op)[0], op.tags
+        self.__name__ = str(op._opname).removesuffix("_")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        position, name = self.changed
+        if name in kwargs:
+            return self.changing(*args, **{**kwargs, name: kwargs[name].clone()})
+        return self.changing(
+            *args[:position], args[position].clone(), *args[position + 1 :], **kwargs
+        )
+
+
+def changes(node: Node) -> bool:
+    """Whether a call changes one of its arguments."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def rewritten(graph: Graph) -> bool:
+    """Whether the graph is functional, or could be made so: then it is, without dead code."""
+    for node in filter(_asserts, list(graph.nodes)):
+        graph.erase_node(node)
+    if not all(map(_gives_value, graph.nodes)):
+        return False
+    if any(map(changes, graph.nodes)):
+        if not _separable(graph):
+            return False
+        _rewrite(graph)
+    graph.eliminate_dead_code()
+    return True
+
+
+def written(graph: Graph) -> set[str]:
+    """The placeholders, by name, whose values the graph changes."""
+    changed = [_target(node) for node in graph.nodes if changes(node)]
+    memory = {place[0] for node in changed if node is not None for place in _places(node)}
+    given = (node for node in graph.nodes if node.op == "placeholder")
+    return {node.name for node in given if any(place[0] in memory for place in _places(node))}
+
+
+def _asserts(node: Node) -> bool:
+    """Whether a call only makes sure of what was so in the trace."""
+    op = node.target
+    return isinstance(op, OpOverload) and op._opname.startswith(("_assert", "sym_constrain"))
+
+
+def _gives_value(node: Node) -> bool:
+    if isinstance(node.target, OpOverload):
+        return bool(node.target._schema.returns)
+    known = vars(operator).values()
+    return node.op in ("placeholder", "get_attr", "output") or node.target in known
+
+
+def _separable(graph: Graph) -> bool:
+    """Whether changed memory is read again only in the way in which it was changed."""
+    stale: set[Node] = set()
+    before: list[tuple[Node, list[Place]]] = []
+    for node in graph.nodes:
+        if stale.intersection(node.all_input_nodes):
+            return False
+        if changes(node):
+            target = _target(node)
+            if target is None:
+                return False
+            stale.update(_otherwise(target, before))
+        before.append((node, _places(node)))
+    return True
+
+
+def _otherwise(target: Node, before: list[tuple[Node, list[Place]]]) -> list[Node]:
+    """The nodes that show the target's memory, but not as the target does."""
+    ((memory, layout),) = _places(target)
+    return [
+        node
+        for node, places in before
+        if any(place[0] == memory for place in places) and places != [(memory, layout)]
+    ]
+
+
+def _rewrite(graph: Graph) -> None:
+    newest: dict[Node, Node] = {}  # what stands for a node since it was changed
+    showing: dict[Place, list[Node]] = {}
+    for node in graph.nodes:
+        node.args = map_arg(node.args, lambda one: newest.get(one, one))
+        node.kwargs = map_arg(node.kwargs, lambda one: newest.get(one, one))
+        places = _places(node)
+        if changes(node):
+            newest.update(dict.fromkeys(showing[places[0]], node))
+            _replace(node)
+        if len(places) == 1:
+            showing.setdefault(places[0], []).append(node)
+
+
+def _replace(node: Node) -> None:
+    """The call by the operation that gives the same as a new value."""
+    assert isinstance(node.target, OpOverload)
+    op = _functional(node.target)
+    node.target = op if op is not None and _same(op, node) else OnCopy(node.target)
+
+
+def _functional(op: OpOverload) -> OpOverload | None:
+    """The operation of the same name and arguments that changes nothing, if there is one."""
+    if op._opname in RENAMED:
+        return RENAMED[op._opname]
+    packet = getattr(getattr(torch.ops, op.namespace), op._opname.removesuffix("_"), None)
+    found = getattr(packet, op._overloadname, None)
+    if not isinstance(found, OpOverload) or found._schema.is_mutable:
+        return None
+    same = [[one.name for one in way._schema.arguments] for way in (op, found)]
+    return found if same[0] == same[1] else None
+
+
+def _same(op: OpOverload, node: Node) -> bool:
+    """Whether its value is of the type and shape of what was changed in place."""
+    value = node.meta["val"]
+    given: Any = map_arg((node.args, dict(node.kwargs)), lambda one: one.meta["val"])
+    try:
+        with value.fake_mode, torch.no_grad():
+            found = op(*given[0], **given[1])
+    except Exception:  # torch raises a different class for each thing it cannot do
+        return False
+    return bool(found.dtype == value.dtype and str(found.shape) == str(value.shape))
+
+
+def _changed(op: OpOverload) -> list[tuple[int, str]]:
+    """The position and name of each argument that the operation changes."""
+    return [
+        (position, argument.name)
+        for position, argument in enumerate(op._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
+def _target(node: Node) -> Node | None:
+    """What a call changes; None unless that is one tensor, which the call then gives."""
+    op = node.target
+    assert isinstance(op, OpOverload)
+    changed = _changed(op)
+    if len(changed) != 1 or torch.Tag.inplace_view in op.tags:
+        return None
+    position, name = changed[0]
+    target = node.kwargs.get(name, node.args[position] if position < len(node.args) else None)
+    if not isinstance(target, Node) or len(_places(target)) != 1:
+        return None
+    return target if _places(target) == _places(node) else None
+
+
+def _places(node: Node) -> list[Place]:
+    """Where a node's tensors lie."""
+    value = node.meta.get("val")
+    if isinstance(value, Tensor):
+        return [_place(value)]
+    several = value if isinstance(value, (tuple, list)) else []
+    return [(_place(one)[0], "one of several") for one in several if isinstance(one, Tensor)]
+
+
+def _place(value: Tensor) -> Place:
+    how = (value.dtype, value.shape, value.stride(), value.storage_offset(), value.is_conj())
+    return value.untyped_storage()._cdata, str(how)
