@@ -50,6 +50,7 @@ class Making:
     positions: int
     positions_in: int
     macs: int
+    module: str = ""  # where it runs, of one whose weight is no parameter of the network
 
     @property
     def depthwise(self) -> bool:

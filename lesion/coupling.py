@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lesion.channels import Coupling, Edge, Making, ids
 from lesion.rules import elementwise, layers, moves, norms, opaque, pooling
-from lesion.rules.layers import CONVOLUTIONS, TRANSPOSED
+from lesion.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
 from lesion.tracing import Graph, Node
 from lesion.walk import Rule, Walk
 
-__all__ = ["CONVOLUTIONS", "TRANSPOSED", "Coupling", "Edge", "Making", "couple", "ids"]
+__all__ = ["CONVOLUTIONS", "LINEAR", "TRANSPOSED", "Coupling", "Edge", "Making", "couple", "ids"]
 
 RULES: dict[str, Rule] = {
     **layers.RULES,
@@ -41,11 +41,15 @@ def _rule(walk: Walk, node: Node, value: Any) -> Any:
         return moves.item(walk, node, value)
     if not _holds_tensor(value):
         return None
-    if node.name in RULES:
-        return RULES[node.name](walk, node, value)
-    if torch.Tag.pointwise in getattr(node.op, "tags", ()):
-        return elementwise.pointwise(walk, node, value)
-    return opaque.unknown(walk, node, value)
+    rule = RULES.get(node.name)
+    if rule is None:
+        pointwise = torch.Tag.pointwise in getattr(node.op, "tags", ())
+        rule = elementwise.pointwise if pointwise else opaque.unknown
+    if rule in (opaque.unknown, opaque.product):
+        if node.index in walk.making and node.index in walk.varying:
+            return layers.weights(walk, node, value)
+        layers.unfollowed(walk, node, value)
+    return rule(walk, node, value)
 
 
 def _holds_tensor(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """From a network and one batch to its anatomy, with the graph and edges that the engine cuts."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from lesion.alike import Alike
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
+from lesion.lowering import lowered
+from lesion.readiness import check_eager, check_network
 from lesion.recording import record
 from lesion.snapshot import unchanged
 from lesion.stages import places
@@ -46,12 +49,13 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     it was.  Raises SubjectError for one that mixes the images of a batch, draws random numbers or
     keeps a state.
     """
+    check_network(network)
     call = Call(network, forward, batch)
     with unchanged(network):
         graph, whole = _followed_through(call, network, forward, batch)
     with torch.no_grad():
         coupling = couple(graph, call.tensors(batch))
-    names = {weight: weight.rpartition(".")[0] or weight for weight in coupling.makings}
+    names = _names(coupling.makings)
     joined = join(coupling, names)
     makings = {names[weight]: made for weight, made in coupling.makings.items()}
     flows = {name: _flow(made, coupling, joined) for name, made in makings.items()}
@@ -77,15 +81,31 @@ def _followed_through(
     try:
         graph = trace(network, forward, batch)
     except TraceError as error:
+        check_eager(network, str(error))
         graph, whole = record(network, forward, batch), str(error)
+    graph = lowered(graph)
     _check_images_apart(graph)
     alike.check(graph, bool(whole))
     return graph, whole
 
 
+def _names(makings: dict[str, Making]) -> dict[str, str]:
+    """For each weight the name of its layer: that of its module, unless that has several."""
+    plain = {
+        weight: made.module or weight.rpartition(".")[0] or weight
+        for weight, made in makings.items()
+    }
+    count = Counter(plain.values())
+    return {
+        weight: name if count[name] == 1 or weight == f"{name}.weight" else weight
+        for weight, name in plain.items()
+    }
+
+
 def _check_images_apart(graph: Graph) -> None:
+    varying = graph.varying(by_size=False)
     for node in graph.nodes:
-        if node.kind == "call" and of_the_batch(node):
+        if node.kind == "call" and of_the_batch(node) and node.args[0].index in varying:
             where = f"{node.module}, which" if node.module else "one that"
             raise SubjectError(
                 f"Expected batch norms with running statistics, got {where} normalises by the "
@@ -211,7 +231,8 @@ def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple
     for name, labels in coupling.axes.items():
         axes.setdefault(name, _axes(labels, joined))
     named = dict(network.named_parameters()) | dict(network.named_buffers())
-    computed = {name: coupling.graph.parameters[name] for name in coupling.makings}
+    own = [(made.weight, made.bias) for made in coupling.makings.values()]
+    computed = {name: coupling.graph.parameters[name] for pair in own for name in pair if name}
     named = {**computed, **named}
     trained = {name for name, _ in network.named_parameters()}
     return tuple(

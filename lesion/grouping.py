@@ -15,7 +15,7 @@ from lesion.matching import Match
 from lesion.shares import Share
 from lesion.subject import evaluating
 
-INSTEAD = "hand these rates over as masks (--to masks, or torch-prune)"
+INSTEAD = "hand over which filters stay (--to masks)"
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,20 @@ def check(found: Match, together: Sequence[Group]) -> None:
                 f"Expected Torch-Pruning to remove {len(wanted)} {what} of {layer.name}, but by "
                 f"its dependency graph it would remove {len(own)}, {len(own & wanted)} of them "
                 f"the right ones; {INSTEAD}."
+            )
+
+
+def check_plain(found: Match) -> None:
+    """Raises LesionError where what falls lies in weights that are no parameters of a layer."""
+    nodes = found.dissection.graph.nodes
+    made = {node.name for node in nodes if node.kind == "parameter" and node.args}
+    for layer in found.anatomy.layers:
+        falls = found.falling(layer.name).any() or found.unread(layer.name).any()
+        if falls and layer.weight in made:
+            raise LesionError(
+                f"Expected weights that are parameters, but that of {layer.name} is computed from "
+                "others at every pass; make it a parameter (remove_parametrizations or "
+                f"prune.remove of torch.nn.utils) and sweep that network, or {INSTEAD}."
             )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -27,6 +27,7 @@ from lesion.boundary import public
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.images import Images, update
 from lesion.outcomes import SCORES
+from lesion.readiness import check_network
 from lesion.snapshot import unchanged
 from lesion.tally import Classification, Given, Score, Tally
 
@@ -85,6 +86,7 @@ class Subject:
                 f"Expected a torch.nn.Module, got {type(network).__name__}; give the network "
                 "itself, not its name or its state_dict."
             )
+        check_network(network)
         check_weights(network)
         images, adapter = Images.of(data, workers), adapter or BatchAdapter()
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
@@ -282,8 +284,9 @@ def device_of(network: nn.Module) -> torch.device:
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode; afterwards every module in the mode it was in."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
+    modes = {m: m.training for m in network.modules() if hasattr(m, "training")}  # frozen: none
+    with suppress(NotImplementedError):  # a program of torch.export has the mode of its export
+        network.eval()
     try:
         yield
     finally:

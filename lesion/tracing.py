@@ -45,7 +45,8 @@ class Node:
     """One step of the network.
 
     kind: "input" (a tensor of the batch), "parameter" (a parameter, buffer or constant: name is
-        its dotted name) or "call" (op is the function, name its short name, such as "conv2d")
+        its dotted name, args are the parameters that it is computed from, if any) or "call" (op is
+        the function, name its short name, such as "conv2d")
     module: the dotted name of the module in whose forward the step happens
     """
 
@@ -113,6 +114,15 @@ class Graph:
         last = [max(users, default=index) for index, users in enumerate(self.users())]
         last[self.output] = len(self.nodes)
         return last
+
+    def varying(self, *, by_size: bool = True) -> set[int]:
+        """The nodes that depend on the inputs; by_size: on the size of the batch alone too."""
+        found: set[int] = set()
+        for node in self.nodes:
+            reads = node.kind == "input" or any(index in found for index in node.inputs)
+            if reads and (by_size or not node.name.startswith("sym_")):
+                found.add(node.index)
+        return found
 
 
 def batch_norm(

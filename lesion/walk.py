@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Coupling, Edge, everywhere
+from lesion.lowering import making_weights
+from lesion.sharing import shared
 from lesion.tracing import Graph, Node, Ref, resolve
 
 Rule = Callable[["Walk", Node, Any], Any]
@@ -21,6 +23,8 @@ class Walk:
     """Values and labels of the nodes that are still needed, and what the labels told so far.
 
     rule: gives the labels of a call's value; what it learns on the way it notes in `out`
+    varying: the nodes that depend on the inputs; shared: weights that have other uses too;
+        making: those whose values end in a layer's weight
     """
 
     def __init__(self, graph: Graph, tensors: tuple[Tensor, ...], rule: Rule) -> None:
@@ -28,6 +32,8 @@ class Walk:
         self.inputs, self.images = iter(tensors), tensors[0].shape[0]
         self.values: dict[int, Any] = {}
         self.labels: dict[int, Any] = {}
+        self.varying, self.shared = graph.varying(), shared(graph)
+        self.making = making_weights(graph)
         self.out = Coupling(graph)
 
     def go(self) -> Coupling:

@@ -86,8 +86,8 @@ def test_what_torch_pruning_leaves_wrong_is_noticed(wrong, text, case, rates, mo
     with pytest.raises(LesionError) as error:
         apply(rates, case.network, case.x)
     assert str(error.value) == (
-        f"Expected f.weight without what falls, but Torch-Pruning left it with {text}; hand these "
-        "rates over as masks (--to masks, or torch-prune)."
+        f"Expected f.weight without what falls, but Torch-Pruning left it with {text}; hand over "
+        "which filters stay (--to masks)."
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lesion.anatomy import keeps
-from lesion.coupling import CONVOLUTIONS, TRANSPOSED, Edge
+from lesion.coupling import CONVOLUTIONS, LINEAR, TRANSPOSED, Edge
 from lesion.replay import Step
 
 
@@ -24,7 +24,7 @@ def edit(step: Step, edge: Edge, dropped: np.ndarray) -> Step:
     keep = torch.from_numpy(keeps(edge.labels.numpy(), dropped))
     if edge.role == "norm":
         return replace(step, op=_NORMS[step.name](keep))
-    if step.name in CONVOLUTIONS | TRANSPOSED | {"linear"} and edge.role == "read":
+    if step.name in CONVOLUTIONS | TRANSPOSED | LINEAR and edge.role == "read":
         return replace(step, op=_reader(step, keep.reshape(-1)))
     return replace(step, op=_masked(step.op, edge.argument, keep))
 
@@ -46,8 +46,8 @@ def _reader(step: Step, keep: Tensor) -> Callable[..., Any]:
         if weight.numel() <= x.numel():
             weight = weight * wide.to(weight)
         else:
-            shape = along if step.name == "linear" else (1, -1, *[1] * (x.dim() - 2))
-            x = x * (keep.to(x) if step.name == "linear" else keep.to(x).reshape(shape))
+            shape = along if step.name in LINEAR else (1, -1, *[1] * (x.dim() - 2))
+            x = x * (keep.to(x) if step.name in LINEAR else keep.to(x).reshape(shape))
         return step.op(x, weight, *rest, **kwargs)
 
     return run
@@ -56,7 +56,7 @@ def _reader(step: Step, keep: Tensor) -> Callable[..., Any]:
 def _along_weight(step: Step, keep: Tensor) -> Tensor:
     """`keep` of the input channels, in the shape of the layer's weight."""
     weight = step.args[1]
-    if step.name in TRANSPOSED:
+    if step.name in TRANSPOSED | {"transposed_linear"}:
         return keep.reshape(-1, *[1] * (weight.dim() - 1))
     groups = len(keep) // weight.shape[1]
     by_group = keep.reshape(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)

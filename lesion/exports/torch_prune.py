@@ -24,6 +24,7 @@ from lesion.allocation import Allocation
 from lesion.anatomy import keeps
 from lesion.errors import LesionError
 from lesion.exports import Handover, texts
+from lesion.grouping import INSTEAD, check_plain
 from lesion.masking import masks
 from lesion.matching import Match, match
 
@@ -61,6 +62,7 @@ def to_torch_prune(
             "make them permanent with prune.remove, or load it anew."
         )
     found = match(allocation, network, example, adapter)
+    check_plain(found)
     _check(found)
     places = [(*_owner(found, name), mask) for name, mask in _of_parameters(found)]
     for module, leaf, mask in places:
@@ -99,7 +101,7 @@ def _owner(found: Match, name: str) -> tuple[nn.Module, str]:
     if sum(any(one is own for one in module.parameters(recurse=False)) for module in modules) > 1:
         raise LesionError(
             f"Expected a parameter of one module, but several share {name}, and a mask would hold "
-            "for one of them alone; prune the network itself (lesion apply, --to torch-pruning)."
+            f"for one of them alone; {INSTEAD}."
         )
     return module, leaf
 
@@ -117,5 +119,5 @@ def _check(found: Match) -> None:
             raise LesionError(
                 f"Expected channels that masks can take away, but those of unit {unit} are "
                 f"normalised together at {where}, where zeros count; prune the network itself "
-                "(lesion apply, --to torch-pruning)."
+                f"(lesion apply), or {INSTEAD}."
             )

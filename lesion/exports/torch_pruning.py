@@ -28,7 +28,7 @@ from lesion.adapter import Adapter
 from lesion.allocation import Allocation
 from lesion.errors import LesionError, first_line
 from lesion.exports import Handover, about
-from lesion.grouping import INSTEAD, check, check_pruned, groups
+from lesion.grouping import INSTEAD, check, check_plain, check_pruned, groups
 from lesion.matching import Match, match
 from lesion.replay import layout
 from lesion.subject import evaluating
@@ -129,6 +129,7 @@ def pruned(found: Match) -> nn.Module:
 
     Its tensors lie in memory as the network's do: channels last stays so.
     """
+    check_plain(found)
     small = replace(found, network=copy.deepcopy(found.network))
     _resolved(small).prune()
     check_pruned(small, found.network)

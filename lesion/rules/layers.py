@@ -8,80 +8,166 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Edge, Making, everywhere, floats, ids
+from lesion.lowering import groups_of
 from lesion.tracing import Node, Ref
 from lesion.walk import Rule, Walk
 
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
 TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+LINEAR = {"linear", "transposed_linear"}
 
 
 def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """Fresh labels for the channels that a layer makes, once those that it reads are connected."""
     x, w, *rest = node.args
-    source = walk.graph.nodes[w.index]
     labels = walk.labels_of(x.index)
-    axis = value.dim() - 1 if node.name == "linear" else 1
-    name = source.name
-    if source.kind != "parameter":
-        name = _computed(walk, node, walk.values[w.index].detach())
-        walk.out.tie(labels, f"is read by {node.module}, whose weights are computed each pass")
+    if walk.graph.nodes[w.index].kind != "parameter" or isinstance(groups_of(node), Ref):
+        return _dynamic(walk, node, value)
+    source = walk.graph.nodes[w.index]
+    last = node.name in LINEAR
+    axis = value.dim() - 1 if last else 1
     if any(size > 1 for a, size in enumerate(labels.shape) if a != axis):
         walk.out.tie(labels, f"does not lie on the channel axis of {node.module}")
         labels = everywhere(FIXED, value.dim())
-    made = _making(walk, name, node, value, rest)
-    if source.kind != "parameter":  # from all of them, so that none can be taken out alone
-        walk.out.tie(floats(made.makes), "its layer's weights are computed in every pass")
+    made = _making(walk, source, node, value, rest)
+    if use := walk.shared.get(source.name):
+        why = f"its layer's weight is used in {use} too, in another role"
+        walk.out.tie(floats(made.makes), why)
+        walk.out.tie(labels, f"is read by a layer whose weight is used in {use} too")
     labels = labels.expand(*labels.shape[:axis], len(made.reads), *labels.shape[axis + 1 :])
     _read(walk, node, made, labels)
+    _turned_round(walk, source, made)
     shape = [1] * value.dim()
     shape[axis] = len(made.makes)
     return floats(made.makes).reshape(shape)
 
 
-def _computed(walk: Walk, node: Node, weight: Tensor) -> str:
-    """A name for a computed weight: that of its layer's own parameter, if it looks alike."""
-    name = f"{node.module or node.index}.weight"
-    own = walk.graph.parameters.setdefault(name, weight)  # the parameter stays as it is
-    if own.shape != weight.shape or name in walk.out.makings:
-        name = f"{node.module}.{node.index}.weight"
-        walk.graph.parameters[name] = weight
-    return name
+def _turned_round(walk: Walk, source: Node, made: Making) -> None:
+    """Connects a layer with one that has the same weight, with inputs and outputs exchanged."""
+    if len(source.args) != 1 or source.name in walk.shared:
+        return
+    name = walk.graph.nodes[source.args[0].index].name
+    twin = walk.out.makings.get(name) if name != source.name else None
+    if twin is None or walk.graph.parameters[name] is not walk.graph.parameters[source.name]:
+        return
+    if (twin.reads < 0).any():
+        reason = f"its weight is that of a {twin.kind} too, whose inputs cannot be removed"
+        walk.out.tie(floats(made.makes), reason)
+    walk.out.unite(floats(twin.makes), floats(made.reads), "sum")
+    walk.out.unite(floats(twin.reads), floats(made.makes), "sum")
 
 
-def _making(walk: Walk, name: str, node: Node, value: Tensor, rest: list[Any]) -> Making:
+def _dynamic(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """A layer with weights, or groups, that depend on the images: a record that cannot be cut."""
+    where = node.module or node.name
+    for _, labels in walk.operands(node):
+        walk.out.tie(labels, f"is read by {where}, whose weights depend on the images")
+    weight, shape = walk.values[node.args[1].index].detach(), value.shape
+    images = walk.images  # they may lie beside the channels, in groups
+    channels = shape[-1] if node.name in LINEAR else shape[0] * shape[1] // images
+    name = _free(walk, f"{where}.{node.name}.weight")
+    walk.graph.parameters[name] = weight = weight[: max(channels, 1)]
+    _record(walk, node, name, weight, value, "its layer's weights depend on the images")
+    return everywhere(FIXED, value.dim())
+
+
+def weights(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """Weights that are computed from activations: these cannot be followed into them."""
+    for _, labels in walk.operands(node):
+        walk.out.tie(labels, f"makes weights of a layer in {node.name}")
+    return everywhere(FIXED, value.dim())
+
+
+def unfollowed(walk: Walk, node: Node, value: Any) -> None:
+    """Records for the weights of an operation that is not taken apart, such as an LSTM."""
+    first = value if isinstance(value, Tensor) else next(v for v in value if isinstance(v, Tensor))
+    if node.index not in walk.varying or not first.is_floating_point():
+        return
+    for index in dict.fromkeys(node.inputs):
+        source = walk.graph.nodes[index]
+        weight = walk.graph.parameters[source.name] if source.kind == "parameter" else first
+        wide = sum(size > 1 for size in weight.shape[:2]) == 2 and weight.is_floating_point()
+        if source.kind == "parameter" and wide and source.name not in walk.out.makings:
+            reason = f"its layer runs as {node.name}, which is not taken apart"
+            _record(walk, node, source.name, weight, first, reason)
+
+
+def _record(walk: Walk, node: Node, name: str, weight: Tensor, value: Tensor, reason: str) -> None:
+    """A layer that is there, but of which nothing can be removed."""
+    positions = max(value.numel() // (walk.images * max(len(weight), 1)), 1)
+    made = Making(
+        weight=name,
+        bias=None,
+        kind=node.name,
+        groups=1,
+        kernel=tuple(weight.shape[2:]),
+        makes=ids(walk.out.fresh((len(weight),))),
+        reads=np.full(weight.shape[1], CONSTANT),
+        nodes=[node.index],
+        size=(positions,),
+        positions=positions,
+        positions_in=positions,
+        macs=positions * weight.numel(),
+        module=node.module,
+    )
+    walk.out.makings[name] = made
+    walk.out.tie(floats(made.makes), reason)
+
+
+def _free(walk: Walk, name: str) -> str:
+    number, found = 1, name
+    while found in walk.graph.parameters:
+        number, found = number + 1, f"{name}.{number + 1}"
+    return found
+
+
+def _making(walk: Walk, source: Node, node: Node, value: Tensor, rest: list[Any]) -> Making:
     """The layer's record: a new one, or the one there is with this call added."""
+    name = source.name
     weight = walk.graph.parameters[name]
     positions, positions_in = (
-        v.numel() // (walk.images * v.shape[-1 if node.name == "linear" else 1])
+        v.numel() // (walk.images * v.shape[-1 if node.name in LINEAR else 1])
         for v in (value, walk.values[node.args[0].index])
     )
     transposed = node.name in TRANSPOSED
+    wide = node.name in TRANSPOSED | {"transposed_linear"}
     macs = (positions_in if transposed else positions) * weight.numel()
+    bias = rest[0] if rest else None
     if name in walk.out.makings:
         made = walk.out.makings[name]
         made.nodes.append(node.index)
         made.macs += macs
         made.positions += positions
+        if isinstance(bias, Ref) and walk.graph.nodes[bias.index].name != made.bias:
+            walk.out.unite(walk.labels_of(bias.index), floats(made.makes), "same")
         return made
-    groups = int(rest[4]) if len(rest) > 4 else 1  # after bias, stride, padding, one more
-    bias = rest[0] if rest else None
-    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    groups = groups_of(node)
+    channels = weight.shape[1] * groups if wide else weight.shape[0]
     made = Making(
         weight=name,
         bias=walk.graph.nodes[bias.index].name if isinstance(bias, Ref) else None,
-        kind=node.name.replace("conv_transpose", "transposed conv"),
+        kind=node.name.replace("conv_transpose", "transposed conv").replace("_", " "),
         groups=groups,
         kernel=tuple(weight.shape[2:]),
         makes=ids(walk.out.fresh((channels,))),
-        reads=np.full(weight.shape[0] if transposed else weight.shape[1] * groups, CONSTANT),
+        reads=np.full(weight.shape[0] if wide else weight.shape[1] * groups, CONSTANT),
         nodes=[node.index],
-        size=_size(value, positions, node.name == "linear"),
+        size=_size(value, positions, node.name in LINEAR),
         positions=positions,
         positions_in=positions_in,
         macs=macs,
+        module=source.module if source.args else "",
     )
+    _share_bias(walk, made)
     walk.out.makings[name] = made
     return made
+
+
+def _share_bias(walk: Walk, made: Making) -> None:
+    """Layers with one bias between them lose the same channels."""
+    for known in walk.out.makings.values():
+        if made.bias is not None and known.bias == made.bias:
+            walk.out.unite(floats(known.makes), floats(made.makes), "sum")
 
 
 def _size(value: Tensor, positions: int, last: bool) -> tuple[int, ...]:
@@ -108,4 +194,4 @@ def _read(walk: Walk, node: Node, made: Making, labels: Tensor) -> None:
             walk.out.cells.append(made.makes.reshape(made.groups, -1))
 
 
-RULES: dict[str, Rule] = dict.fromkeys(CONVOLUTIONS | TRANSPOSED | {"linear"}, layer)
+RULES: dict[str, Rule] = dict.fromkeys(CONVOLUTIONS | TRANSPOSED | LINEAR, layer)

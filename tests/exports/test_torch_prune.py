@@ -12,7 +12,11 @@ from slicing import shrink
 from small_networks import NETWORKS, chain, conv
 from torch import nn
 from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
+from lesion.applying import apply
+from lesion.dissect import find_layers
 from lesion.errors import LesionError
 from lesion.exports import export
 from lesion.exports.torch_prune import to_torch_prune
@@ -113,7 +117,7 @@ def test_a_parameter_that_modules_share():
         to_torch_prune(rates, network, case.x)
     assert str(refusal.value) == (
         "Expected a parameter of one module, but several share d.weight, and a mask would hold for "
-        "one of them alone; prune the network itself (lesion apply, --to torch-pruning)."
+        "one of them alone; hand over which filters stay (--to masks)."
     )
     assert not prune.is_pruned(network)
 
@@ -127,3 +131,27 @@ def test_the_file_loads_into_a_network_with_the_same_masks():
     made.network.load_state_dict(state)
     dropped = rates.dropped(case.dissection.anatomy)
     assert error(case, made.network, dropped) <= removal.TOLERANCE
+
+
+def test_the_road_that_each_refusal_names_is_open():
+    """Groups that lose different positions: neither smaller nor by masks of torch, but as names."""
+    case = removal.small("group_norm")
+    rates = allocations.by_channels(case.dissection.anatomy, {"a": [0, 5, 10]})
+    for refused in (apply, to_torch_prune):
+        with pytest.raises(LesionError, match=r"hand over which filters stay \(--to masks\)"):
+            refused(rates, copy.deepcopy(case.network), case.x)
+    stay = load(export(rates, "masks", anatomy=case.dissection.anatomy))["a.kept"].tolist()
+    assert stay == [at for at in range(12) if at not in (0, 5, 10)]
+
+
+def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
+    network = chain(weight_norm(conv(3, 6)), nn.ReLU(), conv(6, 4), out=4).eval()
+    x = torch.randn(2, 3, 6, 6)
+    found = find_layers(network, x)
+    rates = allocations.by_channels(found, {"a": [1]})
+    for refused in (apply, to_torch_prune):
+        with pytest.raises(LesionError, match="that of a is computed from others at every pass"):
+            refused(rates, copy.deepcopy(network), x)
+    assert load(export(rates, "masks", anatomy=found))["a.kept"].tolist() == [0, 2, 3, 4, 5]
+    remove_parametrizations(network.a, "weight")
+    assert apply(rates, network, x).a.weight.shape == (5, 3, 3, 3)

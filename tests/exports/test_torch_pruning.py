@@ -201,7 +201,7 @@ def test_residual_streams_with_padded_shortcuts():
     some = list(range(0, stream.channels, 3))
     rates = allocations.by_channels(case.dissection.anatomy, {stream.name: some})
     text = refusal(rates, copied(case), case.x)
-    assert text.endswith("hand these rates over as masks (--to masks, or torch-prune).")
+    assert text.endswith("hand over which filters stay (--to masks).")
     first = [unit.name for unit in case.units if unit.name.endswith("conv1") and "." in unit.name]
     rates = allocations.by_ratio(case.dissection, dict.fromkeys(first, 0.3))
     network = copied(case)
@@ -215,8 +215,8 @@ def test_groups_that_lose_different_positions():
     text = refusal(allocations.by_channels(anatomy, {"a": [0, 5, 10]}), copied(case), case.x)
     assert text == (
         "Expected the same positions to fall in each of 3 groups of channels, which is all that "
-        "Torch-Pruning can remove, but the rates for a name different ones; hand these rates over "
-        "as masks (--to masks, or torch-prune)."
+        "Torch-Pruning can remove, but the rates for a name different ones; hand over which "
+        "filters stay (--to masks)."
     )
     rates, network = allocations.by_channels(anatomy, {"a": [1, 5, 9]}), copied(case)
     to_torch_pruning(rates, network, case.x).prune()
@@ -225,7 +225,7 @@ def test_groups_that_lose_different_positions():
 
 FAILS = (
     "Expected a network that Torch-Pruning can follow, but it fails on {} (ZeroDivisionError: {}); "
-    "hand these rates over as masks (--to masks, or torch-prune)."
+    "hand over which filters stay (--to masks)."
 )
 
 

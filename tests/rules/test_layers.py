@@ -41,13 +41,19 @@ def test_a_depthwise_transposed_convolution_makes_the_labels_that_it_reads():
     assert found.unit["c"].layers == ("c", "f")
 
 
-def test_weights_made_in_every_pass_are_not_a_layer():
+def test_a_weight_that_is_used_in_another_way_too_ties_its_layers_and_names_the_use():
     def step(n: nn.Module, x: Tensor) -> Tensor:
         return n.b(F.conv2d(n.a(x), n.a.weight.mean(1, keepdim=True).expand(6, 6, 3, 3)))
 
     found = net(step, a=conv(3, 6), b=conv(6, 4), fc=fc(4))
     assert found.unit["a"].kind == "tied"
-    assert "whose weights are computed each pass" in found.unit["a"].reason
+    assert found.unit["a"].reason == "its layer's weight is used in conv2d too, in another role"
+
+
+def test_a_weight_that_is_also_a_plain_value_ties_its_layer():
+    found = net(lambda n, x: n.b(n.a(x) * n.a.weight.norm()), a=conv(3, 6), b=conv(6, 4), fc=fc(4))
+    assert (found.unit["a"].kind, found.unit["b"].kind) == ("tied", "free")
+    assert "its layer's weight is used in " in found.unit["a"].reason
 
 
 class Standardised(nn.Conv2d):
@@ -57,12 +63,15 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, self.weight / self.weight.std((1, 2, 3), keepdim=True))
 
 
-def test_weights_made_from_a_parameter_leave_it_as_it_is():
+def test_what_counts_of_a_computed_weight_is_what_comes_out():
     network = Net(lambda n, x: n.b(n.a(x)), a=Standardised(3, 6, 3), b=Standardised(6, 4, 3))
     network.add_module("fc", fc(4))
     x = torch.randn(2, 3, 6, 6)
     dissection = dissect(network.eval(), forward, x)
-    assert torch.equal(dissection.graph.parameters["a.weight"], network.a.weight)
+    own = network.a.weight
+    expected = own / own.std((1, 2, 3), keepdim=True)
+    assert torch.equal(dissection.graph.parameters["a.weight"], expected)
+    assert [unit.kind for unit in dissection.anatomy.units] == ["free", "free", "tied"]
     assert [layer.name for layer in dissection.anatomy.layers] == ["a", "b", "fc"]
     assert cost(dissection.anatomy).parameters == sum(p.numel() for p in network.parameters())
     ((_, logits),) = Replay(dissection).run((x,), {})

@@ -1,0 +1,63 @@
+"""Weights that serve for more than one thing: which of them cannot lose a filter, and why not."""
+
+from lesion.constants import WEIGHTED
+from lesion.tracing import Graph, Node, Ref
+
+
+def shared(graph: Graph) -> dict[str, str]:
+    """For weights of layers that something else uses too, in another way, what that is.
+
+    A weight that a layer uses turned round too is left out: its axes stay those of channels.
+    """
+    weights = {n.args[1].index: n for n in graph.nodes if n.name in WEIGHTED and _weight(graph, n)}
+    uses: dict[int, list[tuple[int, str]]] = {}
+    for index, node in weights.items():
+        for root in _roots(graph, index):
+            uses.setdefault(root, []).append((index, node.name))
+    found: dict[str, str] = {}
+    for root, there in uses.items():
+        for index, _ in there:
+            others = [name for at, name in there if not _linked(graph, index, at, weights)]
+            others += [node.name for node in _plain(graph, root)]
+            if others and _follows(graph, root, index):
+                found[graph.nodes[index].name] = others[0]
+    return found
+
+
+def _weight(graph: Graph, node: Node) -> bool:
+    return isinstance(node.args[1], Ref) and graph.nodes[node.args[1].index].kind == "parameter"
+
+
+def _roots(graph: Graph, index: int) -> list[int]:
+    """The parameters of the network that a weight is computed from, or is."""
+    sources = [ref.index for ref in graph.nodes[index].args]
+    return [root for at in sources for root in _roots(graph, at)] if sources else [index]
+
+
+def _linked(graph: Graph, one: int, other: int, weights: dict[int, Node]) -> bool:
+    """Whether two weights are the same, or one the other turned round, both without groups."""
+    if one == other:
+        return True
+    same = graph.parameters[graph.nodes[one].name] is graph.parameters[graph.nodes[other].name]
+    return same and all(_ungrouped(weights[at]) for at in (one, other))
+
+
+def _ungrouped(node: Node) -> bool:
+    return "linear" in node.name or len(node.args) < 7 or node.args[6] == 1
+
+
+def _plain(graph: Graph, root: int) -> list[Node]:
+    """The calls that take a parameter for something else than a layer's weight or bias."""
+    return [
+        node
+        for node in graph.nodes
+        if node.kind == "call"
+        and root in node.inputs
+        and not (node.name in WEIGHTED and Ref(root) in node.args[1:3])
+    ]
+
+
+def _follows(graph: Graph, root: int, weight: int) -> bool:
+    """Whether a parameter has an axis as long as one along which its weight has channels."""
+    sizes = set(graph.parameters[graph.nodes[weight].name].shape[:2]) - {1}
+    return bool(sizes & set(graph.parameters[graph.nodes[root].name].shape))

@@ -1,0 +1,65 @@
+"""Networks that torch has made something else of: taken apart, or refused in one sentence."""
+
+import pytest
+import torch
+from torch import nn
+from torch.ao.nn.quantized import dynamic
+
+from lesion.dissect import find_layers
+from lesion.errors import SubjectError
+from lesion.subject import Subject
+
+
+def plain() -> nn.Sequential:
+    layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)).eval()
+
+
+IMAGES = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+DATA = [(image, 0) for image in IMAGES]
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(8, 3), nn.Flatten(), nn.LazyLinear(2))
+
+
+def quantised() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 2, 9), nn.Flatten(), dynamic.Linear(2, 2))
+
+
+@pytest.mark.parametrize(("make", "text"), [
+    (lazy, "Expected weights, but 0 is a lazy module that has seen no batch yet; run the network"),
+    (quantised, "Expected weights in floating point, but 2 is quantised (Linear); give the"),
+])  # fmt: skip
+def test_networks_without_weights_in_floating_point(make, text):
+    for run in (lambda: find_layers(make(), IMAGES), lambda: Subject.of(make(), DATA)):
+        with pytest.raises(SubjectError) as error:
+            run()
+        assert str(error.value).startswith(text)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torch_script_is_refused_since_hooks_do_not_reach_into_it():
+    with pytest.raises(SubjectError) as error:
+        find_layers(torch.jit.script(plain()), IMAGES)
+    assert str(error.value).startswith("Expected a network in Python, but the network is Torch")
+    assert str(error.value).endswith("give the nn.Module that it was made from.")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_frozen_torch_script_has_rows_with_the_costs_of_its_constants():
+    table = find_layers(torch.jit.freeze(torch.jit.script(plain())), IMAGES).table()
+    assert table["kind"].tolist() == ["conv2d", "conv2d", "linear"]
+    assert table["params"].tolist() == [8 * 27 + 8, 6 * 72 + 6, 12 + 2]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrap", [
+    lambda net: torch.jit.trace(net, IMAGES),
+    torch.fx.symbolic_trace,
+    lambda net: torch.export.export(net, (IMAGES,)).module(),
+])  # fmt: skip
+def test_what_torch_traced_has_the_layers_of_its_network(wrap):
+    network = plain()
+    expected = find_layers(network, IMAGES)
+    assert find_layers(wrap(network), IMAGES).layers == expected.layers
