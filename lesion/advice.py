@@ -68,6 +68,8 @@ class Advice:
 
     layers: one entry for every layer of the network and every measured coupled unit
     guarantee: what the confidence is of, in words
+    boundaries: how the first and last blocks of stages compare with the others, in a sentence; ""
+        where there is nothing to compare
     """
 
     max_drop: float
@@ -80,6 +82,14 @@ class Advice:
     stages: tuple[StageAdvice, ...]
     guarantee: str
     caveat: str = CAVEAT
+    boundaries: str = ""
+
+    @property
+    def ranking(self) -> tuple[LayerAdvice, ...]:
+        """What was measured, the most sensitive first: by what it stands alone, whatever its stage
+        takes; of two that stand the same ratio the one that loses more there."""
+        measured = [entry for entry in self.layers if entry.status != "unmeasured"]
+        return tuple(sorted(measured, key=lambda entry: (entry.rate, -(entry.drop or 0.0))))
 
     @property
     def skip(self) -> list[str]:
@@ -97,14 +107,18 @@ class Advice:
         return {entry.layer: entry.rate for entry in measured if entry.kind == "free"}
 
     def table(self) -> pd.DataFrame:
-        """One row a layer or unit, in order of execution."""
-        frame = pd.DataFrame([asdict(entry) for entry in self.layers])
+        """One row a layer or unit, in order of execution; rank: 1 for the most sensitive."""
+        rank = {id(entry): place for place, entry in enumerate(self.ranking, 1)}
+        frame = pd.DataFrame(
+            [{**asdict(entry), "rank": rank.get(id(entry))} for entry in self.layers]
+        )
         numbers = dict.fromkeys(("stage_rate", "drop", "low", "high"), float)
-        return frame.astype({"number": "Int64", "stage": "Int64", **numbers})
+        return frame.astype({"number": "Int64", "stage": "Int64", "rank": "Int64", **numbers})
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values; what is not known is None."""
-        return {**asdict(self), "skip": self.skip, "rates": self.rates}
+        ranking = [{"layer": own.layer, "kind": own.kind, "rate": own.rate} for own in self.ranking]
+        return {**asdict(self), "skip": self.skip, "rates": self.rates, "ranking": ranking}
 
     def text(self) -> str:
         """The advice in words, the caveat last."""

@@ -15,7 +15,7 @@ from lesion.calibration import Calibration
 from lesion.candidates import Candidate, Candidates, candidates, dropped
 from lesion.cost import cost
 from lesion.curves import column_of, curves
-from lesion.errors import LesionError
+from lesion.errors import EvidenceError, LesionError
 from lesion.judging import criterion_of
 from lesion.knobs import Choice
 from lesion.predicting import Basis, basis
@@ -31,6 +31,14 @@ RUINED = (
     " So much is lost that accuracy before retraining says little about accuracy after it: "
     "`lesion refine --recover` finds rates for that."
 )
+UNPREDICTED = (
+    "No joint drop is predicted: rates were chosen by single drops, and of a score that is no "
+    "accuracy it is not known how these add up; {}."
+)
+MEASURED_BY = {
+    False: "`lesion refine` and `lesion verify` measure the rates together",
+    True: "evaluate the network that `lesion apply` writes",
+}
 HOW = {
     "margins": "each image's margin moves by the sum of what single cuts moved it",
     "drops": "single drops composed as accuracies multiply",
@@ -59,13 +67,15 @@ def allocate(
         best by drops and from the intact network. "drops": accuracies multiply (see
         `lesion.composing`), at the upper ends of the drops' intervals at `confidence` per cent; the
         rates are the exact optimum. "" for margins where the study has them, see
-        `lesion.predicting.basis`: where every lesion saw the same images and the score is top-1
+        `lesion.predicting.basis`: where every lesion saw the same images and the score is top-1.
+        Of a score that is no accuracy nothing is predicted: single drops are only compared
     recovery: "" for the lesions without one; by those that recovered in this way before they were
         scored, for networks that are to be retrained, the rates are predicted by drops
     times: the table that a budget of latency is reckoned by, see `lesion.latency`
 
-    Raises LesionError where the budget is out of reach, with the nearest that can be reached, and
-    EvidenceError where the study has no curves, or no margins, for what is asked.
+    Raises LesionError where the budget is out of reach, with the nearest that can be reached, or
+    bounds a drop that is not predicted, and EvidenceError where the study has no curves, or no
+    margins, for what is asked.
     """
     budget.check()
     if times is None and "latency" in (*budget.shares, budget.smallest):
@@ -75,13 +85,19 @@ def allocate(
     column = column_of(study, column)
     criterion = criterion_of(study, criterion, recovery)
     found = choices(study, budget, criterion, column, confidence, recovery)
+    if not found:
+        raise EvidenceError(
+            f"Expected curves of units whose channels can be removed, but {study.path} has none: "
+            "sweep more layers, or coupled units as well (--units all)."
+        )
     known = basis(study, found, column, criterion, recovery, by)
     accounts = accounts_of(study.anatomy, found, times)
     most = budget.max_drop
     if most is not None and (learned := calibrated(study, known)):
         most = learned.allowed(most)
     choice = Within(study.anatomy, known, budget, accounts).best(most)
-    return timed(study, predicted(study, known, choice, budget.words(), criterion, column), times)
+    goal = budget.words(known.composes)
+    return timed(study, predicted(study, known, choice, goal, criterion, column), times)
 
 
 def taken(allocation: Allocation) -> dict[str, Candidate]:
@@ -155,6 +171,9 @@ def predicted(
 ) -> Allocation:
     """The allocation with what it is predicted to lose, and what that rests on."""
     taken = {unit: known.found[unit][at] for unit, at in choice.items()}
+    if not known.composes:
+        made = described(study, taken, goal, criterion, column, known.baseline)
+        return replace(made, guarantee=UNPREDICTED.format(MEASURED_BY[known.linear]))
     drop, high = known.predicted(choice)
     how, after = HOW[known.by], ""
     if learned := calibrated(study, known):

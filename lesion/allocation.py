@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lesion.header import differences
 from lesion.wording import allocation_lines
 
 FORMAT = 1
+DROPS = ("drop", "high")
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Allocation:
         return "\n".join(map(line, allocation_lines(self)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Everything as JSON values, but for NaN where a drop is not known."""
         return {"lesion": "allocation", "format": FORMAT, **asdict(self)}
 
     @classmethod
@@ -152,14 +154,16 @@ class Allocation:
             rates = tuple(_to_rate(rate) for rate in own.pop("rates"))
             intact, pruned = Cost(**own.pop("intact")), Cost(**own.pop("pruned"))
             times = tuple(own.pop("milliseconds"))
-            return cls(**own, rates=rates, intact=intact, pruned=pruned, milliseconds=times)
+            return cls(
+                **_numbers(own), rates=rates, intact=intact, pruned=pruned, milliseconds=times
+            )
         except (TypeError, KeyError, AttributeError) as error:
             raise LesionError(f"Expected whole rates, but they lack something: {error}.") from error
 
     @public
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        Path(path).write_text(as_json(self.to_dict()) + "\n")
 
     @classmethod
     @public
@@ -180,4 +184,22 @@ def _to_rate(values: Mapping[str, Any]) -> UnitRate:
     own = dict(values)
     kept = tuple(own.pop("kept"))
     filters = {name: tuple(numbers) for name, numbers in own.pop("filters").items()}
-    return UnitRate(**own, kept=kept, filters=filters)
+    return UnitRate(**_numbers(own), kept=kept, filters=filters)
+
+
+def as_json(values: Any) -> str:
+    """Values as JSON, which knows no NaN: null in its place."""
+    return json.dumps(_known(values), indent=2)
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _known(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """Drops that are not known as NaN again."""
+    return {n: nan if n in DROPS and one is None else one for n, one in values.items()}

@@ -139,13 +139,16 @@ class Budget:
             asked.append(f"no rate above {percent(self.max_rate)}")
         return " and ".join(asked)
 
-    def words(self) -> str:
+    def words(self, predicted: bool = True) -> str:
         """What is asked, in words.
+
+        predicted: whether what the rates lose together is, else single drops have to do
 
         >>> Budget(macs=0.5, max_drop=1).words()
         'at most 50 % of the MACs and a predicted drop of at most 1 point, least predicted drop'
         """
-        goal = f"least {RESOURCES[self.smallest]}" if self.smallest else "least predicted drop"
+        least = "predicted drop" if predicted else "single drops"
+        goal = f"least {RESOURCES[self.smallest] if self.smallest else least}"
         return f"{self.limits()}, {goal}"
 
 

@@ -30,13 +30,19 @@ def calibrate(
     light and heavy sets come alike. They are measured on the first `images` of the study's order;
     those kept back are not touched. The study remembers it: upper predictions are made by it.
 
-    Raises EvidenceError where the study has no curves.
+    Raises EvidenceError where the study has no curves, or judges a score that is no accuracy.
     """
     column = column_of(study, None)
     criterion = criterion_of(study, criterion, "")
     found = choices(study, Budget(), criterion, column)
     if all(len(own) == 1 for own in found.values()):
         raise EvidenceError(f"Expected curves of units in {study.path}, but it has none: sweep it.")
+    known = basis(study, found, column, criterion)
+    if not known.composes:
+        raise EvidenceError(
+            f"Expected a study of accuracies, whose joint drops are predicted, but {study.path} "
+            "judges another score, of which none is; measure rates together by lesion refine."
+        )
     used = study.header.order[:images]
     intact = bench.intact(used)
     drawn = list(random_sets(found, sets, np.random.default_rng(seed)))
@@ -49,7 +55,6 @@ def calibrate(
     }
     outcomes = bench.outcomes(cuts, used, intact)
     measured = [100 * (base - own[column].astype(float).mean()) for own in outcomes.values()]
-    known = basis(study, found, column, criterion)
     nothing = dict.fromkeys(found, 0)
     predicted = tuple(known.predicted(nothing | one).high for one in drawn)
     made = Calibration(predicted, tuple(map(float, measured)), known.baseline, len(used), known.by)

@@ -13,7 +13,7 @@ def losses(drops: np.ndarray, baseline: float) -> np.ndarray:
     >>> losses(np.array([0.0, 45.0]), 90.0).round(4).tolist()
     [0.0, 0.6931]
     """
-    left = np.maximum(1 - np.asarray(drops, float) / baseline, FLOOR)
+    left = np.maximum(1 - np.asarray(drops, float) / max(baseline, FLOOR), FLOOR)
     found: np.ndarray = 0.0 - np.log(left)
     return found
 

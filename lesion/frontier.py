@@ -8,7 +8,7 @@ import pandas as pd
 from lesion.allocating import allocate
 from lesion.allocation import Allocation
 from lesion.budget import Budget
-from lesion.errors import LesionError
+from lesion.errors import EvidenceError, LesionError
 from lesion.levelling import level
 from lesion.refining import refine
 from lesion.rivals import beside
@@ -33,6 +33,11 @@ def frontier(
     "global l1"), macs (the share), accuracy, low and high in per cent, tuned (after recovery).
     Raises LesionError where no budget is in reach.
     """
+    if not study.header.holdout:
+        raise EvidenceError(
+            f"Expected images kept back to measure rates on, but {study.path} has none: make the "
+            "study with --holdout 0.2."
+        )
     rates = {share: one for share in shares if (one := _allocated(study, share))}
     if not rates:
         raise LesionError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from math import isnan
+from statistics import median
 from typing import Any
 
 from lesion.advice import CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice
@@ -15,7 +16,7 @@ from lesion.evidence import HOPELESS, SAFE, SENSITIVE, UNDECIDED, Cell, Evidence
 from lesion.outcomes import EVALUATION
 from lesion.plan import Lesion
 from lesion.study import Study
-from lesion.wording import grouped, guaranteed, place, points, rounded
+from lesion.wording import grouped, guaranteed, percent, place, points, rounded
 
 
 def recommend(
@@ -65,7 +66,7 @@ def recommend(
         aim.max_drop, aim.confidence, column, criterion, images, baseline,
         _layers(study, found, {entry.stage: entry for entry in stages}, criterion), stages,
         guaranteed(study, aim, criterion, recovery, _exact(study, found)),
-        RECOVERED.format(recovery) if recovery else CAVEAT,
+        RECOVERED.format(recovery) if recovery else CAVEAT, _boundaries(study.anatomy, found),
     )  # fmt: skip
 
 
@@ -92,8 +93,13 @@ def _intact(study: Study, column: str, max_drop: float | None) -> tuple[int, flo
 
 def criterion_of(study: Study, asked: str | None, recovery: str) -> str:
     """The criterion to judge, None for "l1" or the first. Raises EvidenceError for another one."""
+    if not study.lesions:
+        raise EvidenceError(
+            f"Expected measured lesions in {study.path}, but it holds none: lesion curves says of "
+            "each layer why, or sweep more layers."
+        )
     ways = dict.fromkeys(lesion.recovery for lesion in study.lesions)
-    if ways and recovery not in ways:
+    if recovery not in ways:
         held = ", ".join(way or "one-shot" for way in ways)
         raise EvidenceError(
             f"Expected lesions with recovery by {recovery or 'nothing (one-shot)'}, but "
@@ -107,7 +113,7 @@ def criterion_of(study: Study, asked: str | None, recovery: str) -> str:
     if asked in measured:
         return str(asked)
     raise EvidenceError(
-        f"Expected one of the criteria that {study.path} holds ({', '.join(measured) or 'none'}), "
+        f"Expected one of the criteria that {study.path} holds ({', '.join(measured)}), "
         f"got {asked}: sweep with that criterion, or name another."
     )
 
@@ -204,6 +210,21 @@ def _stage(anatomy: Anatomy, stage: int, members: list[Evidence]) -> StageAdvice
     takers = tuple(m.target for m in members if m.rate >= rate and m.rate > 0)
     skipped = tuple(m.target for m in members if m.target not in takers)
     return StageAdvice(stage, rate, takers, skipped)
+
+
+def _boundaries(anatomy: Anatomy, found: list[Evidence]) -> str:
+    """How much the blocks at the ends of stages stand, and how much the others."""
+    stood: dict[str, list[float]] = {"first": [], "last": [], "others": []}
+    for evidence in found:
+        layer = anatomy.layer[evidence.target] if evidence.kind == "free" else None
+        if layer and layer.stage and layer.block is not None:
+            ends = [end for end in ("first", "last") if f"{end} of stage" in layer.position]
+            stood[(*ends, "others")[0]].append(evidence.rate)
+    if not stood["others"] or not stood["first"] + stood["last"]:
+        return ""
+    said = {"first": "the first blocks of stages", "last": "the last", "others": "the others"}
+    parts = [f"{said[end]} {percent(median(own))}" for end, own in stood.items() if own]
+    return f"Layers stand, in the median: in {', '.join(parts)}."
 
 
 def _layers(

@@ -1,7 +1,9 @@
 """What rates are predicted to lose together, from lesions that were measured one by one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from lesion.composing import joint_drop, losses
 from lesion.curves import paired
 from lesion.errors import EvidenceError, LesionError
 from lesion.knobs import Knobs
+from lesion.outcomes import EVALUATION
 from lesion.plan import Lesion
 from lesion.shifts import LEVEL, Shifts
 from lesion.study import Study
@@ -21,7 +24,8 @@ WAYS = ("margins", "drops")
 
 
 class Prediction(NamedTuple):
-    """A joint drop in points, and its upper end as far as the choice of images goes."""
+    """A joint drop in points, and its upper end as far as the choice of images goes; NaN where
+    there is no rule by which single drops add up."""
 
     drop: float
     high: float
@@ -47,12 +51,18 @@ class Basis:
     found: each unit's choices with their drops; baseline: the intact score in per cent
     moves: of margins, None where drops have to do
     recovery: what the lesions went through before they were scored, "" for nothing
+    composes: whether the score is a share of right answers (for "tv" in expectation): those that
+        single cuts leave multiply, nearly; what they leave of another score, such as a PSNR, need
+        not
+    linear: whether drops stand in a unit of their own, so that they are no shares of the baseline
     """
 
     found: Candidates
     baseline: float
     moves: Moves | None = None
     recovery: str = ""
+    composes: bool = True
+    linear: bool = False
 
     @property
     def by(self) -> str:
@@ -63,6 +73,8 @@ class Basis:
         """By margins: each image's moves are added, and those below 0 are wrong.  By drops:
         accuracies multiply, see `lesion.composing`; the upper end is that of all upper ends.
         """
+        if not self.composes:
+            return Prediction(nan, nan)
         if self.moves is None:
             taken = [self.found[unit][at] for unit, at in choice.items()]
             ends = ([one.drop for one in taken], [one.high for one in taken])
@@ -73,6 +85,11 @@ class Basis:
         margins = sum((self.moves.moves[u][at] for u, at in choice.items()), self.moves.base)
         drop, _, high = paired(self.moves.right, margins > 0, LEVEL)
         return Prediction(100 * drop, 100 * high)
+
+    def losses(self, drops: Sequence[float]) -> np.ndarray:
+        """Single drops as numbers whose sum is to be least."""
+        values = np.array(drops, float)
+        return values if self.linear else losses(values, self.baseline)
 
     def shifts(self, knobs: Knobs) -> Shifts:
         """The moves of each knob's settings, from the first of them on."""
@@ -103,16 +120,41 @@ def basis(
     """
     if by not in ("", *WAYS):
         raise LesionError(f"Expected predictions by {' or '.join(WAYS)}, got '{by}'.")
+    if column == EVALUATION:
+        return Basis(found, _evaluated(study, by), recovery=recovery, composes=False, linear=True)
     baseline = 100 * float(study.intact().outcomes[column].mean())
     wanted = by == "margins" or (by == "" and not recovery)
     known = wanted and column == "top1" and MARGIN in study.header.columns
-    moves = _moves(study, found, _lesions(study, criterion, recovery)) if known else None
+    lesions = _lesions(study, criterion, recovery)
+    moves = _moves(study, found, lesions) if known else None
     if by == "margins" and moves is None:
         raise EvidenceError(
             f"Expected margins of the same images from every lesion in {study.path}, but it has "
             "none: sweep it with --full (top-1), or let drops do (--by drops)."
         )
-    return Basis(found, baseline, moves, recovery)
+    return Basis(found, baseline, moves, recovery, _hits(study, column, lesions.values()))
+
+
+def _evaluated(study: Study, by: str) -> float:
+    """The intact network's evaluation. Raises EvidenceError where there is none, or no margins."""
+    if by == "margins":
+        raise EvidenceError(
+            f"Expected margins of images in {study.path}, but it holds whole evaluations; let "
+            "drops do (--by drops)."
+        )
+    if None not in study.evaluations:
+        raise EvidenceError(
+            f"Expected evaluations in {study.path}, but it holds none: run the sweep first."
+        )
+    return study.evaluations[None]
+
+
+def _hits(study: Study, column: str, lesions: Iterable[Lesion]) -> bool:
+    """Whether a user's score says of each image that it is right or not, whatever is cut."""
+    if column != "score":
+        return True
+    scores = chain([study.intact().outcomes], map(study.outcomes, lesions))
+    return all(bool(np.isin(own[column], (0, 1)).all()) for own in scores)
 
 
 def _moves(

@@ -25,7 +25,7 @@ from lesion.tracing import (
 def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     """The graph of what the network does with this very batch, whatever it would do with others."""
     call = Call(network, forward, batch)
-    state = state_of(network)
+    state = {name: value.detach() for name, value in state_of(network, tied=False)}
 
     def run(parameters: dict[str, Tensor], *tensors: Tensor) -> Any:
         own = {f"network.{name}": value for name, value in parameters.items()}

@@ -82,10 +82,15 @@ def beside(
     cuts = {
         Joint(tuple(rate.unit for rate in own.cut), number): own.dropped(study.anatomy)
         for number, own in enumerate(ways.values())
+        if own.cut
     }
     intact = bench.intact(images)
-    found = bench.outcomes(cuts, images, intact)
-    scores = [one[allocation.column] for one in found.values()]
+    measured = {
+        joint.number: outcomes for joint, outcomes in bench.outcomes(cuts, images, intact).items()
+    }
+    scores = [
+        measured.get(number, intact.outcomes)[allocation.column] for number in range(len(ways))
+    ]
     base, level = intact.outcomes[allocation.column], confidence / 100
     rows = []
     for (name, own), score in zip(ways.items(), scores, strict=True):

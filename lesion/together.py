@@ -11,11 +11,11 @@ from torch import nn
 from lesion.adapter import Adapter
 from lesion.dissect import Dissection, dissect
 from lesion.engine import Around, Cutting, Engine, One, Replay
-from lesion.errors import LesionError
+from lesion.errors import EvidenceError, LesionError
 from lesion.identity import matching
 from lesion.measure import Measured, measure
 from lesion.memory import SHARE, free, that_fit
-from lesion.outcomes import Intact, Outcomes
+from lesion.outcomes import EVALUATION, Intact, Outcomes
 from lesion.plan import Joint
 from lesion.preparing import FASTEST, engine_for, example_of
 from lesion.recovered import Recovered, recovering
@@ -46,9 +46,10 @@ class Bench:
     ) -> "Bench":  # fmt: skip
         """recovery: what each cut network goes through before it is scored, see `lesion.recovery`.
 
-        Raises StudyError where the study is of another subject, LesionError for a recovery that
-        cannot be.
+        Raises StudyError where the study is of another subject, EvidenceError where it is of whole
+        evaluations, LesionError for a recovery that cannot be.
         """
+        check_images(study)
         warnings = matching(study, subject)
         device = device_of(subject.network)
         room = memory or int(SHARE * free(device))
@@ -114,6 +115,15 @@ class Bench:
                 )  # fmt: skip
 
 
+def check_images(study: Study) -> None:
+    """Raises EvidenceError for a study of whole evaluations, which says nothing of images."""
+    if EVALUATION in study.header.columns:
+        raise EvidenceError(
+            f"Expected a study whose images have scores, to measure rates on, but {study.path} "
+            "holds whole evaluations; apply the rates (lesion apply) and evaluate that network."
+        )
+
+
 def bench(
     study: Study,
     network: nn.Module,
@@ -130,8 +140,9 @@ def bench(
     recovery: what each cut network goes through before it is scored, such as "finetune:200"; train:
         its training images, none of them among those measured
 
-    Raises StudyError where they are others.
+    Raises StudyError where they are others, EvidenceError where the study has no images.
     """
+    check_images(study)
     subject = Subject.of(
         network, data, adapter=adapter, train=train,
         score=score or str(study.header.settings.get("score", "top1")),

@@ -170,7 +170,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
         raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
     if images > 1 and isinstance(_size(program), int):
         raise TraceError(f"its forward works for batches of {images} images alone")
-    state = state_of(network)
+    state = {name: value.detach() for name, value in state_of(network)}
     names, values = {}, {}
     for spec in program.graph_signature.input_specs:
         if spec.target is not None:
@@ -227,11 +227,10 @@ def quiet() -> Iterator[None]:
             logging.disable(level)
 
 
-def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """The parameters and buffers under all of their names."""
-    own = (*network.named_parameters(remove_duplicate=False),
-           *network.named_buffers(remove_duplicate=False))  # fmt: skip
-    return {name: value.detach() for name, value in own}
+def state_of(network: nn.Module, tied: bool = True) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name; tied: those too that have come under another name."""
+    yield from network.named_parameters(remove_duplicate=not tied)
+    yield from network.named_buffers(remove_duplicate=not tied)
 
 
 def graph_of(

@@ -10,7 +10,6 @@ from lesion.accounting import Account, macs, parameters
 from lesion.anatomy import Anatomy, Unit
 from lesion.budget import RESOURCES, Budget
 from lesion.candidates import Candidates
-from lesion.composing import losses
 from lesion.errors import LesionError
 from lesion.knobs import Choice, Knobs
 from lesion.predicting import Basis
@@ -68,8 +67,14 @@ class Within:
     def best(self, most: float | None) -> Choice:
         """most: the predicted drop that is allowed, in points, None for any.
 
-        Raises LesionError where the budget is out of reach.
+        Raises LesionError where the budget is out of reach, or where no drop can be predicted.
         """
+        if most is not None and not self.basis.composes:
+            raise LesionError(
+                "Expected no bound on the joint drop, which is predicted of accuracies alone, got "
+                f"{points(most)}; bound what may remain (--macs 50%), and measure what the rates "
+                "lose."
+            )
         least = self.accounts[self.budget.smallest] if self.budget.smallest else None
         choice = self._solved(bounds_of(self.budget, self.accounts), most, least)
         if choice is None:
@@ -102,12 +107,9 @@ class Within:
         self, bounds: Sequence[Bound], most: float | None, least: Account | None
     ) -> Problem:
         """The same by drops, for the solver."""
-        baseline, found = self.basis.baseline, self.basis.found
-        loss = {
-            unit: losses(np.array([one.high for one in own]), baseline)
-            for unit, own in found.items()
-        }
-        limit = np.inf if most is None else float(losses(np.array([most]), baseline)[0])
+        found = self.basis.found
+        loss = {unit: self.basis.losses([one.high for one in own]) for unit, own in found.items()}
+        limit = np.inf if most is None else float(self.basis.losses([most])[0])
         columns = {unit: [one.asked for one in own] for unit, own in found.items()}
         return Problem(loss, bounds, limit, least, self._shared, columns)
 
@@ -125,9 +127,10 @@ class Within:
             return "Expected rates that can be met, but what is pinned contradicts itself."
         left = percent(np.ceil(1e4 * account.at(nearest) / account.intact) / 1e4)
         drop = self.basis.predicted(nearest).drop
+        lost = f", at a predicted drop of {points(round(drop, 2))}" if self.basis.composes else ""
         return (
-            f"Expected rates with {self.budget.words()}, but that is out of reach: the fewest "
-            f"{RESOURCES[name]} that the study's ratios leave are {left}, "
-            f"at a predicted drop of {points(round(drop, 2))}; allow more to remain or to be lost, "
-            "or measure higher ratios or more layers (--units all)."
+            f"Expected rates with {self.budget.words(self.basis.composes)}, but that is out of "
+            f"reach: the fewest {RESOURCES[name]} that the study's ratios leave are {left}{lost}; "
+            "allow more to remain or to be lost, or measure higher ratios or more layers (--units "
+            "all)."
         )

@@ -1,6 +1,7 @@
 """How a study and its advice read: numbers, places, and the lines that are printed."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,15 @@ def signed(value: float, digits: int) -> str:
     ('−0.3', '0.0')
     """
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def lost(column: str, drop: float) -> str:
+    """A drop with its unit, which an evaluation has of its own.
+
+    >>> lost("top1", 0.25), lost("evaluation", 0.00251)
+    ('0.25 points', '0.00251')
+    """
+    return f"{drop:.4g}" if column == "evaluation" else f"{signed(drop, 2)} points"
 
 
 def grouped(number: int) -> str:
@@ -150,6 +160,7 @@ def advice_lines(advice: "Advice") -> Iterator[str]:
     )
     yield f"To skip ({len(skipped) or 'none'} of {len(measured)} measured):"
     yield from (f"  {entry.line}" for entry in skipped)
+    yield from _ranked(advice)
     yield "Rates by stage:"
     for stage in advice.stages:
         of = len(stage.layers) + len(stage.skipped)
@@ -166,6 +177,16 @@ def advice_lines(advice: "Advice") -> Iterator[str]:
         yield from (f"  {entry.line}" for entry in alone)
     yield from _absent(advice)
     yield advice.caveat
+
+
+def _ranked(advice: "Advice") -> Iterator[str]:
+    """What was measured by what it stands, the most sensitive first, and where that lies."""
+    if advice.ranking:
+        yield "Most sensitive first, by the ratio that each stands alone:"
+    for rate, entries in groupby(advice.ranking, lambda entry: entry.rate):
+        yield f"  {percent(rate)}: {', '.join(entry.layer for entry in entries)}"
+    if advice.boundaries:
+        yield advice.boundaries
 
 
 def allocation_lines(found: "Allocation") -> Iterator[str]:
@@ -189,7 +210,8 @@ def allocation_lines(found: "Allocation") -> Iterator[str]:
         )
     yield f"Rates ({len(found.cut)} of {len(found.rates)} units lose channels):"
     for rate in found.cut:
-        alone = f"; alone {signed(rate.drop, 2)} points, at most {signed(rate.high, 2)}"
+        alone = f"; alone {lost(found.column, rate.drop)}"
+        alone += "" if found.column == "evaluation" else f", at most {signed(rate.high, 2)}"
         yield (
             f"  {rate.unit}: {percent(rate.rate)}, {len(rate.kept)} of {rate.channels} channels "
             f"stay{'' if isnan(rate.drop) else alone}"

@@ -1,15 +1,19 @@
 """Networks that no trace stands for: whole passes with hooks, exact or with a reason."""
 
+import copy
+
 import networks
 import numpy as np
 import plain_loop
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lesion.dissect import dissect
 from lesion.engine import Cutting
 from lesion.errors import SubjectError
+from lesion.evaluation import sweep_whole
 from lesion.hooks import Whole
 from lesion.plan import Lesion, Target
 from lesion.sweeping import sweep
@@ -133,3 +137,178 @@ def test_another_path_than_the_first_images_took_is_refused(tmp_path):
     with pytest.raises(SubjectError, match="Expected a network that runs the same layers on all"):
         sweep(network, data, tmp_path / "b", ratios=(0.5,), holdout=0, full=True)
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+# --- what a module does before its own operation
+
+
+class Normalising(nn.Conv2d):
+    def forward(self, x):
+        spread = x.std((2, 3), keepdim=True) + 0.1
+        return super().forward((x - x.mean((2, 3), keepdim=True)) / spread + 0.5)
+
+
+class PaddedWithOnes(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(F.pad(x, (1, 1, 1, 1), value=1.0))
+
+
+class Squashing(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(torch.sigmoid(x))
+
+
+class Nested(nn.Module):
+    def __init__(self, *shape, **how):
+        super().__init__()
+        self.inner = Squashing(*shape, **how)
+
+    @property
+    def weight(self):
+        return self.inner.weight
+
+    def forward(self, x):
+        return self.inner(x + 1)
+
+
+class WithCoordinates(nn.Conv2d):
+    """Two channels more: where a pixel lies."""
+
+    def __init__(self, channels_in, *rest, **how):
+        super().__init__(channels_in + 2, *rest, **how)
+
+    def forward(self, x):
+        height, width = (torch.linspace(-1, 1, size) for size in x.shape[2:])
+        grid = torch.stack(torch.meshgrid(height, width, indexing="ij"))
+        return super().forward(torch.cat([x, grid.expand(len(x), -1, -1, -1)], 1))
+
+
+class ReadTwice(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) + super().forward(x.flip(-1).square())
+
+
+class Keyword(nn.Conv2d):
+    def forward(self, *, input):
+        return super().forward(input)
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) / self.weight.norm()
+
+
+class WithReader(networks.Wayward):
+    """`b` does something to what it reads before it convolves it."""
+
+    reader: type[nn.Module] = nn.Conv2d
+
+    def __init__(self):
+        super().__init__()
+        self.b = self.reader(8, 8, 3, stride=2)
+
+    def forward(self, x):
+        bright = float(x.max()) > -1e9
+        x = torch.relu(self.norm(self.a(x)))
+        x = 2 * x if bright else x
+        x = self.b(input=x) if isinstance(self.b, Keyword) else self.b(x)
+        return self.fc(torch.relu(x).mean((2, 3)))
+
+
+def with_reader(reader):
+    """A network with that reader, and images, half of whose answers are its own."""
+    kind = type("WithReader", (WithReader,), {"reader": reader})
+    return networks.plain(64, kind=kind)
+
+
+def by_hand(network, images, count):
+    """The answers with zeros in the columns that read the channels of `a` of the smallest norms."""
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.b.weight[:, torch.from_numpy(plain_loop.lowest(network, "a", count))] = 0
+        return other(images).argmax(1)
+
+
+READERS = (
+    Normalising, PaddedWithOnes, Squashing, Nested, WithCoordinates, ReadTwice, Keyword,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_channels_are_cut_where_the_operation_reads_them(reader, tmp_path):
+    network, data = with_reader(reader)
+    images = data.tensors[0]
+    options = {"ratios": (0.5,), "layers": ("a",)}
+    with torch.no_grad():
+        answers = network(images).argmax(1)
+    agree = (by_hand(network, images, 4) == answers).numpy()
+    with sweep(network, data, tmp_path / "s", full=True, holdout=0, **options) as study:
+        assert study.anatomy.whole
+        (lesion,) = study.lesions
+        assert np.array_equal(study.outcomes(lesion)["agreement"], agree[list(study.header.order)])
+    assert 0 < agree.mean() < 1
+
+    def share(given):
+        with torch.no_grad():
+            return float((given(images).argmax(1) == answers).double().mean())
+
+    with sweep_whole(network, share, tmp_path / "w", images[:2], **options) as study:
+        assert study.evaluations == {None: 1.0, lesion: agree.mean()}
+
+
+def test_a_weight_that_is_read_for_more_than_its_operation_has_a_reason():
+    engine = whole(*with_reader(Scaled))
+    assert engine.obstacle(Target("a", "free")).endswith("hooks cannot cut its channels at b")
+    assert engine.obstacle(Target("b", "free")) == ""
+
+
+class Tied(networks.Wayward):
+    """Two layers that share a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv2d(8, 8, 3)
+        self.c.weight = self.b.weight
+        self.b.stride = (1, 1)
+
+    def forward(self, x):
+        bright = float(x.max()) > -1e9
+        x = torch.relu(self.norm(self.a(x)))
+        x = self.c(torch.relu(self.b(2 * x if bright else x)))
+        return self.fc(torch.relu(x).mean((2, 3)))
+
+
+def test_tied_weights_of_a_network_without_a_trace(tmp_path):
+    """`a` and what the shared weight makes fall together, as the weight reads both."""
+    network, data = networks.plain(40, kind=Tied)
+    images, labels = data.tensors
+    options = {"full": True, "holdout": 0, "units": "all", "ratios": (0.5,)}
+    with sweep(network, data, tmp_path / "s", **options) as study:
+        (lesion,) = [one for one in study.lesions if one.kind != "branch"]
+        scores = study.scores(lesion.target, lesion.kind, "l1", 0)
+        right = study.outcomes(lesion)["top1"][np.argsort(study.header.order)]
+    gone = torch.from_numpy(np.argsort(scores, kind="stable")[:4].copy())
+    with torch.no_grad():
+        for layer in (network.b, network.fc):
+            layer.weight[:, gone] = 0
+        assert np.array_equal(right, (network(images).argmax(1) == labels).numpy())
+
+
+def test_what_a_copy_has_lost_stays_lost_whatever_training_does_to_it():
+    network, data = networks.plain(8)
+    engine = whole(network, data)
+    lost, gone = lesion(engine, "a", 4)
+    other = copy.deepcopy(network)
+    call = copy.copy(engine.call)
+    call.network = other
+    engine.without(call, lost.at, gone)
+    images, optimiser = data.tensors[0], torch.optim.SGD(other.parameters(), 1e-3, momentum=0.9)
+    for trained in (other, copy.deepcopy(other)):
+        for _ in range(3):
+            trained(images).square().mean().backward()
+            optimiser.step()
+        nn.init.ones_(trained.b.weight)
+        with torch.no_grad():
+            want = trained(images)
+            trained.norm.bias[:4] += 100
+            assert torch.equal(trained(images), want) and want.isfinite().all()

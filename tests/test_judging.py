@@ -327,3 +327,51 @@ def test_advice_is_json_and_a_table_and_a_text_that_ends_with_the_caveat(tmp_pat
     assert "  stage 2: 60 % in 2 of 3 layers, without layer2.0.conv1" in lines
     assert lines[-1] == values["caveat"] == CAVEAT
     assert "barely correlated with accuracy after it (Feng et al. 2024)" in CAVEAT
+
+
+# --- the layers ranked
+
+
+STOOD = {
+    "layer1.0.conv1": "ssff", "layer2.0.conv1": "ffff", "layer3.0.conv1": "sfff",
+    "layer1.2.conv1": "sfff", "layer2.2.conv1": "ssff", "layer3.2.conv1": "ssff",
+}  # fmt: skip
+
+
+def test_the_layers_are_ranked_by_what_they_stand_whatever_their_stage_takes(tmp_path):
+    advice = advise(tmp_path, STOOD)
+    free = [(one.layer, one.rate) for one in advice.ranking if one.kind == "free"]
+    assert free == [
+        ("layer2.0.conv1", 0), ("layer1.2.conv1", 0.1), ("layer3.0.conv1", 0.1),
+        ("layer1.0.conv1", 0.2), ("layer2.2.conv1", 0.2), ("layer3.2.conv1", 0.2),
+        ("layer1.1.conv1", 0.6), ("layer2.1.conv1", 0.6), ("layer3.1.conv1", 0.6),
+    ]  # fmt: skip
+    lines = advice.text().splitlines()
+    start = lines.index("Most sensitive first, by the ratio that each stands alone:")
+    assert lines[start + 1] == "  0 %: layer2.0.conv1"
+    assert lines[start + 2] == "  10 %: layer1.2.conv1, layer3.0.conv1"
+    values = advice.to_dict()
+    assert [one["layer"] for one in values["ranking"]] == [one.layer for one in advice.ranking]
+    table = advice.table().dropna(subset="rank").sort_values("rank")
+    assert table["layer"].tolist() == [one.layer for one in advice.ranking]
+
+
+def test_of_two_that_stand_the_same_the_one_that_loses_more_comes_first(tmp_path):
+    counts = {"layer1.0.conv1": 3, "layer1.1.conv1": 9, "layer1.2.conv1": 6}
+    with planted.study(
+        tmp_path / "a", images=1000, ratios=(0.5,),
+        counts=lambda layer, _: (counts.get(layer.name, 0), 0),
+    ) as study:  # fmt: skip
+        ranked = [one.layer for one in recommend(study, max_drop=2).ranking]
+    assert ranked[:3] == ["layer1.1.conv1", "layer1.2.conv1", "layer1.0.conv1"]
+
+
+def test_blocks_at_the_ends_of_stages_are_compared_with_the_others(tmp_path):
+    """0.2, 0 and 0.1 in the first blocks, 0.1, 0.2 and 0.2 in the last, 0.6 in the others."""
+    advice = advise(tmp_path, STOOD)
+    said = (
+        "Layers stand, in the median: in the first blocks of stages 10 %, the last 20 %, the "
+        "others 60 %."
+    )
+    assert advice.boundaries == said and said in advice.text().splitlines()
+    assert advice.to_dict()["boundaries"] == said

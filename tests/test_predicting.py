@@ -1,5 +1,7 @@
 """Joint drops from single lesions: image by image where margins are known."""
 
+import json
+
 import numpy as np
 import planted
 import pytest
@@ -9,6 +11,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from lesion.allocating import allocate, choices
+from lesion.allocation import Allocation
 from lesion.budget import Budget
 from lesion.candidates import dropped
 from lesion.errors import EvidenceError, LesionError
@@ -110,6 +113,81 @@ def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
 def test_other_scores_have_no_margins(study):
     found = choices(study, Budget(), "l1", "agreement")
     assert basis(study, found, "agreement", "l1").by == "drops"
+
+
+# --- scores that are no accuracy
+
+
+def fidelity(outputs, targets):
+    """How near the outputs are to the label's, from 0 to 1: no image is right or wrong."""
+    return 1 / (1 + nn.functional.cross_entropy(outputs.double(), targets, reduction="none"))
+
+
+def right(outputs, targets):
+    """Top-1 as a score of one's own."""
+    return (outputs.argmax(1) == targets).double()
+
+
+@pytest.fixture(scope="module")
+def graded(subject, tmp_path_factory):
+    path = tmp_path_factory.mktemp("graded") / "a.lesion"
+    with lesion.sweep(*subject, path, ratios=RATIOS, full=True, score=fidelity) as made:
+        yield made
+
+
+def test_of_a_score_that_is_no_accuracy_no_joint_drop_is_predicted(graded, subject):
+    found = allocate(graded, Budget(macs=0.3))
+    assert len(found.cut) == 2 and all(rate.drop > 0 for rate in found.cut)
+    assert np.isnan(found.drop) and np.isnan(found.high)
+    assert found.goal == "at most 30 % of the MACs, least single drops"
+    text = found.text()
+    assert "No joint drop is predicted" in text and "accuracies multiply" not in text
+    assert "nan" not in text.lower()
+    with pytest.raises(
+        LesionError, match="Expected no bound on the joint drop, which is predicted"
+    ):
+        allocate(graded, Budget(macs=0.3, max_drop=5))
+    with pytest.raises(LesionError, match=r"out of reach: the fewest MACs .* leave are [0-9.]+ %;"):
+        allocate(graded, Budget(macs=0.01))
+    ready = Bench.of(graded, Subject.of(*subject, score=fidelity))
+    with pytest.raises(EvidenceError, match="Expected a study of accuracies, whose joint drops"):
+        lesion.calibrate(graded, ready)
+    refined = lesion.refine(graded, ready, found, Budget(macs=0.3), rounds=1)
+    assert refined.measured and refined.high > refined.drop
+
+
+def test_rates_without_a_prediction_are_handed_over_as_others_are(graded, tmp_path):
+    """What is not known is null, and comes back."""
+    found = allocate(graded, Budget(macs=0.6))
+
+    def refused(text):
+        raise ValueError(text)
+
+    found.save(tmp_path / "rates.json")
+    values = json.loads((tmp_path / "rates.json").read_text(), parse_constant=refused)
+    assert values["drop"] is None and values["high"] is None
+    again = Allocation.load(tmp_path / "rates.json")
+    assert np.isnan(again.drop) and again.rates == found.rates
+    table = lesion.export(found, "markdown")
+    assert "their joint drop is not predicted" in table and "nan" not in table
+
+
+def test_a_score_of_hits_is_an_accuracy_whoever_gives_it(study, subject, tmp_path):
+    with lesion.sweep(*subject, tmp_path / "a", ratios=RATIOS, full=True, score=right) as made:
+        found = allocate(made, Budget(macs=0.6))
+    wanted = allocate(study, Budget(macs=0.6), by="drops")
+    assert found.filters == wanted.filters and found.drop == pytest.approx(wanted.drop)
+    assert found.guarantee.startswith("A prediction: single drops composed as accuracies multiply")
+
+
+def test_a_network_without_a_right_answer_has_nothing_to_lose(subject, tmp_path):
+    network, data = subject
+    images = data.tensors[0]
+    with torch.no_grad():
+        wrong = TensorDataset(images, 1 - network(images).argmax(1))
+    with lesion.sweep(network, wrong, tmp_path / "a", ratios=RATIOS, full=True) as made:
+        found = allocate(made, Budget(macs=0.6), by="drops")
+    assert found.baseline == 0 and found.drop == 0
 
 
 def test_layers_skip_their_stages_rate_where_margins_are_known(tmp_path):

@@ -1,6 +1,5 @@
 """Commands that measure rates: `lesion verify | refine | calibrate | interactions | …`."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from lesion import options
 from lesion.advice import Advice
 from lesion.aim import Aim
 from lesion.allocating import allocate, by_stage
-from lesion.allocation import Allocation
+from lesion.allocation import Allocation, as_json
 from lesion.attended import best_device
 from lesion.commands import app
 from lesion.commands.records import Measured, Rates, taking
@@ -67,7 +66,7 @@ def times_of(rates: Rates) -> "Times | None":
 def told(found: Advice | Allocation, format: Format) -> None:
     """Prints advice or rates."""
     if format is Format.json:
-        put(json.dumps(found.to_dict(), indent=2))
+        put(as_json(found.to_dict()))
     elif format is Format.csv:
         show(found.table(), format)
     else:
@@ -95,8 +94,9 @@ def _bench(
     """The study's subject, on the device."""
     from lesion import zoo
     from lesion.preparing import move
-    from lesion.together import Bench
+    from lesion.together import Bench, check_images
 
+    check_images(study)
     score = str(study.header.settings.get("score", "top1"))
     subject = measured.subject(score=score, train=train)
     move(subject.network, device or best_device())
@@ -157,7 +157,7 @@ def verify(
         held = opened.header.holdout
         others = beside(opened, verifier.bench, found.final.allocation, held) if rivals else None
     if format is Format.json:
-        put(json.dumps([check.to_dict() for check in found.checks], indent=2))
+        put(as_json([check.to_dict() for check in found.checks]))
     else:
         say(found.text())
         if others is not None:

@@ -39,7 +39,7 @@ def _masked(op: Callable[..., Any], argument: int, keep: Tensor) -> Callable[...
 
 def _reader(step: Step, keep: Tensor) -> Callable[..., Any]:
     """The layer with zeros in place of the channels, in its weights or in what it reads."""
-    wide = _along_weight(step, keep)
+    wide = along_weight(step.name, step.args[1], keep)
     along = [1] * keep.dim()
 
     def run(x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Any:
@@ -53,10 +53,9 @@ def _reader(step: Step, keep: Tensor) -> Callable[..., Any]:
     return run
 
 
-def _along_weight(step: Step, keep: Tensor) -> Tensor:
-    """`keep` of the input channels, in the shape of the layer's weight."""
-    weight = step.args[1]
-    if step.name in TRANSPOSED | {"transposed_linear"}:
+def along_weight(name: str, weight: Tensor, keep: Tensor) -> Tensor:
+    """`keep` of the input channels, in a shape that fits the weight of the operation `name`."""
+    if name in TRANSPOSED | {"transposed_linear"}:
         return keep.reshape(-1, *[1] * (weight.dim() - 1))
     groups = len(keep) // weight.shape[1]
     by_group = keep.reshape(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)

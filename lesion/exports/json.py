@@ -1,7 +1,6 @@
 """Plain JSON: everything that is known of the rates, to be read back by `Allocation.load`."""
 
-import json
-
+from lesion.allocation import as_json
 from lesion.exports import Handover
 
 SUFFIX = ".json"
@@ -9,4 +8,4 @@ SUFFIX = ".json"
 
 def content(given: Handover) -> str:
     """The rates as JSON: names, numbers, which channels and filters stay, reasons, guarantee."""
-    return json.dumps(given.allocation.to_dict(), indent=2) + "\n"
+    return as_json(given.allocation.to_dict()) + "\n"

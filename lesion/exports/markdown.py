@@ -1,11 +1,12 @@
 """Markdown: the rates as a table, for reports and issues."""
 
 from collections.abc import Iterator
+from math import isnan
 
 from lesion.allocation import Allocation, UnitRate
 from lesion.exports import Handover
 from lesion.harmless import markdown
-from lesion.wording import percent, signed
+from lesion.wording import lost, percent, signed
 
 SUFFIX = ".md"
 
@@ -27,8 +28,7 @@ def _lines(found: Allocation) -> Iterator[str]:
     yield (
         f"Asked: {markdown(found.goal)}; filters fall by {markdown(found.criterion)}. "
         f"{percent(round(macs, 4))} of the MACs and {percent(round(parameters, 4))} of the "
-        f"parameters remain; predicted drop {signed(found.drop, 2)} points, "
-        f"at most {signed(found.high, 2)}."
+        f"parameters remain; {_lost(found)}."
     )
     yield ""
     yield "| unit | layers | channels kept | rate | alone | at most | reason |"
@@ -38,9 +38,21 @@ def _lines(found: Allocation) -> Iterator[str]:
     yield from (f"- {markdown(name)}: {markdown(value)}" for name, value in found.subject.items())
 
 
+def _lost(found: Allocation) -> str:
+    """What all rates lose together, as far as that is known."""
+    if isnan(found.drop):
+        return "their joint drop is not predicted"
+    drop = lost(found.column, found.drop)
+    return f"{found.known} drop {drop}, at most {signed(found.high, 2)}"
+
+
 def _row(rate: UnitRate) -> str:
     cells = (
         rate.unit, ", ".join(rate.filters), f"{len(rate.kept)} of {rate.channels}",
-        percent(rate.rate), signed(rate.drop, 2), signed(rate.high, 2), rate.reason,
+        percent(rate.rate), *map(_number, (rate.drop, rate.high)), rate.reason,
     )  # fmt: skip
     return f"| {' | '.join(map(markdown, cells))} |"
+
+
+def _number(value: float) -> str:
+    return "" if isnan(value) else signed(value, 2)
