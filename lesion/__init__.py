@@ -27,7 +27,7 @@ from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.study import Study
 
 if TYPE_CHECKING:
-    from lesion.adapter import Adapter
+    from lesion.adapter import Adapter, Output
     from lesion.applying import apply, export_pruned, load_pruned, save_pruned
     from lesion.calibrating import calibrate
     from lesion.dissect import find_layers
@@ -66,6 +66,7 @@ __all__ = [
     "Cost",
     "EvidenceError",
     "LesionError",
+    "Output",
     "Study",
     "StudyError",
     "Subject",
@@ -114,7 +115,7 @@ merge = public(merging.merge)
 recommend = public(judging.recommend)
 
 _MODULES = {
-    "adapter": ("Adapter",),
+    "adapter": ("Adapter", "Output"),
     "applying": ("apply", "export_pruned", "load_pruned", "save_pruned"),
     "calibrating": ("calibrate",),
     "dissect": ("find_layers",),

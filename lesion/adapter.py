@@ -1,9 +1,9 @@
 """From a batch of any shape to what the network gives: its outputs, their logits, the labels."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +80,45 @@ class Unlabelled:
         return None
 
 
+@dataclass(frozen=True)
+class Output:
+    """Scores another output than the one that `logits` finds: by its name, or its place from 0.
+
+    adapter: what stands between batches and the network
+
+    >>> network = lambda x: {"features": x, "scores": 2 * x}
+    >>> Output("scores").forward(network, (torch.ones(1, 2), torch.tensor([0])))
+    tensor([[2., 2.]])
+    """
+
+    output: str | int
+    adapter: Adapter = BatchAdapter()
+
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """That output for a batch."""
+        images = isinstance(batch, Tensor) and isinstance(self.adapter, BatchAdapter)
+        found = tensors_in(network(batch) if images else self.adapter.forward(network, batch))
+        named = all(isinstance(name, str) for name in found)
+        if isinstance(self.output, int) and named:
+            found = {**dict(enumerate(found.values())), **found}
+        wanted = found.get(self.output)
+        if wanted is None:
+            names = ", ".join(map(str, found)) or "a single tensor"
+            raise SubjectError(
+                f"Expected one of the network's outputs ({names}), got {self.output}; give its "
+                "name, or its place counted from 0."
+            )
+        return wanted
+
+    def targets(self, batch: Any) -> Any:
+        """The labels of the batch."""
+        return self.adapter.targets(batch)
+
+
 def without_labels(adapter: Adapter) -> Adapter:
     """The adapter for data that turned out to have no labels: all of a batch is input."""
+    if isinstance(adapter, Output):
+        return Output(adapter.output, without_labels(adapter.adapter))
     return Unlabelled() if isinstance(adapter, BatchAdapter) else adapter
 
 
@@ -126,17 +163,22 @@ def _call_by_name(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
 def logits(outputs: Any) -> Tensor:
     """The logits, shape (N, classes), in the outputs of a network.
 
-    Outputs are a tensor; a dict ("logits", "out", or its only tensor); a tuple or list (its first
-    tensor); or an object with an attribute `logits`.
+    Outputs are a tensor; a dict or an object ("logits", "out", or its only tensor); or a tuple or
+    list (its first tensor of that shape, if there is none of another width).
 
     >>> logits({"aux": torch.zeros(1, 2), "out": torch.ones(1, 2)})
     tensor([[1., 1.]])
     """
     found = _tensor(outputs)
-    if found is None or found.ndim != 2 or not found.is_floating_point():
+    if isinstance(outputs, (tuple, list)) and not _called_logits(outputs):
+        fitting = [value for value in outputs if _may_be_logits(value)]
+        found = fitting[0] if len({value.shape for value in fitting}) == 1 else None
+    if not _may_be_logits(found):
+        choose = len(tensors_in(outputs)) > 1
+        hint = "choose one of them (--output 1; adapter=lesion.Output(1)), or " if choose else ""
         raise SubjectError(
             "Expected logits of shape (images, classes) among the network's outputs, "
-            f"got {describe(outputs)}; give an adapter whose forward returns them."
+            f"got {describe(outputs)}; {hint}give an adapter whose forward returns them."
         )
     return found
 
@@ -155,15 +197,38 @@ def output(outputs: Any) -> Tensor:
 def _tensor(outputs: Any) -> Tensor | None:
     if isinstance(outputs, Tensor):
         return outputs
-    if isinstance(outputs, Mapping):
-        named = [outputs[name] for name in ("logits", "out") if name in outputs]
-        tensors = [value for value in outputs.values() if isinstance(value, Tensor)]
-        return named[0] if named else tensors[0] if len(tensors) == 1 else None
-    if isinstance(getattr(outputs, "logits", None), Tensor):
+    if _called_logits(outputs):
         return outputs.logits  # type: ignore[no-any-return]
-    if isinstance(outputs, (tuple, list)):
-        return next((value for value in outputs if isinstance(value, Tensor)), None)
-    return None
+    tensors = tensors_in(outputs)
+    named = [tensors[name] for name in ("logits", "out") if name in tensors]
+    first = len(tensors) == 1 or isinstance(outputs, (tuple, list))
+    return named[0] if named else next(iter(tensors.values()), None) if first else None
+
+
+def _called_logits(outputs: Any) -> bool:
+    return isinstance(getattr(outputs, "logits", None), Tensor)
+
+
+def _may_be_logits(value: Any) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+
+
+def tensors_in(outputs: Any) -> dict[str | int, Tensor]:
+    """The tensors among a network's outputs, by their names or places; {} for one alone.
+
+    >>> list(tensors_in(("text", torch.zeros(1)))), list(tensors_in({"a": torch.zeros(1)}))
+    ([1], ['a'])
+    """
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(outputs, Mapping):
+        parts = outputs.items()
+    elif isinstance(outputs, tuple) and hasattr(outputs, "_fields"):
+        parts = zip(outputs._fields, outputs, strict=True)
+    elif isinstance(outputs, (tuple, list)):
+        parts = enumerate(outputs)
+    elif not isinstance(outputs, Tensor) and hasattr(outputs, "__dict__"):
+        parts = vars(outputs).items()
+    return {name: value for name, value in parts if isinstance(value, Tensor)}
 
 
 def class_numbers(targets: Any) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lesion.adapter import Output
 from lesion.anatomy import Anatomy
 from lesion.errors import LesionError
 from lesion.header import Header
@@ -85,12 +86,15 @@ def _split(images: int, seed: int, holdout: float) -> tuple[tuple[int, ...], tup
 
 
 def _identity(subject: Subject, seed: int, holdout: float) -> dict[str, str]:
+    adapter = subject.adapter
+    chosen = {"output": str(adapter.output)} if isinstance(adapter, Output) else {}
     return {
         "weights": fingerprint(subject.network),
         "images": str(len(subject.images)),
         "order": f"seed {seed}, {100 * holdout:g} % kept back",
         "preprocessing": subject.preprocessing,
         "score": subject.score if subject.score not in KNOWN else ", ".join(subject.tally.columns),
+        **chosen,
     }
 
 

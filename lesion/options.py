@@ -93,6 +93,11 @@ Classes = Annotated[int | None, typer.Option(
     rich_help_panel=SUBJECT, metavar="N", min=1,
 )]  # fmt: skip
 
+Scored = Annotated[str | None, typer.Option(
+    "--output", help="which of several outputs is scored: its name, or its place from 0",
+    rich_help_panel=SUBJECT, metavar="NAME", show_default="logits, out, or the first",
+)]  # fmt: skip
+
 Resize = Annotated[int | None, typer.Option(
     help="shorter side, in pixels", rich_help_panel=PREPROCESSING, metavar="N", min=1,
     max=WIDEST,

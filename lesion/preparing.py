@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lesion import spending
 from lesion.adapter import cloned, describe, moved
 from lesion.aim import Aim
+from lesion.changeable import check_ending
 from lesion.choices import Choices
 from lesion.dissect import Dissection, dissect
 from lesion.engine import Engine, Replay
@@ -74,6 +75,8 @@ def prepare(
     except BaseException:
         study.close()
         raise
+    if subject.several:
+        warnings = [*warnings, subject.several]
     if obstacle := goal.obstacle(study, images):
         warnings = [*warnings, obstacle]
     batch = first = FASTEST.get(device.type, CHUNK)
@@ -150,6 +153,8 @@ def engine_for(subject: Subject, dissection: Dissection) -> Engine:
     example = example_of(subject)
     with unchanged(subject.network):
         outputs = subject.outputs(subject.network, cloned(example))
+    if subject.classes:
+        check_ending(subject.score, dissection.graph, outputs.shape[1])
     if dissection.anatomy.whole:
         return Whole(dissection)
     fewer = outputs.device.type != "cpu" or outputs.dtype not in (torch.float32, torch.float64)

@@ -21,9 +21,11 @@ from lesion.adapter import (
     logits,
     moved,
     output,
+    tensors_in,
     without_labels,
 )
 from lesion.boundary import public
+from lesion.changeable import check_choice, check_given
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.images import Images, update
 from lesion.outcomes import SCORES
@@ -41,9 +43,11 @@ class Subject:
 
     name: what it is, for people; preprocessing: how images become inputs, for the fingerprint
     tally: which scores are kept of an image; score: the one that is judged, and whose it is
-    classes: how many logits an image has, 0 where a user's own score takes the outputs as they are
+    classes: how many there are, two where an image has one logit, 0 where a user's own score takes
+        the outputs as they are
     example: the batch of the first two images (one, if there is but one)
     train: images that lesioned networks may recover with before they are scored, None without
+    several: which of several outputs is scored, and how to choose another, "" for a single one
     """
 
     network: nn.Module
@@ -56,6 +60,7 @@ class Subject:
     classes: int
     example: Any
     train: Images | None = None
+    several: str = ""
 
     @classmethod
     @public
@@ -92,11 +97,12 @@ class Subject:
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
         tally, adapter = _tally(score, adapter, example)
         outputs = try_out(network, adapter, example)
-        classes = 0 if isinstance(tally, Given) else logits(outputs).shape[1]
+        classes = 0 if isinstance(tally, Given) else max(2, logits(outputs).shape[1])
+        check_choice(score, classes)
         name = type(network).__name__ if name is None else name
         made = cls(
             network, images, adapter, name, preprocessing, tally, named(score), classes, example,
-            None if train is None else Images.of(train, workers),
+            None if train is None else Images.of(train, workers), which(outputs, bool(classes)),
         )  # fmt: skip
         made.check(outputs)
         return made
@@ -116,7 +122,10 @@ class Subject:
                 "Expected finite outputs, got NaN or infinity for the first images; "
                 "check the weights and the preprocessing."
             )
-        self.tally.answers(found, moved(targets, found.device), None)
+        targets = moved(targets, found.device)
+        self.tally.answers(found, targets, None)
+        if isinstance(self.tally, Given):
+            check_given(self.tally, found, targets)
 
     def outputs(self, network: nn.Module, batch: Any) -> Tensor:
         """What `network`, this one or one made from it, gives a batch: logits (N, classes), or
@@ -136,6 +145,20 @@ class Subject:
         labels = class_numbers(self.adapter.targets(batch))
         check_labels(labels, self.classes)
         return labels
+
+
+def which(outputs: Any, of_logits: bool) -> str:
+    """Which of several outputs is scored, in words; "" for a single one."""
+    tensors = tensors_in(outputs)
+    found = logits(outputs) if of_logits else output(outputs)
+    if len(tensors) < 2:
+        return ""
+    name = next(name for name, value in tensors.items() if value is found)
+    others = ", ".join(str(other) for other in tensors if other != name)
+    return (
+        f"of {len(tensors)} outputs {name} is scored, {describe(found)}; to score another "
+        f"({others}), choose it by --output, in Python by adapter=lesion.Output(…)"
+    )
 
 
 def named(score: str | Callable[..., Any]) -> str:

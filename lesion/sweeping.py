@@ -1,5 +1,6 @@
 """The sweep: from a network and its images to a study, saved as it goes."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def sweep(
     score: what an image gives, see `Subject.of`
     limit: the first so many images of the study's random order; memory: such as "4G", by default
         half of what is free; device: such as "cuda", by default where the network is
-    adapter: stands between batches and the network where they are not (images, labels)
+    adapter: stands between batches and the network where they are not (images, labels), or says
+        which of several outputs is scored, such as lesion.Output(1)
     recovery: what each lesioned network goes through before it is scored: "bn" (batch norms'
         statistics estimated anew), "finetune:STEPS", or a function `recover(network, batches)`, see
         `lesion.recovery`; train: its training images, a Dataset or DataLoader without scored ones
@@ -74,6 +76,8 @@ def sweep(
     choices.check()
     with placed(network, device):
         subject = Subject.of(network, data, adapter=adapter, score=score, train=train)
+        if subject.several:
+            warnings.warn(subject.several, stacklevel=2)
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
         budget = parse(memory) if memory else None
         ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)

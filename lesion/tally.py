@@ -48,7 +48,8 @@ class Classification:
     """Logits (N, classes): hits, loss and margin where there are labels, agreement, variation.
 
     The prediction is the first of the largest logits; a label's rank is how many logits are larger
-    than its own, so that ties count for it (but not in top-1, which is the prediction).
+    than its own, so that ties count for it (but not in top-1, which is the prediction).  One logit
+    an image tells two classes apart by its sign, the second above 0: it stands beside a 0.
     """
 
     labelled: bool = True
@@ -64,6 +65,7 @@ class Classification:
         return self.variation
 
     def answers(self, outputs: Tensor, targets: Any, intact: Tensor | None) -> Answers:
+        outputs = two_classes(outputs)
         logits = outputs.float()
         found = {"prediction": logits.argmax(1), "finite": logits.isfinite().all(1)}
         if self.labelled:
@@ -73,11 +75,13 @@ class Classification:
             found["margin"] = margins(logits, targets)
             found["label"] = targets
         if self.variation:
-            both = [x.double().softmax(1) for x in (logits, outputs if intact is None else intact)]
+            intact = outputs if intact is None else two_classes(intact)
+            both = [x.double().softmax(1) for x in (logits, intact)]
             found["tv"] = 1 - (both[0] - both[1]).abs().sum(1) / 2
         return {name: value.cpu().numpy() for name, value in found.items()}
 
     def margin(self, outputs: Tensor, targets: Any) -> np.ndarray:
+        outputs = two_classes(outputs)
         found = margins(outputs.float(), targets if self.labelled else outputs.argmax(1))
         return found.cpu().numpy()
 
@@ -154,6 +158,15 @@ class Given:
         none = np.full(len(images), -1)
         own = self.outcomes(answers, images, answers)
         return Intact(own, none, none, answers["margin"], digest)
+
+
+def two_classes(logits: Tensor) -> Tensor:
+    """Logits (n, classes); a single one beside 0, which gives its sigmoid as the softmax.
+
+    >>> two_classes(torch.tensor([[3.0], [-1.0]])).tolist()
+    [[0.0, 3.0], [0.0, -1.0]]
+    """
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

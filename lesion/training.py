@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lesion.adapter import (
     Adapter,
     BatchAdapter,
+    Output,
     Unlabelled,
     check_labels,
     class_numbers,
@@ -159,9 +160,13 @@ def drawing(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 def _adapter(subject: Subject, example: Any) -> Adapter:
     """The subject's adapter, but by what these images have: labels or none."""
+    own = subject.adapter
     if isinstance(subject.tally, Given):
-        return subject.adapter
-    own = BatchAdapter() if isinstance(subject.adapter, Unlabelled) else subject.adapter
+        return own
+    if isinstance(own, Output) and isinstance(own.adapter, Unlabelled):
+        own = Output(own.output)
+    elif isinstance(own, Unlabelled):
+        own = BatchAdapter()
     try:
         class_numbers(own.targets(example))
     except SubjectError:

@@ -26,6 +26,7 @@ class Measured:
     crop: options.Crop = None
     mean: options.Mean = None
     std: options.Std = None
+    output: options.Scored = None
 
     @property
     def named(self) -> dict[str, Any]:
@@ -41,7 +42,9 @@ class Measured:
 
         if self.data is None:
             raise LesionError("Expected images for the network, got none; give them with --data.")
-        return zoo.open_subject(self.network, self.weights, self.data, **self.named, **more)
+        return zoo.open_subject(
+            self.network, self.weights, self.data, output=self.output, **self.named, **more
+        )
 
 
 @dataclass(frozen=True)

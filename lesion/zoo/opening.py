@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lesion.adapter import Unlabelled
+from lesion.adapter import Adapter, Output, Unlabelled
 from lesion.errors import SubjectError
 from lesion.images import Images
 from lesion.recovery import Recover
@@ -51,6 +51,7 @@ def open_subject(
     workers: int | None = None,
     seed: int = 0,
     train: str | None = None,
+    output: str | None = None,
 ) -> Subject:
     """The subject that the texts name.
 
@@ -66,6 +67,7 @@ def open_subject(
         PACKAGE.MODULE:FUNCTION, see `Subject.of`
     workers: how many processes read images; the DataLoader's own number if a factory made one
     train: training images, see DATA_FORMS, with the same preprocessing
+    output: which of several outputs is scored, by its name or place
 
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
@@ -77,13 +79,20 @@ def open_subject(
     if without and score in ("top1", "top5"):
         raise SubjectError(without)
     subject = Subject.of(
-        module, images, name=f"{network} on {data}", preprocessing=preprocessing,
-        score=references.found(score) if ":" in score else score, workers=workers,
+        module, images, adapter=_adapter(output), name=f"{network} on {data}", workers=workers,
+        preprocessing=preprocessing, score=references.found(score) if ":" in score else score,
         train=train and open_data(train, own, **parts)[0],
     )  # fmt: skip
     if isinstance(images, ClassFolders) and subject.classes:
         image_folder.check_classes(images, subject.classes)
     return subject
+
+
+def _adapter(output: str | None) -> Adapter | None:
+    """The adapter that scores an output, by its name, or its place if that is a number."""
+    if output is None:
+        return None
+    return Output(int(output) if output.isdecimal() else output)
 
 
 def open_recovery(text: str) -> str | Recover:
