@@ -280,7 +280,9 @@ def test_arguments_in_the_wrong_place_are_a_sentence(study, network, data, tmp_p
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, "nowhere/x", object(), [], b"x", float("nan")], ids=repr
+    "value",
+    [None, 3, "nowhere/x", object(), [], b"x", float("nan")],
+    ids=lambda value: type(value).__name__,
 )
 def test_nothing_else_is_taken_for_what_is_needed(study, network, data, tmp_path, value):
     for _, function, given in calls(study, network, data, tmp_path):
