@@ -18,6 +18,11 @@ import lesion
 from lesion.boundary import KINDS
 
 
+def kind_of(value):
+    """A name for a case that is the same in every process."""
+    return type(value).__name__
+
+
 @pytest.fixture(scope="module")
 def network():
     return netz.trained()
@@ -64,7 +69,7 @@ RATIOS = (0.25, 0.5, 0.75)
         (np.float64(0.5), (0.5,)), (torch.tensor(0.5), (0.5,)), (np.array(0.5), (0.5,)),
         (Fraction(1, 2), (0.5,)), ([np.float32(0.3)], (0.3,)), (torch.tensor([0.3]), (0.3,)),
     ],
-    ids=str,
+    ids=kind_of,
 )  # fmt: skip
 def test_ratios_of_any_kind(network, data, tmp_path, ratios, taken):
     with lesion.sweep(network, data, tmp_path / "s.lesion", ratios=ratios, full=True) as made:
@@ -158,7 +163,7 @@ def test_arrays_are_batches(network, dtype):
         (torch.rand(2, 5, 8, 8), "Expected data that the network takes, got batches of float32"),
         (torch.rand(2), "Expected data that the network takes"), (nn.ReLU(), "got ReLU"),
     ],
-    ids=repr,
+    ids=kind_of,
 )  # fmt: skip
 def test_what_is_no_batch(network, example, text):
     with pytest.raises(lesion.LesionError) as caught:
@@ -282,7 +287,7 @@ def test_arguments_in_the_wrong_place_are_a_sentence(study, network, data, tmp_p
 @pytest.mark.parametrize(
     "value",
     [None, 3, "nowhere/x", object(), [], b"x", float("nan")],
-    ids=lambda value: type(value).__name__,
+    ids=kind_of,
 )
 def test_nothing_else_is_taken_for_what_is_needed(study, network, data, tmp_path, value):
     for _, function, given in calls(study, network, data, tmp_path):
