@@ -83,10 +83,10 @@ def _followed_through(
     except TraceError as error:
         check_eager(network, str(error))
         graph, whole = record(network, forward, batch), str(error)
-    graph = lowered(graph)
-    _check_images_apart(graph)
+    general = lowered(graph)
+    _check_images_apart(general)
     alike.check(graph, bool(whole))
-    return graph, whole
+    return general, whole
 
 
 def _names(makings: dict[str, Making]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def test_writing_into_a_row_of_pixels_ties_the_channels():
         assert (unit.kind, unit.reason) == ("tied", "does not lie on the channel axis of c")
 
 
-def test_a_write_that_the_trace_shows_only_as_a_side_effect_ties_the_channels():
+def test_a_write_into_channels_is_followed_in_a_graph_of_one_batch_too():
     def step(n: nn.Module, x: Tensor) -> Tensor:
         y = n.a(x * 2 if float(x.sum()) > 1e9 else x)  # which torch.export refuses
         y[:, 2:] = n.b(x)
@@ -53,7 +53,8 @@ def test_a_write_that_the_trace_shows_only_as_a_side_effect_ties_the_channels():
 
     found = net(step, a=conv(3, 6), b=conv(3, 4), c=conv(6, 4), fc=fc(4))
     assert found.whole
-    assert {found.unit[found.layer[name].unit].kind for name in "ab"} == {"tied"}
+    assert {found.unit[found.layer[name].unit].kind for name in "ab"} == {"free"}
+    assert list(found.layer["c"].reads) == labels(found, "a")[:2] + labels(found, "b")
 
 
 def test_flattening_repeats_each_label_once_a_pixel():
