@@ -11,6 +11,10 @@ from torch.utils import _pytree as pytree
 
 from lesion.errors import SubjectError
 
+BY_SIGN = (
+    "judge one logit by its sign, with the score agreement or tv, or give an adapter that puts a 0 "
+    "before it, so that there are two"
+)
 TARGETS = ("labels", "label", "targets", "target", "y")
 
 
@@ -257,9 +261,10 @@ def check_labels(labels: Tensor, classes: int) -> None:
     """Raises SubjectError unless every label is one of the network's outputs, 0 … classes - 1."""
     outside = labels[(labels < 0) | (labels >= classes)]
     if len(outside):
+        hint = "give the data that the network was trained for" if classes > 1 else BY_SIGN
         raise SubjectError(
             f"Expected labels from 0 to {classes - 1}, because the network has {classes} outputs, "
-            f"got {int(outside[0])}; give the data that the network was trained for."
+            f"got {int(outside[0])}; {hint}."
         )
 
 

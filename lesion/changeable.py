@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lesion.adapter import BY_SIGN
 from lesion.errors import LesionError, SubjectError
 from lesion.tally import Given
 from lesion.tracing import Graph
@@ -18,7 +19,12 @@ NEVER_ABOVE = {"log_softmax", "_log_softmax", "log_sigmoid", "logsigmoid", "log_
 
 
 def check_choice(score: Any, classes: int) -> None:
-    """Raises SubjectError for top-5 among five classes or fewer."""
+    """Raises SubjectError for the best class of one, and for the best five of no more."""
+    if score in ("top1", "top5") and classes == 1:
+        raise SubjectError(
+            f"Expected two outputs or more for the score {score}, got one an image, which is "
+            f"always the largest; {BY_SIGN}."
+        )
     if score == "top5" and classes <= 5:
         raise SubjectError(
             f"Expected more than five classes for the score top5, got {classes}, so that every "

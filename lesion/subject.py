@@ -97,14 +97,16 @@ class Subject:
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
         tally, adapter = _tally(score, adapter, example)
         outputs = try_out(network, adapter, example)
-        classes = 0 if isinstance(tally, Given) else max(2, logits(outputs).shape[1])
-        check_choice(score, classes)
+        classes = 0 if isinstance(tally, Given) else logits(outputs).shape[1]
+        if score in ("agreement", "tv"):
+            classes = max(2, classes)
         name = type(network).__name__ if name is None else name
         made = cls(
             network, images, adapter, name, preprocessing, tally, named(score), classes, example,
             None if train is None else Images.of(train, workers), which(outputs, bool(classes)),
         )  # fmt: skip
         made.check(outputs)
+        check_choice(score, classes)
         return made
 
     def check(self, outputs: Any) -> None:

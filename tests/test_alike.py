@@ -67,6 +67,7 @@ MIXING = {
     "place": lambda net, x: x + torch.arange(len(x))[:, None],
     "by_size": by_size,
 }
+ALIKE = ("mean", "mean_of_all", "softmax", "cumsum", "largest", "attention", "gram", "length")
 WORDS = "Expected a network that answers each image by itself, got one in which an image's outputs"
 
 
@@ -79,6 +80,14 @@ def test_a_network_that_mixes_images_is_refused(name, wayward):
     network = Ending(MIXING[name], wayward).eval()
     with pytest.raises(SubjectError, match=f"^{WORDS} depend on those beside it"):
         find_layers(network, torch.randn(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.5])
+@pytest.mark.parametrize("name", ALIKE)
+def test_it_is_refused_for_images_that_are_all_alike_too(name, fill):
+    torch.manual_seed(0)
+    with pytest.raises(SubjectError, match=f"^{WORDS} depend on those beside it"):
+        find_layers(Ending(MIXING[name]).eval(), torch.full((2, 1, 8, 8), fill))
 
 
 @pytest.mark.parametrize(("name", "words"), [("mean", "mean in"), ("softmax", "softmax in")])
@@ -256,3 +265,44 @@ def test_a_subject_has_one_row_an_image_whatever_its_score():
     data = TensorDataset(torch.randn(4, 1, 8, 8), torch.zeros(4).long())
     with pytest.raises(SubjectError, match="Expected one row of logits an image, got 1 rows for 2"):
         Subject.of(network, [image for image, _ in data], score="agreement")
+
+
+class Deep(nn.Sequential):
+    """So many normalised layers that a folded norm is rounded otherwise, in few digits."""
+
+    def __init__(self) -> None:
+        steps = [nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+        for _ in range(10):
+            steps += [nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+        super().__init__(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+
+@torch.no_grad()
+def test_half_precision_is_measured_as_it_is_rounded(tmp_path):
+    torch.manual_seed(0)
+    images, labels = torch.randn(64, 1, 8, 8), torch.randint(0, 3, (64,))
+    network = networks.spread(Deep(), images).bfloat16().requires_grad_(False)
+    data = TensorDataset(images.bfloat16(), labels)
+    with sweep(network, data, tmp_path / "s", ratios=(0.25,), full=True, holdout=0) as study:
+        order = list(study.header.order)
+        outcomes = study.intact().outcomes["top1"]
+    assert outcomes.tolist() == hits(network, data.tensors[0][order], labels[order])
+
+
+def test_rounding_and_what_no_trace_sees_have_sentences_of_their_own(tmp_path, monkeypatch):
+    network, data = networks.plain(20)
+
+    class Otherwise(type(network)):
+        def forward(self, x):
+            return super().forward(x if torch.compiler.is_compiling() else 2 * x)
+
+    words = r"run one by one are off by [\d.]+: its forward depends on what no trace sees; make it"
+    with pytest.raises(SubjectError, match=words):
+        sweep(Otherwise(), data, tmp_path / "s")
+    monkeypatch.setattr("lesion.preparing.CLOSE", -1)
+    few = TensorDataset(data.tensors[0].bfloat16(), data.tensors[1])
+    words = (
+        r"its outputs are rounded to bfloat16, which is too coarse here; give network\.float\(\)"
+    )
+    with pytest.raises(SubjectError, match=words):
+        sweep(network.bfloat16(), few, tmp_path / "s")

@@ -54,10 +54,10 @@ def by_hand(network, images, lesion_):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("score", ["agreement", "tv", "top1"])
+@pytest.mark.parametrize("score", ["agreement", "tv"])
 def test_one_logit_is_judged_by_its_sign(score, binary, tmp_path):
     network, images, labels = binary
-    data = TensorDataset(images, labels) if score == "top1" else list(images)
+    data = TensorDataset(images, labels) if score == "tv" else list(images)
     options = {"score": score, "full": True, "holdout": 0, "ratios": (0.25, 0.75)}
     with sweep(network, data, tmp_path / "s", **options) as study:
         order, rows = list(study.header.order), lesion.curves(study)
@@ -69,11 +69,11 @@ def test_one_logit_is_judged_by_its_sign(score, binary, tmp_path):
         want = {
             "agreement": (after > 0) == (before > 0),
             "tv": 1 - (after.sigmoid() - before.sigmoid()).abs(),
-            "top1": (after > 0) == (labels == 1),
         }[score]
-        intact = 1.0 if score != "top1" else float(((before > 0) == (labels == 1)).double().mean())
+        if score == "tv":
+            assert (outcomes["top1"] == ((after > 0) == (labels == 1)).numpy()).all()
         assert outcomes[score] == pytest.approx(want.double().numpy(), abs=1e-6)
-        drops.append(100 * (intact - float(want.double().mean())))
+        drops.append(100 * (1 - float(want.double().mean())))
     assert rows.query("reason == ''")["drop"].tolist() == pytest.approx(drops, abs=1e-4)
     assert max(drops) > 5  # there is something to see
 
@@ -93,9 +93,22 @@ def test_loss_and_margin_of_one_logit_are_those_of_the_sigmoid():
 
 def test_labels_of_one_logit_are_0_and_1(binary):
     network, images, labels = binary
-    assert Subject.of(network, TensorDataset(images, labels)).classes == 2
+    assert Subject.of(network, TensorDataset(images, labels), score="tv").classes == 2
     with pytest.raises(SubjectError, match=r"from 0 to 1, because .* 2 outputs, got 2"):
-        Subject.of(network, TensorDataset(images, 0 * labels + 2))
+        Subject.of(network, TensorDataset(images, 0 * labels + 2), score="tv")
+
+
+@pytest.mark.parametrize("score", ["top1", "top5"])
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [(0, "two outputs or more for the score top., got one an image, which is always the largest;"),
+     (1, "labels from 0 to 0, because the network has 1 outputs, got 1;")],
+)  # fmt: skip
+def test_the_largest_of_one_logit_is_refused(score, label, words, binary):
+    network, images, labels = binary
+    words = f"{words} judge one logit by its sign, with the score agreement or tv, or give an adapt"
+    with pytest.raises(SubjectError, match=words):
+        Subject.of(network, TensorDataset(images, 0 * labels + label), score=score)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from lesion.commands import app
 from lesion.commands.reading import drawn, judged
 from lesion.commands.records import Measured, taking
 from lesion.cost import cost
+from lesion.errors import LesionError
 from lesion.options import Estimand, Format, Order, Rounding, Units
 from lesion.plan import RATIOS
 from lesion.showing import itemise, reasons, say, show, tell
@@ -47,7 +48,7 @@ def layers(
         _show_anatomy(anatomy)
     else:
         show(anatomy.table(), format)
-    for note in anatomy.notes:
+    for note in (*anatomy.notes, *filter(None, [subject.several])):
         tell(f"note: {note}")
     if anatomy.whole:
         tell(f"note: measured by whole forward passes: {anatomy.whole}")
@@ -162,6 +163,11 @@ def evaluate(
             layers=listed(layers), rounding=rounding.value, seed=seed,
         )  # fmt: skip
         choices.check()
+        if measured.output is not None:
+            raise LesionError(
+                f"Expected no output for an evaluation, which is given the network, got "
+                f"'{measured.output}'; let the function take what it scores."
+            )
         longest = seconds(budget)
         check_place(out)
         module, function, example = zoo.open_evaluation(

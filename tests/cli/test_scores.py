@@ -184,7 +184,7 @@ def test_a_function_gets_none_where_there_are_no_labels(home, run, scores, flat,
         ("nothing", ["Expected one score an image, 2 in all, got NoneType"]),
         ("blank", ["Expected scores from 0 to 1, got nan"]),
         ("late", ["but it raised ValueError: no such class; mend the function"]),
-        ("number", ["Expected a function score(outputs, targets), got int"]),
+        ("number", ["Expected the name of a score or a function score(outputs, targets), got 5"]),
         ("nowhere", ["Expected a function 'nowhere' in", "found sure, right, blind"]),
     ],
 )  # fmt: skip
