@@ -14,6 +14,7 @@ from lesion.cost import Cost
 from lesion.errors import LesionError, StudyError
 from lesion.header import differences
 from lesion.wording import allocation_lines
+from lesion.writing import write
 
 FORMAT = 1
 
@@ -156,7 +157,7 @@ class Allocation:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        write(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Allocation":

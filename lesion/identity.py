@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from lesion.anatomy import Anatomy
+from lesion.database import ExistsError
 from lesion.errors import LesionError
 from lesion.header import Header
 from lesion.outcomes import EVALUATION
@@ -50,7 +52,8 @@ def open_evaluated(
 
 def _opened(path: Path, header: Header) -> tuple[Study, list[str]]:
     if not path.exists():
-        return Study.create(path, header), []
+        with suppress(ExistsError):  # another sweep may be making the same study
+            return Study.create(path, header), []
     study = Study.open(path)
     try:
         return study, study.check(header.subject, header.environment)

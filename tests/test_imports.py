@@ -13,6 +13,7 @@ ROOT = Path(lesion.__file__).parent
 # each station may import those above it, and others on its own line as long as no circle arises
 PIPELINE = (
     "errors",
+    "writing",
     "anatomy outcomes intervals wording question",
     "aim plan cost process",
     "betting growth inversion",
@@ -76,9 +77,10 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "errors", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database", "header", "ledger",
-    "study", "merging", "intervals", "question", "process", "betting", "strata", "growth",
-    "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding", "goals", "curves",
+    "errors", "writing", "anatomy", "outcomes", "aim", "plan", "cost", "cells", "database",
+    "header", "ledger", "study", "merging", "intervals", "question", "process", "betting",
+    "strata", "growth", "beliefs", "adaptive", "inversion", "sequential", "schedule", "deciding",
+    "goals", "curves",
     "classes", "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
     "composing", "calibration", "allocation", "accounting", "solving", "knobs", "shifts",
     "predicting", "searching", "within", "allocating", "shares", "masking", "exports", "plots",
