@@ -17,6 +17,7 @@ from lesion.errors import LesionError, StudyError
 from lesion.harmless import line
 from lesion.header import differences
 from lesion.wording import allocation_lines
+from lesion.writing import write
 
 FORMAT = 1
 DROPS = ("drop", "high")
@@ -163,7 +164,7 @@ class Allocation:
     @public
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        Path(path).write_text(as_json(self.to_dict()) + "\n")
+        write(path, as_json(self.to_dict()) + "\n")
 
     @classmethod
     @public

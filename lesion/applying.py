@@ -6,12 +6,13 @@ again = load_pruned(make_network(), "small.safetensors")
 """
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lesion.adapter import Adapter, BatchAdapter, Unlabelled, moved
@@ -22,6 +23,7 @@ from lesion.exports.torch_pruning import pruned
 from lesion.matching import match, outputs
 from lesion.subject import device_of, evaluating
 from lesion.tracing import Call
+from lesion.writing import write
 
 
 def apply(
@@ -54,10 +56,7 @@ def save_pruned(
     images = _images(example, adapter)
     if images is not None:
         said["example"] = json.dumps(list(images.shape))
-    try:
-        save_file(state, path, said)
-    except (OSError, SafetensorError) as error:
-        raise _unwritten(path, error) from error
+    write(path, save(state, said))
 
 
 def load_pruned(
@@ -112,14 +111,14 @@ def export_pruned(
             shapes: Any = free if module is small else (free,)
             program = torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
         whose = {"lesion.json": json.dumps(about(allocation))}
-        torch.export.save(program, path, extra_files=whose)
-    except OSError as error:
-        raise _unwritten(path, error) from error
+        file = BytesIO()  # torch ends the process where a disk is full
+        torch.export.save(program, file, extra_files=whose)
     except Exception as error:  # torch.export raises a different class for each thing it refuses
         raise LesionError(
             f"Expected a network that torch.export can trace, but it refuses "
             f"{type(small).__name__} ({first_line(error)}); keep it with save_pruned."
         ) from error
+    write(path, file.getvalue())
 
 
 def _program(
@@ -158,7 +157,3 @@ def _read(path: str | Path) -> tuple[Allocation, list[int]]:
         )
     shape = said.get("example", "")
     return Allocation.from_dict(json.loads(said["allocation"])), json.loads(shape or "[]")
-
-
-def _unwritten(path: str | Path, error: Exception) -> LesionError:
-    return LesionError(f"Expected a file that can be written, got {path} ({first_line(error)}).")

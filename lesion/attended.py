@@ -15,6 +15,7 @@ from lesion.errors import LesionError
 from lesion.showing import say, tell
 from lesion.study import Study
 from lesion.wording import duration, grouped, rounded, scored
+from lesion.writing import check_folder_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,11 +37,8 @@ def check_place(out: Path) -> None:
             f"Expected a study file, but {out} is a folder; name a file in it, such as "
             f"{out / 'study.lesion'}."
         )
-    if not out.parent.is_dir():
-        raise LesionError(
-            f"Expected a folder to write {out.name} to, but there is no folder {out.parent}; "
-            "make it, or choose another place."
-        )
+    if not out.exists():
+        check_folder_of(out)
 
 
 def make_folder(folder: Path) -> None:

@@ -1,13 +1,13 @@
 """The file under a study: opening it, its tables, and what SQLite's complaints mean for a user."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lesion.errors import StudyError
+from lesion.writing import new_file
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
 VERSION = 3
@@ -41,6 +41,10 @@ CREATE TABLE checks (content TEXT NOT NULL);
 CREATE TABLE calibration (content TEXT NOT NULL);
 CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
 """
+
+
+class ExistsError(StudyError):
+    """A study was to be new, but there is a file."""
 
 
 class Store:
@@ -86,25 +90,27 @@ def create(path: Path, content: bytes) -> None:
 
     Raises StudyError where there is a file already, or no place for one.
     """
-    if path.exists():
-        raise StudyError(
-            f"Expected a new file for the study, but {path} exists: open it, or give another name."
-        )
-    fresh = path.with_name(path.name + ".new")
-    with told(path), suppress(FileNotFoundError):
-        fresh.unlink()
     with told(path):
-        connection = sqlite3.connect(fresh.absolute(), isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = MEMORY")  # no journal to be left behind
-            connection.executescript(f"BEGIN; {SCHEMA}")
-            connection.execute("INSERT INTO header VALUES (?)", (content,))
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        os.replace(fresh, path)
+            with new_file(path) as fresh:
+                _filled(fresh, content)
+        except FileExistsError as error:
+            raise ExistsError(
+                f"Expected a new file for the study, but {path} exists: open it, or give another "
+                "name."
+            ) from error
+
+
+def _filled(fresh: Path, content: bytes) -> None:
+    connection = sqlite3.connect(fresh.absolute(), isolation_level=None)
+    try:
+        connection.executescript(f"BEGIN; {SCHEMA}")
+        connection.execute("INSERT INTO header VALUES (?)", (content,))
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 def connect(path: Path, timeout: float) -> Store:

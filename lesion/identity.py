@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 
 from lesion.adapter import Output
 from lesion.anatomy import Anatomy
+from lesion.database import ExistsError
 from lesion.errors import LesionError
 from lesion.header import Header
 from lesion.outcomes import EVALUATION
@@ -51,7 +53,8 @@ def open_evaluated(
 
 def _opened(path: Path, header: Header) -> tuple[Study, list[str]]:
     if not path.exists():
-        return Study.create(path, header), []
+        with suppress(ExistsError):  # another sweep may be making the same study
+            return Study.create(path, header), []
     study = Study.open(path)
     try:
         return study, study.check(header.subject, header.environment)

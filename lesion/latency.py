@@ -30,6 +30,7 @@ from lesion.dissect import Dissection
 from lesion.errors import LesionError
 from lesion.replay import Run, Step, compile_program, layout
 from lesion.subject import device_of
+from lesion.writing import write
 
 WIDTHS = (0.2, 0.42, 0.55, 0.68, 0.8, 1.0)  # that tell blocks apart, whatever the channels
 BLOCKS = (1, 4, 8, 16, 32)
@@ -77,7 +78,7 @@ class Times:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Times":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from lesion.header import Header, differences
 from lesion.ledger import joined
 from lesion.spending import Plan
 from lesion.study import Study
+from lesion.writing import new_file
 
 FIXED = ("anatomy", "order", "holdout", "columns", "classes")
 
@@ -30,9 +30,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> None:
     if not paths:
         raise StudyError("Expected at least one study to merge, got none: name the files.")
     if out.exists():
-        raise StudyError(
-            f"Expected a new file for the merged study, but {out} exists: name another."
-        )
+        raise _taken(out)
     inputs = sorted(map(Path, paths), key=_content)
     with _whole(out) as part, ExitStack() as stack:
         studies = [stack.enter_context(Study.open(path)) for path in inputs]
@@ -63,21 +61,16 @@ def _content(path: Path) -> str:
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
     """A name to write under; what is there appears at `out` once it is complete."""
-    part = out.with_name(out.name + ".part")
-    leftovers = (part, part.with_name(part.name + "-journal"))
-    try:
-        _remove(leftovers)
-        yield part
-        with database.told(out):
-            os.replace(part, out)
-    finally:
-        _remove(leftovers)
+    with database.told(out):
+        try:
+            with new_file(out) as part:
+                yield part
+        except FileExistsError as error:
+            raise _taken(out) from error
 
 
-def _remove(paths: tuple[Path, ...]) -> None:
-    for path in paths:
-        with database.told(path):
-            path.unlink(missing_ok=True)
+def _taken(out: Path) -> StudyError:
+    return StudyError(f"Expected a new file for the merged study, but {out} exists: name another.")
 
 
 def _header(studies: list[Study]) -> Header:

@@ -156,7 +156,7 @@ def test_files_that_hold_no_pruned_network(case, rates, tmp_path):
         load_pruned(fresh(), path)
     assert f"Expected weights in {path} that fit Net, but they do not" in str(error.value)
     assert "size mismatch for a.weight" in str(error.value)
-    with pytest.raises(LesionError, match=r"Expected a file that can be written, got .*nowhere"):
+    with pytest.raises(LesionError, match=r"but there is no folder .*nowhere; make it"):
         save_pruned(small, rates, tmp_path / "nowhere" / "small.safetensors", case.x)
 
 

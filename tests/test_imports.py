@@ -17,6 +17,7 @@ PIPELINE = (
     "texts",
     "arguments",
     "boundary",
+    "writing",
     "anatomy outcomes intervals wording question",
     "aim plan cost process",
     "betting growth inversion",
@@ -86,13 +87,13 @@ FOLDERS = {
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
-    "harmless", "errors", "texts", "arguments", "boundary", "anatomy", "outcomes", "aim", "plan",
-    "cost", "cells", "database", "header", "ledger", "study", "merging", "intervals", "question",
-    "process", "betting", "strata", "growth", "beliefs", "adaptive", "inversion", "sequential",
-    "schedule", "spending", "deciding", "goals", "curves", "classes", "comparison", "evidence",
-    "wording", "advice", "judging", "budget", "candidates", "composing", "calibration",
-    "allocation", "accounting", "solving", "knobs", "shifts", "predicting", "searching", "within",
-    "allocating", "shares", "masking", "exports", "plots",
+    "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
+    "aim", "plan", "cost", "cells", "database", "header", "ledger", "study", "merging",
+    "intervals", "question", "process", "betting", "strata", "growth", "beliefs", "adaptive",
+    "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves", "classes",
+    "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates", "composing",
+    "calibration", "allocation", "accounting", "solving", "knobs", "shifts", "predicting",
+    "searching", "within", "allocating", "shares", "masking", "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

@@ -138,14 +138,25 @@ def test_a_new_study_overwrites_nothing(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_a_new_study_leaves_one_file_and_takes_no_notice_of_a_broken_start(tmp_path):
-    (tmp_path / "a.lesion.new").write_text("left by a killed process")
+def test_a_new_study_leaves_one_file_and_touches_no_other(tmp_path):
+    (tmp_path / "a.lesion.new").write_text("mine")
     Study.create(tmp_path / "a.lesion", planted.header()).close()
-    assert os.listdir(tmp_path) == ["a.lesion"]
+    assert sorted(os.listdir(tmp_path)) == ["a.lesion", "a.lesion.new"]
+    assert (tmp_path / "a.lesion.new").read_text() == "mine"
+
+
+def test_a_study_that_appears_while_another_is_made_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "a.lesion"
+    monkeypatch.setattr(Path, "exists", lambda self: False)  # as it was when both looked
+    Study.create(path, planted.header(images=300)).close()
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"Expected a new file for the study, but .* exists"):
+        Study.create(path, planted.header(images=300))
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.lesion"]
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
-    with pytest.raises(StudyError, match=r"Expected to open and write .* is not permitted"):
+    with pytest.raises(StudyError, match=r"Expected to write .*, but No such file or directory"):
         Study.create(tmp_path / "nowhere" / "a.lesion", planted.header())
 
 

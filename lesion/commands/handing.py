@@ -6,7 +6,7 @@ from lesion import options
 from lesion.allocation import Allocation
 from lesion.commands import app
 from lesion.commands.rating import rated
-from lesion.commands.records import Measured, PerhapsMeasured, Rates, taking
+from lesion.commands.records import Measured, PerhapsMeasured, Rates, check_out, taking
 from lesion.errors import LesionError, StudyError
 from lesion.showing import put, say
 from lesion.study import Study
@@ -32,6 +32,7 @@ def export(
     from lesion import exports
 
     exports.target(to)  # an unknown one is refused before all work
+    check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
         allocation, anatomy = rated(opened, rates), opened.anatomy
     given = {}
@@ -64,6 +65,7 @@ def apply(
     from lesion.applying import apply as pruned_by
     from lesion.applying import export_pruned, save_pruned
 
+    check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
         allocation = rated(opened, rates)
     subject = measured.subject(score="agreement")

@@ -17,7 +17,7 @@ from lesion.attended import (
 )
 from lesion.commands import app
 from lesion.commands.reading import drawn, judged
-from lesion.commands.records import Measured, taking
+from lesion.commands.records import Measured, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
 from lesion.options import Estimand, Format, Order, Rounding, Units
@@ -187,6 +187,7 @@ def demo(
 ) -> None:
     """Measure a bundled network on bundled images: skip list, rates, study and figures."""
     file = out / "study.lesion"
+    check_figures(out, "png")
     make_folder(out)
     with resumable(file):
         from lesion import zoo

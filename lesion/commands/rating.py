@@ -11,7 +11,7 @@ from lesion.allocating import allocate, by_stage
 from lesion.allocation import Allocation, as_json
 from lesion.attended import best_device
 from lesion.commands import app
-from lesion.commands.records import Measured, Rates, taking
+from lesion.commands.records import Measured, Rates, check_figures, check_out, taking
 from lesion.curves import column_of
 from lesion.errors import LesionError
 from lesion.judging import recommend
@@ -71,13 +71,6 @@ def told(found: Advice | Allocation, format: Format) -> None:
         show(found.table(), format)
     else:
         say(found.text())
-
-
-def without_a_window() -> None:
-    """Figures go to files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
 
 
 def kept_in(out: Path | None, allocation: Allocation) -> None:
@@ -140,6 +133,7 @@ def verify(
     from lesion import verifying
     from lesion.rivals import beside
 
+    check_out(out, study, *measured.inputs, *rates.inputs)
     chosen = rates if "least" in rates.shares else replace(rates, max_drop=None)
     with Study.open(study) as opened:
         allocation = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
@@ -183,6 +177,7 @@ def interactions(
     """Measure pairs of cuts: which hurt more together than one by one, and which less."""
     from lesion.interactions import find_interactions
 
+    check_figures(out, formats)
     with Study.open(study) as opened:
         allocation = rated(opened, rates)
         bench = _bench(opened, measured, device)
@@ -195,7 +190,6 @@ def interactions(
     if out is not None:
         from lesion.plots import save_interactions
 
-        without_a_window()
         for path in save_interactions(found, out, formats=listed(formats)):
             put(str(path))
 
@@ -244,6 +238,7 @@ def refine(
     """
     from lesion import levelling, refining
 
+    check_out(out, study, *measured.inputs, *rates.inputs)
     if not rates.bounded:
         raise LesionError(
             "Expected a budget for rates that are refined, got none; give --macs 50%."
@@ -287,6 +282,7 @@ def tradeoff(
     """Measure accuracy against cost: refined rates, one rate for all, and a global ranking."""
     from lesion.frontier import frontier
 
+    check_figures(out, formats)
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
         recovered = _bench(opened, measured, device, recover, train) if recover else None
@@ -298,7 +294,6 @@ def tradeoff(
     if out is not None:
         from lesion.plots import save_tradeoff
 
-        without_a_window()
         for path in save_tradeoff(found, out, formats=listed(formats)):
             put(str(path))
 
@@ -317,13 +312,15 @@ def time(
     from lesion.preparing import example_of, move
     from lesion.subject import evaluating
 
+    check_out(out, *measured.inputs)
     subject = measured.subject(score="agreement")
     move(subject.network, device or best_device())
     with evaluating(subject.network):
         dissection = dissect(subject.network, subject.outputs, example_of(subject))
         times = time_layers(dissection, subject.example, batch)
-    times.save(out)
     say(
         f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
-        f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers\ntimes: {out}"
+        f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers"
     )
+    times.save(out)
+    say(f"times: {out}")

@@ -12,8 +12,8 @@ from lesion.allocation import Allocation
 from lesion.attended import baseline, check_place, doubt
 from lesion.classes import class_drops
 from lesion.commands import app
-from lesion.commands.rating import kept_in, rated, told, without_a_window
-from lesion.commands.records import Rates, taking
+from lesion.commands.rating import kept_in, rated, told
+from lesion.commands.records import Rates, check_figures, check_out, taking
 from lesion.comparison import compare as compare_in
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError
@@ -76,6 +76,7 @@ def recommend(
     With --rates: what was saved.
     """
     found: Allocation | None
+    check_out(out, study, *rates.inputs)
     with Study.open(study) as opened:
         doubt(opened)
         if rates.bounded or rates.rates:
@@ -103,6 +104,7 @@ def compare(
     format: options.As = Format.table,
 ) -> None:
     """Say how recovery changes the ranking of layers: drops one-shot beside drops after it."""
+    check_figures(out, formats)
     with Study.open(study) as opened:
         recovery = recovery or next(iter(opened.recoveries), "bn")
         found = compare_in(opened, recovery, ratio, criterion)
@@ -115,7 +117,6 @@ def compare(
     if out is not None:
         from lesion.plots import save_recovery
 
-        without_a_window()
         for path in save_recovery(
             frame, recovery, out, criterion=criterion, formats=listed(formats)
         ):
@@ -133,6 +134,7 @@ def plot(
     rates: options.DrawnRates = None,
 ) -> None:
     """Draw the curves, a heatmap, the sorted filter norms, and the rates."""
+    check_figures(out, formats)
     with Study.open(study) as opened:
         advice, without = judged(opened, max_drop, criterion)
         paths = drawn(opened, out, advice, listed(formats), confidence, criterion)
@@ -164,7 +166,6 @@ def drawn(
 ) -> list[Path]:  # fmt: skip
     from lesion.plots import save_all
 
-    without_a_window()
     return save_all(
         curves_of(study, confidence=confidence), folder, advice=advice, norms=study.norms,
         anatomy=study.anatomy, criterion=criterion, formats=formats,

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion import options
 from lesion.budget import Budget, share
 from lesion.errors import LesionError
 from lesion.texts import listed, numbers
+from lesion.writing import check_file, check_folder
 
 if TYPE_CHECKING:
     from lesion.subject import Subject
@@ -27,6 +29,11 @@ class Measured:
     mean: options.Mean = None
     std: options.Std = None
     output: options.Scored = None
+
+    @property
+    def inputs(self) -> tuple[str | None, ...]:
+        """What names files that are read."""
+        return self.network, self.weights, self.data
 
     @property
     def named(self) -> dict[str, Any]:
@@ -76,6 +83,11 @@ class Rates:
     recovery: options.Recovered = ""
 
     @property
+    def inputs(self) -> tuple[Path | None, ...]:
+        """The files that are read."""
+        return self.rates, self.times
+
+    @property
     def shares(self) -> tuple[str, ...]:
         """What is asked of resources."""
         return tuple(one for one in (self.macs, self.params, self.latency) if one is not None)
@@ -106,6 +118,25 @@ class Rates:
             macs, params, latency, self.max_drop, self.per.value, self.align, self.least,
             self.max_rate, pinned(self.pin or ()), listed(self.skip),
         )  # fmt: skip
+
+
+def check_out(out: Path | None, *inputs: str | Path | None) -> None:
+    """Raises LesionError where the file that is asked for cannot be written, before all work."""
+    if out is not None:
+        check_file(out, *inputs)
+
+
+def check_figures(out: Path | None, formats: str) -> None:
+    """The same of a folder for figures, and of their formats; draws no windows from now on."""
+    if out is None:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from lesion.plots.saving import check_formats
+
+    check_formats(listed(formats))
+    check_folder(out)
 
 
 def pinned(texts: Sequence[str]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy
 from lesion.errors import LesionError, first_line
+from lesion.writing import write
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,13 +102,7 @@ def export(
     """
     content = target(to).content(Handover(allocation, anatomy, network, example, adapter))
     if path is not None:
-        data = content.encode() if isinstance(content, str) else content
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise LesionError(
-                f"Expected a file that can be written, got {path} ({first_line(error)})."
-            ) from error
+        write(path, content)
     return content
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from lesion.plots.rates import plot_rates
 from lesion.plots.recovery import plot_recovery
 from lesion.plots.sensitivity import plot_sensitivity
 from lesion.plots.tradeoff import plot_tradeoff
+from lesion.writing import write
 
 if TYPE_CHECKING:
     from lesion.interactions import Interactions
@@ -50,7 +52,7 @@ def save_all(
     layers; rates need `advice`.
     Raises LesionError for another format or a folder that cannot be written.
     """
-    _check(formats)
+    check_formats(formats)
     draw: dict[str, Callable[[], object]] = {
         "sensitivity": lambda: plot_sensitivity(curves, advice, "accuracy", criterion),
         "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion),
@@ -77,7 +79,7 @@ def save_recovery(
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
     """Write one-shot beside recovered curves; formats and errors are those of `save_all`."""
-    _check(formats)
+    check_formats(formats)
     return _save(
         lambda: plot_recovery(curves, recovery, criterion=criterion), "recovery", folder, formats
     )
@@ -87,7 +89,7 @@ def save_allocation(
     allocation: Allocation, folder: str | Path, *, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
     """Write the channels that stay and fall; formats and errors are those of `save_all`."""
-    _check(formats)
+    check_formats(formats)
     return _save(lambda: plot_channels(allocation), "channels", folder, formats)
 
 
@@ -95,7 +97,7 @@ def save_interactions(
     found: "Interactions", folder: str | Path, *, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
     """Write the heatmap of interactions; formats and errors are those of `save_all`."""
-    _check(formats)
+    check_formats(formats)
     return _save(lambda: plot_interactions(found), "interactions", folder, formats)
 
 
@@ -103,7 +105,7 @@ def save_tradeoff(
     frame: pd.DataFrame, folder: str | Path, *, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
     """Write accuracy against MACs; formats and errors are those of `save_all`."""
-    _check(formats)
+    check_formats(formats)
     return _save(lambda: plot_tradeoff(frame), "tradeoff", folder, formats)
 
 
@@ -111,11 +113,12 @@ def save_calibration(
     frame: pd.DataFrame, folder: str | Path, *, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
     """Write measured against predicted drops; formats and errors are those of `save_all`."""
-    _check(formats)
+    check_formats(formats)
     return _save(lambda: plot_calibration(frame), "calibration", folder, formats)
 
 
-def _check(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises LesionError for a format that pictures cannot have, or none."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise LesionError(
@@ -131,15 +134,21 @@ def _save(
     with _drawn(picture) as figure, plt.rc_context({"svg.hashsalt": "lesion"}):
         for path in paths:
             suffix = path.suffix[1:]
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                figure.savefig(path, dpi=150, metadata=_METADATA[suffix])
-            except OSError as error:
-                raise LesionError(
-                    f"Expected to write {path}, got: {error.strerror or error}; "
-                    "choose another folder or make room."
-                ) from error
+            file = BytesIO()
+            figure.savefig(file, dpi=150, format=suffix, metadata=_METADATA[suffix])
+            _written(path, file.getvalue())
     return paths
+
+
+def _written(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LesionError(
+            f"Expected to write {path}, got: {error.strerror or error}; "
+            "choose another folder or make room."
+        ) from error
+    write(path, content)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lesion.writing import check_file, write
 from lesion.zoo import fashion_mnist, networks
 
 
@@ -95,13 +96,14 @@ def main(
     bf16: Annotated[bool, typer.Option(help="forward passes in bfloat16")] = False,
 ) -> None:
     """Train a bundled network on Fashion-MNIST and write its weights."""
+    check_file(out)
     torch.manual_seed(seed)
     network = getattr(networks, name)(channels=1).to(memory_format=torch.channels_last)
     images, labels = fashion_mnist.read("train", data)
     train(network, fashion_mnist.normalise(images), labels, epochs=epochs, seed=seed, bf16=bf16)
     test_images, test_labels = fashion_mnist.read("t10k", data)
     top1 = accuracy(network, fashion_mnist.normalise(test_images), test_labels)
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, out)
+    write(out, save({k: v.contiguous() for k, v in network.state_dict().items()}))
     print(f"{name}: top-1 {top1:.2f} % on {len(test_labels)} test images; written to {out}")
 
 

@@ -298,7 +298,10 @@ def test_a_study_that_is_none(home, run, swept, tmp_path, study, spoil, text):
         (["recommend", "--criterion", "l3"], ["criteria that", "holds (l1), got l3"]),
         (["plot", "-o", "FIGURES", "--formats", "bmp"], ["formats among png, svg, pdf, got bmp"]),
         (["plot", "-o", "FIGURES", "--max-drop", "200"], ["tolerance in points", "got 200"]),
-        (["plot", "-o", "STUDY/figures"], ["Expected to write", "Not a directory"]),
+        (
+            ["plot", "-o", "STUDY/figures"],
+            ["Expected a file that can be written", "Not a directory"],
+        ),
         (["merge", "-o", "STUDY"], ["exists: name another"]),
         (["merge", "-o", "FIGURES/new.lesion"], ["there is no folder", "FIGURES; make it"]),
         (["merge", "-o", "."], [". is a folder; name a file in it"]),
@@ -351,7 +354,7 @@ def test_a_place_where_nothing_can_be_written(home, run, swept, tmp_path):
     ran = run("sweep", *home.subject, "-o", tmp_path / "no" / "s.lesion")
     ran.refused("Expected a folder to write s.lesion to, but there is no folder")
     ran = run("demo", "-o", swept / "demo")
-    ran.refused("Expected a folder to write to", "cannot be made (Not a directory)")
+    ran.refused("Expected a file that can be written", "Not a directory")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -398,3 +401,43 @@ def test_a_full_disk_keeps_what_was_measured(home, run, tmp_path, monkeypatch):
     assert again.code == 0 == run("sweep", *subject, "-o", whole, *ratios).code
     mended, once = (run("curves", path, "--format", "csv").out for path in (out, whole))
     assert mended == once
+
+
+@pytest.mark.parametrize(
+    "command, more",
+    [
+        ("recommend", []), ("verify", ["SUBJECT"]), ("refine", ["SUBJECT", "--macs", "80%"]),
+        ("export", ["--to", "json"]), ("apply", ["SUBJECT"]), ("time", ["SUBJECT"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "out, text",
+    [
+        ("no/such", "there is no folder"), (".", "is a folder; name a file in it"),
+        ("study.lesion", "study.lesion is "),
+    ],
+)  # fmt: skip
+def test_an_output_is_refused_before_the_work(
+    home, run, swept, tmp_path, monkeypatch, command, more, out, text
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lesion.subject.try_out", None)  # so that whatever opens the network fails
+    before = swept.read_bytes()
+    options = [own for one in more for own in (home.subject if one == "SUBJECT" else [one])]
+    given = [] if command == "time" else [swept]
+    run(command, *given, *options, "-o", out).refused(text)
+    assert swept.read_bytes() == before and os.listdir(tmp_path) == ["study.lesion"]
+
+
+@pytest.mark.parametrize("command", ["interactions", "tradeoff"])
+@pytest.mark.parametrize(
+    "more, text",
+    [(["-o", "study.lesion/x"], "Not a directory"), (["-o", "x", "--formats", "gif"], "got gif")],
+)
+def test_figures_are_refused_before_the_work(
+    home, run, swept, tmp_path, monkeypatch, command, more, text
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lesion.subject.try_out", None)
+    run(command, swept, *home.subject, *more).refused(text)
+    assert os.listdir(tmp_path) == ["study.lesion"]

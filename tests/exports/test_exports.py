@@ -78,7 +78,7 @@ def test_an_unknown_target(rates):
 
 
 def test_a_file_that_cannot_be_written(rates, tmp_path):
-    with pytest.raises(LesionError, match=r"Expected a file that can be written, got .*nowhere"):
+    with pytest.raises(LesionError, match=r"but there is no folder .*nowhere; make it"):
         export(rates, "json", tmp_path / "nowhere" / "rates.json")
 
 
