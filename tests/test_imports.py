@@ -22,10 +22,10 @@ PIPELINE = (
     "adapter images tally subject tracing",
     "training",
     "recovery",
-    "channels",
+    "channels signatures",
     "walk",
-    "rules",
-    "coupling",
+    "lost rules",
+    "coupling terms",
     "stages units",
     "dissect criteria",
     "replay damage scoring",
@@ -72,7 +72,12 @@ PIPELINE = (
 LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
 # inside a folder, where its modules build on each other
 FOLDERS = {
-    "rules": ("__init__", "opaque", "elementwise", "layers moves norms pooling"),
+    "rules": (
+        "__init__",
+        "opaque",
+        "elementwise",
+        "layers moves norms pooling products reductions",
+    ),
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [

@@ -9,7 +9,7 @@ import removal
 import torch
 from safetensors.torch import load
 from slicing import shrink
-from small_networks import NETWORKS, chain, conv
+from small_networks import NETWORKS, Net, chain, conv, fc
 from torch import nn
 from torch.nn.utils import prune
 
@@ -127,3 +127,19 @@ def test_the_file_loads_into_a_network_with_the_same_masks():
     made.network.load_state_dict(state)
     dropped = rates.dropped(case.dissection.anatomy)
     assert error(case, made.network, dropped) <= removal.TOLERANCE
+
+
+def test_masks_cannot_take_away_what_is_added_to_others():
+    def step(n: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        value, one = n.a(x).split((7, 1), 1)
+        return n.b(value + torch.sigmoid(one))
+
+    case = removal.case(Net(step, a=conv(3, 8), b=conv(7, 4), fc=fc(4)), 3, 6, 6)
+    dropped = np.zeros(case.dissection.anatomy.channels, bool)
+    dropped[case.dissection.anatomy.made_by("a")[7]] = True
+    with pytest.raises(LesionError) as refusal:
+        masked(case, dropped)
+    assert str(refusal.value) == (
+        "Expected channels that masks can take away, but those of unit a are added to others at "
+        "add, where zeros count; prune the network itself (lesion apply, --to torch-pruning)."
+    )
