@@ -93,6 +93,9 @@ class Coupling:
 
     def active(self, labels: Tensor) -> bool:
         """Whether a layer's channels are among the labels."""
+        low = labels.masked_fill(labels < 0, torch.inf).min()  # as most parameters: of one alone
+        if any(start <= low and labels.max() < end for start, end in self.passive):
+            return False
         return len(self.of_layers(labels)) > 0
 
     def of_layers(self, labels: Tensor) -> np.ndarray:
