@@ -23,9 +23,9 @@ FIXED = CONSTANT - 1  # the label of a position whose channel nothing can remove
 class Edge:
     """One operand of one operation and its labels: a place where a channel can be cut.
 
-    role: "read" (the operation mixes channels), "norm" (it normalises over channels), "carry" (a
-        depthwise layer), "sum", "gate" or "meet" (it unites them with others: in a sum, a product
-        or another operation), "output"
+    role: "read" (the operation mixes channels, or adds one to all others), "norm" (it normalises
+        over channels, or is a statistic of them), "carry" (a depthwise layer), "sum", "gate" or
+        "meet" (it unites them with others: in a sum, a product or another operation), "output"
     """
 
     node: int
@@ -94,8 +94,17 @@ class Coupling:
 
     def active(self, labels: Tensor) -> bool:
         """Whether a layer's channels are among the labels."""
-        known = labels[labels >= 0]
-        return bool(len(known)) and not any(a <= float(known[0]) < b for a, b in self.passive)
+        low = labels.masked_fill(labels < 0, torch.inf).min()  # as most parameters: of one alone
+        if any(start <= low and labels.max() < end for start, end in self.passive):
+            return False
+        return len(self.of_layers(labels)) > 0
+
+    def of_layers(self, labels: Tensor) -> np.ndarray:
+        """Those of the labels that are a layer's channels, each once."""
+        known = np.unique(ids(labels[labels >= 0]))
+        starts, ends = np.array(self.passive, int).reshape(-1, 2).T
+        place = np.searchsorted(starts, known, "right")
+        return known[known >= np.append(0, ends)[place]]
 
     def unite(self, a: Tensor, b: Tensor, how: str) -> None:
         """Notes that labels at equal positions fall together; none falls with what is fixed."""

@@ -3,7 +3,7 @@
 A layer gives its output channels fresh labels; additions and other elementwise operations unite
 the labels that they meet; concatenation, padding, slicing and reshaping move them (the operation
 itself is run on the labels); convolutions and linear layers read them.  An operation that is not
-known ties the channels that enter it.
+known ties the channels that enter it, and so does one whose rule loses sight of them.
 """
 
 import operator
@@ -13,21 +13,42 @@ import torch
 from torch import Tensor
 
 from lesion.channels import Coupling, Edge, Making, ids
-from lesion.rules import elementwise, layers, moves, norms, opaque, pooling
+from lesion.lost import Noted, tie_lost
+from lesion.rules import elementwise, layers, moves, norms, opaque, pooling, products, reductions
+from lesion.rules.elementwise import SUMS
 from lesion.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
+from lesion.rules.reductions import SOFTMAX
 from lesion.tracing import Graph, Node
 from lesion.walk import Rule, Walk
 
-__all__ = ["CONVOLUTIONS", "LINEAR", "TRANSPOSED", "Coupling", "Edge", "Making", "couple", "ids"]
+__all__ = [
+    "CONVOLUTIONS",
+    "LINEAR",
+    "SOFTMAX",
+    "SUMS",
+    "TRANSPOSED",
+    "Coupling",
+    "Edge",
+    "Making",
+    "couple",
+    "ids",
+]
 
 RULES: dict[str, Rule] = {
+    **opaque.RULES,
     **layers.RULES,
     **elementwise.RULES,
     **moves.RULES,
     **pooling.RULES,
+    **reductions.RULES,
+    **products.RULES,
     **norms.RULES,
-    **opaque.RULES,
 }
+# their first argument may lose positions: it is sliced, overwritten, or gives its shape alone
+MOVING: tuple[Rule, ...] = (*moves.RULES.values(), moves.item, elementwise.copy, opaque.fill)
+INDEXED: tuple[Rule, ...] = (moves.move, moves.repeated)  # others say where positions go
+UNFOLLOWED: tuple[Rule, ...] = (opaque.unknown, opaque.product, products.product)
+SHAPED = {"expand_as", "view_as", "reshape_as", "type_as"}  # by their second argument
 
 
 def couple(graph: Graph, tensors: tuple[Tensor, ...]) -> Coupling:
@@ -36,20 +57,28 @@ def couple(graph: Graph, tensors: tuple[Tensor, ...]) -> Coupling:
 
 
 def _rule(walk: Walk, node: Node, value: Any) -> Any:
-    """The answer of the rule for this call: by its name, by its tag, or that of what is unknown."""
+    """The answer of the call's rule, and ties for what it does not account for."""
+    rule, before = _chosen(walk, node, value), Noted.by(walk.out)
+    if rule in UNFOLLOWED:
+        layers.unfollowed(walk, node, value)
+    labels = rule(walk, node, value)
+    if value is not None and node.name not in SHAPED:
+        tie_lost(walk, node, before, () if rule in INDEXED else labels, rule in MOVING)
+    return labels
+
+
+def _chosen(walk: Walk, node: Node, value: Any) -> Rule:
+    """The rule for a call: by its name, by its tag, or that of what is unknown."""
     if node.op is operator.getitem:
-        return moves.item(walk, node, value)
+        return moves.item
     if not _holds_tensor(value):
-        return None
+        return opaque.number
     rule = RULES.get(node.name)
     if rule is None:
         pointwise = torch.Tag.pointwise in getattr(node.op, "tags", ())
         rule = elementwise.pointwise if pointwise else opaque.unknown
-    if rule in (opaque.unknown, opaque.product):
-        if node.index in walk.making and node.index in walk.varying:
-            return layers.weights(walk, node, value)
-        layers.unfollowed(walk, node, value)
-    return rule(walk, node, value)
+    makes_weights = node.index in walk.making and node.index in walk.varying
+    return layers.weights if makes_weights and rule in UNFOLLOWED else rule
 
 
 def _holds_tensor(value: Any) -> bool:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lesion.anatomy import CONSTANT, Unit
 from lesion.coupling import Coupling, Making
+from lesion.terms import added, components
 
 READ_BY_HEADS = "residual stream of attention: {} reads it for queries, keys and values"
 
@@ -27,29 +26,22 @@ class Joined:
 
 def join(coupling: Coupling, names: dict[str, str]) -> Joined:
     """Units in order of execution; `names` gives the layer's name for each weight."""
-    component = _components(coupling.count, [(a, b) for a, b, _ in coupling.united])
+    component = components(coupling.count, [(a, b) for a, b, _ in coupling.united])
     makings = list(coupling.makings.values())
     reasons = _reasons(coupling, component, names)
-    dense = _dense_makers(coupling, makings)
+    several = np.unique(component[added(coupling)])
     final = np.full(coupling.count, CONSTANT)
     units, first = [], 0
-    for components in _shared(component, makings):
+    for own in _shared(component, makings):
         number = np.full(component.max() + 1, CONSTANT)
-        number[components] = first + np.arange(len(components))
+        number[own] = first + np.arange(len(own))
         final = np.where(number[component] >= 0, number[component], final)
-        members = [m for m in makings if np.isin(component[m.makes], components).any()]
-        units.append(_unit(members, components, first, names, reasons, dense))
-        first += len(components)
+        layers = tuple(names[m.weight] for m in makings if np.isin(component[m.makes], own).any())
+        reason = next((reasons[one] for one in own if one in reasons), "")
+        units.append(_unit(layers, first, len(own), reason, bool(np.isin(several, own).any())))
+        first += len(own)
     joined = Joined(tuple(units), final)
     return Joined(tuple(_with_cells(unit, coupling, joined) for unit in units), final)
-
-
-def _components(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The number of its connected component, for each of `count` labels."""
-    a = np.concatenate([np.zeros(0, int), *(pair[0] for pair in pairs)])
-    b = np.concatenate([np.zeros(0, int), *(pair[1] for pair in pairs)])
-    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]:
@@ -62,26 +54,11 @@ def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]
         if not m.depthwise or not known.intersection(component[m.makes].tolist())
     ]
     links = [(own, np.full(len(own), own[0])) for own in makers]
-    unit = _components(int(component.max(initial=0)) + 1, links)
+    unit = components(int(component.max(initial=0)) + 1, links)
     groups: dict[int, dict[int, None]] = {}
     for own in makers:
         groups.setdefault(unit[own[0]], {}).update(dict.fromkeys(own.tolist()))
     return [list(group) for group in groups.values()]
-
-
-def _dense_makers(coupling: Coupling, makings: Sequence[Making]) -> dict[str, int]:
-    """For each weight, how many layers add into its channels, gates and depthwise ones apart."""
-    pairs = [(a, b) for a, b, how in coupling.united if how != "gate"]
-    component = _components(coupling.count, pairs)
-    makers: dict[int, set[str]] = {}
-    for making in makings:
-        if not making.depthwise:
-            for one in component[making.makes].tolist():
-                makers.setdefault(one, set()).add(making.weight)
-    return {
-        m.weight: max(len(makers.get(one, ())) for one in component[m.makes].tolist())
-        for m in makings
-    }
 
 
 def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -> dict[int, str]:
@@ -99,21 +76,11 @@ def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -
     return reasons
 
 
-def _unit(
-    members: Sequence[Making],
-    components: Sequence[int],
-    first: int,
-    names: dict[str, str],
-    reasons: dict[int, str],
-    dense: dict[str, int],
-) -> Unit:
-    reason = next((reasons[one] for one in components if one in reasons), "")
-    if not reason and len(components) == 1:
+def _unit(layers: tuple[str, ...], first: int, channels: int, reason: str, several: bool) -> Unit:
+    if not reason and channels == 1:
         reason = "has a single channel"
-    several = max(dense[m.weight] for m in members) > 1
-    layers = tuple(names[m.weight] for m in members)
     kind = "tied" if reason else "coupled" if several else "free"
-    return Unit(layers[0], kind, first, len(components), layers, (), reason)
+    return Unit(layers[0], kind, first, channels, layers, (), reason)
 
 
 def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:

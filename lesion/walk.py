@@ -5,6 +5,7 @@ The walk computes the values; what an operation does to labels is the answer of 
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,6 +36,11 @@ class Walk:
         self.varying, self.shared = graph.varying(), shared(graph)
         self.making = making_weights(graph)
         self.out = Coupling(graph)
+
+    @cached_property
+    def users(self) -> list[list[int]]:
+        """For each node the nodes that read it."""
+        return self.graph.users()
 
     def go(self) -> Coupling:
         """Everything that the labels told, once the output is reached."""
@@ -85,14 +91,18 @@ class Walk:
         labels: Tensor = self.labels_of(index)
         return labels.expand(self.values[index].shape).contiguous()
 
-    def operands(self, node: Node) -> list[tuple[int, Tensor]]:
-        """The tensor arguments of a call as (position, labels), lists of tensors flattened."""
+    def tensors(self, node: Node) -> list[tuple[int, int]]:
+        """The tensor arguments of a call as (position, node), lists of tensors flattened."""
         found = []
         for position, argument in enumerate(node.args):
             for one in argument if isinstance(argument, (list, tuple)) else [argument]:
                 if isinstance(one, Ref) and isinstance(self.values[one.index], Tensor):
-                    found.append((position, self.labels_of(one.index)))
+                    found.append((position, one.index))
         return found
+
+    def operands(self, node: Node) -> list[tuple[int, Tensor]]:
+        """The tensor arguments of a call as (position, labels), lists of tensors flattened."""
+        return [(position, self.labels_of(index)) for position, index in self.tensors(node)]
 
 
 def _bytes(value: Any) -> int:

@@ -33,10 +33,10 @@ PIPELINE = (
     "rewriting",
     "constants",
     "lowering sharing",
-    "channels",
+    "channels signatures",
     "walk",
-    "rules",
-    "coupling",
+    "lost rules",
+    "coupling terms",
     "stages units",
     "dissect criteria",
     "replay damage scoring",
@@ -83,7 +83,12 @@ PIPELINE = (
 LEVEL = {name: level for level, line in enumerate(PIPELINE) for name in line.split()}
 # inside a folder, where its modules build on each other
 FOLDERS = {
-    "rules": ("__init__", "opaque", "elementwise", "layers moves norms pooling"),
+    "rules": (
+        "__init__",
+        "opaque",
+        "elementwise",
+        "layers moves norms pooling products reductions",
+    ),
     "commands": ("__init__", "records", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [

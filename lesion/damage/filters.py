@@ -1,9 +1,10 @@
 """Filters removed: the channels they make are zero wherever an operation mixes channels.
 
 A convolution or linear layer that reads the channels gets zeros for them, or zero weights, as is
-cheaper; a normalisation over channels is computed over those that stay; at an addition (a branch)
-the channels contribute zero, also where they come through a depthwise layer: its filters fall with
-them.  The result is that of the physically smaller network.
+cheaper; a normalisation or a statistic over channels is computed over those that stay; in a sum (of
+a branch, or of one channel and all others) the channels contribute zero, also where they come
+through a depthwise layer: its filters fall with them.  The result is that of the physically smaller
+network.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lesion.anatomy import keeps
-from lesion.coupling import CONVOLUTIONS, LINEAR, TRANSPOSED, Edge
+from lesion.coupling import CONVOLUTIONS, LINEAR, SOFTMAX, TRANSPOSED, Edge
+from lesion.damage.statistics import among
 from lesion.replay import Step
 
 
@@ -23,7 +25,9 @@ def edit(step: Step, edge: Edge, dropped: np.ndarray) -> Step:
     """The step without the channels whose labels are in the boolean array `dropped`."""
     keep = torch.from_numpy(keeps(edge.labels.numpy(), dropped))
     if edge.role == "norm":
-        return replace(step, op=_NORMS[step.name](keep))
+        if step.name in _NORMS:
+            return replace(step, op=_NORMS[step.name](keep))
+        return replace(step, op=among(step.op, keep, step.name in SOFTMAX))
     if step.name in CONVOLUTIONS | TRANSPOSED | LINEAR and edge.role == "read":
         return replace(step, op=_reader(step, keep.reshape(-1)))
     return replace(step, op=_masked(step.op, edge.argument, keep))

@@ -22,6 +22,7 @@ from torch.nn.utils import prune
 from lesion.adapter import Adapter
 from lesion.allocation import Allocation
 from lesion.anatomy import keeps
+from lesion.coupling import SUMS
 from lesion.errors import LesionError
 from lesion.exports import Handover, texts
 from lesion.grouping import INSTEAD, check_plain
@@ -112,12 +113,13 @@ def _check(found: Match) -> None:
     for edge in found.dissection.reads:
         labels = edge.labels.numpy().astype(int).reshape(-1)
         gone = labels[~keeps(labels, found.dropped)]
-        if edge.role == "norm" and len(gone):
+        together = "normalised together" if edge.role == "norm" else "added to others"
+        if len(gone) and (edge.role == "norm" or graph.nodes[edge.node].name in SUMS):
             where = graph.nodes[edge.node].module or graph.nodes[edge.node].name
             units = found.anatomy.unit.values()
             (unit,) = (unit.name for unit in units if gone[0] in unit.labels)
             raise LesionError(
                 f"Expected channels that masks can take away, but those of unit {unit} are "
-                f"normalised together at {where}, where zeros count; prune the network itself "
+                f"{together} at {where}, where zeros count; prune the network itself "
                 f"(lesion apply), or {INSTEAD}."
             )

@@ -1,5 +1,7 @@
 """Elementwise operations: labels that meet are united, in a sum, a product or otherwise."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,50 +17,80 @@ from lesion.walk import Rule, Walk
 SUMS = {"add", "sub", "rsub"}
 GATES = {"mul", "div", "glu"}
 POINTWISE = {
-    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "prelu", "_to_copy",
-    "to", "fill", "hardswish", "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu",
-    "selu", "gelu", "softplus", "leaky_relu", "log_sigmoid", "softsign", "rrelu", "threshold",
-    "clamp",
+    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "prelu", "fill",
+    "hardswish", "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu", "selu", "gelu",
+    "softplus", "leaky_relu", "log_sigmoid", "softsign", "rrelu", "threshold", "clamp",
 }  # fmt: skip  # most of torch's elementwise operations say so by a tag, these do not
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand, aligned with the result as torch broadcasts it: position, labels and shape."""
+
+    position: int
+    labels: Tensor
+    shape: tuple[int, ...]
+
+    def varies(self, axes: Iterable[int], how: Callable[[Iterable[bool]], bool]) -> bool:
+        """Whether its labels change along all, or any, of these axes."""
+        return how(self.labels.shape[axis] > 1 for axis in axes)
 
 
 def pointwise(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """The labels of operands that meet position by position, aligned as torch broadcasts them."""
     rank = value.dim()
     operands = []
-    for position, labels in walk.operands(node):
-        shape = tuple(walk.values[node.args[position].index].shape)
-        if not shape:
+    for position, index in walk.tensors(node):
+        labels, shape = walk.labels_of(index), tuple(walk.values[index].shape)
+        if not shape and not walk.out.active(labels):
             continue
         if node.name == "prelu" and position == 1 and shape[0] > 1:  # its slopes lie on axis 1
             shape, labels = (*shape, *(1,) * (rank - 2)), labels.reshape(-1, *(1,) * (rank - 2))
         pad = (1,) * (rank - len(shape))
-        operands.append((position, labels.reshape(*pad, *labels.shape), (*pad, *shape)))
-    return _meet(walk, node, value, operands)
+        operands.append(Operand(position, labels.reshape(*pad, *labels.shape), (*pad, *shape)))
+    if not operands:
+        return everywhere(CONSTANT, rank)
+    return meet(walk, node, operands)
 
 
-def _meet(
-    walk: Walk, node: Node, value: Tensor, operands: list[tuple[int, Tensor, tuple[int, ...]]]
-) -> Tensor:
+def meet(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
     """The labels of an elementwise result: those that meet are united.
 
-    An operand of size 1 where others have channels (a spatial gate, a scalar) is left out.
+    A layer's value that has one channel where others have several is broadcast: that channel acts
+    on others.  Anything else of size 1 there (a mask, a scalar) is left out.
     """
-    if not operands:
-        return everywhere(CONSTANT, value.dim())
-    varying = [
-        any(labels.shape[axis] > 1 for _, labels, _ in operands) for axis in range(value.dim())
-    ]
-    full = [
-        (position, labels)
-        for position, labels, shape in operands
-        if all(shape[a] == value.shape[a] for a in range(value.dim()) if varying[a])
-    ]
-    if not full and any(varying):  # an outer product: no operand has all the channels
-        for _, labels, _ in operands:
-            walk.out.tie(labels, f"is multiplied out in {node.name}")
-        return everywhere(FIXED, value.dim())
+    active = [one for one in operands if walk.out.active(one.labels)]
+    rank = max(one.labels.dim() for one in operands)
+    axes = [axis for axis in range(rank) if any(one.labels.shape[axis] > 1 for one in active)]
+    if axes and not any(one.varies(axes, all) for one in active):
+        return _outer(walk, node, operands)
+    full = []
+    for one in operands:
+        if not walk.out.active(one.labels):
+            how = any if bool((one.labels == FIXED).any()) else all
+            if not axes or how(one.shape[axis] > 1 for axis in axes):
+                full.append((one.position, one.labels))
+        elif not axes or one.varies(axes, any):
+            full.append((one.position, one.labels))
+        else:
+            _broadcast(walk, node, one)
     return join(walk, node, full)
+
+
+def _outer(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
+    """No operand has all the channels of the result: those that there are, are tied."""
+    for one in operands:
+        walk.out.tie(one.labels, f"is multiplied out in {node.name}")
+    return everywhere(FIXED, operands[0].labels.dim())
+
+
+def _broadcast(walk: Walk, node: Node, one: Operand) -> None:
+    """One channel that acts on others: a sum reads it, and elsewhere zero is not its absence."""
+    if node.name in SUMS:
+        walk.out.edges.append(Edge(node.index, one.position, one.labels, "read"))
+    else:
+        reason = f"acts on other channels in {node.name}, where zero is not its absence"
+        walk.out.tie(one.labels, reason)
 
 
 def join(walk: Walk, node: Node, operands: list[tuple[int, Tensor]]) -> Tensor:
@@ -88,6 +120,11 @@ def _distinct(operands: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
     return list(own.values())
 
 
+def cast(walk: Walk, node: Node, value: Tensor) -> Any:
+    """The labels of what is given in another type, whichever tensor says in which."""
+    return walk.labels_of(node.args[0].index)
+
+
 def halves(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """A gated linear unit: the first half along an axis times a gate made of the second."""
     axis = int(node.args[1]) if len(node.args) > 1 else -1
@@ -102,4 +139,9 @@ def copy(walk: Walk, node: Node, value: Tensor) -> Any:
     return compress(walk.whole(node.args[1].index).expand(value.shape))
 
 
-RULES: dict[str, Rule] = {**dict.fromkeys(POINTWISE, pointwise), "glu": halves, "copy": copy}
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(POINTWISE, pointwise),
+    **dict.fromkeys(("to", "_to_copy", "type_as"), cast),
+    "glu": halves,
+    "copy": copy,
+}

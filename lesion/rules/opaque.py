@@ -35,6 +35,13 @@ def product(walk: Walk, node: Node, value: Any) -> Any:
     return fixed(value)
 
 
+def number(walk: Walk, node: Node, value: Any) -> None:
+    """A number that is no shape: what it does cannot be followed, so that its channels are tied."""
+    if isinstance(value, (bool, int, float)) and not node.name.startswith("sym_"):
+        for _, labels in walk.operands(node):
+            walk.out.tie(labels, f"is turned into a number by {node.name}")
+
+
 def fill(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """A value made of one number: no channel is in it."""
     return everywhere(CONSTANT, value.dim())

@@ -9,7 +9,7 @@ import removal
 import torch
 from safetensors.torch import load
 from slicing import shrink
-from small_networks import NETWORKS, chain, conv
+from small_networks import NETWORKS, Net, chain, conv, fc
 from torch import nn
 from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
@@ -155,3 +155,20 @@ def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
     assert load(export(rates, "masks", anatomy=found))["a.kept"].tolist() == [0, 2, 3, 4, 5]
     remove_parametrizations(network.a, "weight")
     assert apply(rates, network, x).a.weight.shape == (5, 3, 3, 3)
+
+
+def test_masks_cannot_take_away_what_is_added_to_others():
+    def step(n: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        value, one = n.a(x).split((7, 1), 1)
+        return n.b(value + torch.sigmoid(one))
+
+    case = removal.case(Net(step, a=conv(3, 8), b=conv(7, 4), fc=fc(4)), 3, 6, 6)
+    dropped = np.zeros(case.dissection.anatomy.channels, bool)
+    dropped[case.dissection.anatomy.made_by("a")[7]] = True
+    with pytest.raises(LesionError) as refusal:
+        masked(case, dropped)
+    assert str(refusal.value) == (
+        "Expected channels that masks can take away, but those of unit a are added to others at "
+        "add, where zeros count; prune the network itself (lesion apply), or hand over which "
+        "filters stay (--to masks)."
+    )

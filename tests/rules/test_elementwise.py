@@ -1,9 +1,16 @@
 """Elementwise operations: which labels fall together, and what they are to each other."""
 
-from anatomies import labels, net, planted
-from small_networks import conv, fc
-from torch import nn
+import numpy as np
+import pytest
+import removal
+import torch
+from anatomies import anatomy, labels, net, planted
+from small_networks import Net, conv, fc
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lesion.engine import Cutting
+from lesion.plan import targets
 
 
 def test_the_halves_of_a_gate_fall_together():
@@ -40,3 +47,108 @@ def test_a_gate_made_of_one_channel_stays_out_of_the_unit_that_it_scales():
 
     found = net(step, a=conv(3, 6), gate=conv(6, 1), b=conv(6, 4), fc=fc(4))
     assert (found.unit["a"].kind, found.unit["a"].layers) == ("free", ("a",))
+
+
+# one channel that is broadcast over others acts on all of them
+
+
+def seven_and_one(how) -> Net:
+    """A layer of eight channels, of which the last acts on the seven others as `how` says."""
+    torch.manual_seed(0)
+    return Net(lambda n, x: n.r(how(*n.f(x).split((7, 1), 1))), f=conv(3, 8), r=conv(7, 4, 1),
+               fc=fc(4))  # fmt: skip
+
+
+ACTING = {
+    "mul": lambda v, one: v * torch.sigmoid(one),
+    "div": lambda v, one: v / (2 + one.abs()),
+    "where": lambda v, one: torch.where(one > 0, v, -v),
+    "maximum": lambda v, one: torch.maximum(v, one),
+    "masked_fill": lambda v, one: v.masked_fill(one > 0, 0),
+    "lerp": lambda v, one: torch.lerp(v, v * v, one),
+    "clamp": lambda v, one: torch.clamp(v, max=one),
+    "addcmul": lambda v, one: torch.addcmul(v, v, one),
+}
+WAYS = {
+    "as it is": lambda one: one,
+    "expanded": lambda one: one.expand(-1, 7, -1, -1),
+    "repeated": lambda one: one.repeat(1, 7, 1, 1),
+    "repeated in place": lambda one: one.repeat_interleave(7, 1),
+    "stacked": lambda one: torch.stack([one] * 7, 1).squeeze(2),
+    "concatenated": lambda one: torch.cat([one] * 7, 1),
+    "pooled": lambda one: one.mean((2, 3), keepdim=True),
+    "without its axis": lambda one: one.squeeze(1)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_a_channel_that_acts_on_others_is_tied(name):
+    unit = anatomy(seven_and_one(ACTING[name])).unit["f"]
+    reason = f"acts on other channels in {name}, where zero is not its absence"
+    assert (unit.kind, unit.reason) == ("tied", reason)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_channel_acts_on_others_however_it_is_spread(way):
+    found = anatomy(seven_and_one(lambda v, one: v * torch.sigmoid(WAYS[way](one))))
+    assert found.unit["f"].reason.startswith("acts on other channels in mul")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("channel", [3, 7])
+@torch.no_grad()
+def test_a_channel_that_is_added_to_others_is_gone_from_their_sums(way, channel):
+    network = seven_and_one(lambda v, one: F.relu(v + 2 * WAYS[way](one)))
+    case = removal.case(network, 3, 6, 6)
+    unit = case.dissection.anatomy.unit["f"]
+    dropped = np.zeros(case.dissection.anatomy.channels, bool)
+    dropped[labels(case.dissection.anatomy, "f")[channel]] = True
+    lesion = removal.whole(unit, dropped)
+    found = dict(case.replay.run((case.x,), {lesion: Cutting(dropped)}))
+
+    def zero(_module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        return inputs[0].index_fill(1, torch.tensor(channel), 0)
+
+    if channel == 7:  # the sum reads it
+        network.f.weight[7], network.f.bias[7] = 0, 0
+        expected = network(case.x)
+    else:
+        with network.r.register_forward_pre_hook(zero):
+            expected = network(case.x)
+    assert (found[lesion] - expected).abs().max() < 1e-12
+    assert (found[None] - expected).abs().max() > 1e-3
+
+
+def test_a_channel_without_axes_acts_on_others():
+    found = anatomy(seven_and_one(lambda v, one: v * one[0, 0, 0, 0]))
+    assert found.unit["f"].reason.startswith("acts on other channels in mul")
+
+
+def test_pooled_channels_that_are_added_to_positions_stay_channels():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        tokens = n.a(x).mean((2, 3))[:, None] + n.positions.weight
+        return n.b(F.relu(tokens)).transpose(1, 2)
+
+    positions = nn.Module()
+    positions.weight = nn.Parameter(torch.rand(1, 9, 6))
+    found = net(step, a=conv(3, 6), positions=positions, b=nn.Linear(6, 4), fc=fc(4))
+    assert list(found.layer["b"].reads) == labels(found, "a")
+    assert list(found.parameter["positions.weight"].axes[2]) == labels(found, "a")
+
+
+def test_gates_of_heads_let_each_head_fall_as_a_whole():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        heads = n.a(x).view(len(x), 2, 3, 6, 6)
+        gate = torch.sigmoid(n.gate(x.mean((2, 3))))[:, :, None, None, None]
+        return n.b((heads * gate).flatten(1, 2))
+
+    found = net(step, a=conv(3, 6), gate=nn.Linear(3, 2), b=conv(6, 4), fc=fc(4))
+    assert (found.unit["a"].channels, found.unit["a"].layers) == (2, ("a", "gate"))
+
+
+def test_what_is_tied_is_a_row_with_its_reason():
+    chosen, skipped = targets(anatomy(seven_and_one(ACTING["mul"])))
+    assert "f" not in {one.name for one in chosen}
+    assert [one.reason for one in skipped if one.target == "f"] == [
+        "acts on other channels in mul, where zero is not its absence"
+    ]
