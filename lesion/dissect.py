@@ -123,6 +123,8 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
     which no tensor is found, and where an image's outputs depend on more than the image: on those
     beside it, on random numbers or on earlier calls.
 
+    >>> import torch
+    >>> from torch import nn
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     >>> anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))
     >>> [(unit.name, unit.kind, unit.channels) for unit in anatomy.units]
@@ -137,6 +139,7 @@ def find_layers(network: nn.Module, example: Any, adapter: Adapter | None = None
         plain = isinstance(images, Tensor) and adapter is None
         return output(module(images) if plain else given.forward(module, images))
 
+    check_network(network)
     try_out(network, Behind(forward), batch)  # what fails is told in a sentence
     with evaluating(network):
         return dissect(network, forward, batch).anatomy

@@ -190,11 +190,11 @@ def test_too_few_images_are_told_before_any_work(subject, tmp_path):
         (warning,) = ready.warnings
     shares = np.array([0.01, 0.03, 0.08, 0.2, 0.4, 0.65, 0.9, 1])  # of the largest bet 1 / 0.99
     wealth = (1 + shares * 0.01 / 0.99) ** np.arange(2000)[:, None]
-    alpha = 0.05 * PLANNED**2 / 8  # but for a little, 8 lesions share the error
-    needed = int((wealth.mean(1) >= 1 / alpha).argmax())
-    assert sequential.fewest(0.01, alpha) < needed
+    ends = 0.05 / 8, 0.05 * PLANNED**2 / 8  # 8 lesions share the error, or nearly all of it
+    least, most = (int((wealth.mean(1) >= 1 / alpha).argmax()) for alpha in ends)
+    assert sequential.fewest(0.01, ends[0]) < least
     assert "600 images are too few to call any of 8 lesions safe at 1 point" in warning
-    assert f"it takes {needed};" in warning
+    assert any(f"it takes {needed};" in warning for needed in range(least, most + 1))
 
 
 def test_nothing_is_called_safe_from_fewer_images_than_the_floor(subject, tmp_path):

@@ -39,16 +39,18 @@ def test_networks_without_weights_in_floating_point(make, text):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_torch_script_is_refused_since_hooks_do_not_reach_into_it():
+@pytest.mark.parametrize("frozen", [False, True])
+def test_torch_script_is_refused_since_hooks_do_not_reach_into_it(frozen):
+    network = torch.jit.script(plain())
     with pytest.raises(SubjectError) as error:
-        find_layers(torch.jit.script(plain()), IMAGES)
+        find_layers(torch.jit.freeze(network) if frozen else network, IMAGES)
     assert str(error.value).startswith("Expected a network in Python, but the network is Torch")
     assert str(error.value).endswith("give the nn.Module that it was made from.")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_frozen_torch_script_has_rows_with_the_costs_of_its_constants():
-    table = find_layers(torch.jit.freeze(torch.jit.script(plain())), IMAGES).table()
+def test_frozen_traces_have_rows_with_the_costs_of_their_constants():
+    table = find_layers(torch.jit.freeze(torch.jit.trace(plain(), IMAGES)), IMAGES).table()
     assert table["kind"].tolist() == ["conv2d", "conv2d", "linear"]
     assert table["params"].tolist() == [8 * 27 + 8, 6 * 72 + 6, 12 + 2]
 
