@@ -29,7 +29,7 @@ def behind(graph: Graph) -> list[Node]:
     for node in reversed(graph.nodes):
         if node.index in wanted:
             found.append(node)
-            wanted.update(node.inputs[1:] if node.name in KEPT else node.inputs)
+            wanted.update(node.inputs[1:] if node.operation in KEPT else node.inputs)
     return found[::-1]
 
 

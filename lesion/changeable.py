@@ -63,12 +63,12 @@ def _others(outputs: Tensor) -> Iterator[Tensor]:
 def check_ending(score: str, graph: Graph, width: int) -> None:
     """Raises SubjectError where what the network ends in hides what the score looks at."""
     node = graph.nodes[graph.output]
-    while node.name in WRAPPED and node.inputs:
+    while node.operation in WRAPPED and node.inputs:
         node = graph.nodes[node.inputs[0]]
-    fixed = width == 1 and node.name in NEVER_BELOW | NEVER_ABOVE
+    fixed = width == 1 and node.operation in NEVER_BELOW | NEVER_ABOVE
     if fixed:
         problem = "the sign of its one output tells the class and is always the same"
-    elif score == "tv" and node.name in PROBABILITIES:
+    elif score == "tv" and node.operation in PROBABILITIES:
         problem = "total variation is between the softmax of logits"
     else:
         return

@@ -67,7 +67,7 @@ def _computed(graph: Graph) -> Iterator[tuple[int, tuple[Node, str]]]:
     """The nodes that give layers their weights and biases, and are no parameters but could be."""
     varying = graph.varying()
     for node in graph.nodes:
-        if node.name not in WEIGHTED:
+        if node.operation not in WEIGHTED:
             continue
         for argument, leaf in zip(node.args[1:3], ("weight", "bias"), strict=False):
             index = argument.index if isinstance(argument, Ref) else None

@@ -31,11 +31,11 @@ def lowered(graph: Graph) -> Graph:
 
 
 def _formed(graph: Graph) -> Graph:
-    if not any(node.name in FORMS for node in graph.nodes):
+    if not any(node.operation in FORMS for node in graph.nodes):
         return graph
     builder, constants, making = Builder(graph), Constants(graph), making_weights(graph)
     for node in graph.nodes:
-        form = FORMS.get(node.name) if node.index not in making else None
+        form = FORMS.get(node.operation) if node.index not in making else None
         formed = form(builder, constants, node) if form else None
         builder.refs[node.index] = formed or builder.copy(node)
     return builder.built()
@@ -53,7 +53,8 @@ def making_weights(graph: Graph) -> set[int]:
 
 def _weighs(node: Node, index: int) -> bool:
     """Whether a call takes a value as its weight."""
-    return node.name in WEIGHTED | {"convolution", "_convolution"} and node.args[1] == Ref(index)
+    known = WEIGHTED | {"convolution", "_convolution"}
+    return node.operation in known and node.args[1] == Ref(index)
 
 
 Form = Callable[[Builder, Constants, Node], Ref | None]
@@ -111,7 +112,7 @@ def _matrix(constants: Constants, ref: Any) -> bool:
 
 def _turns(node: Node, constants: Constants) -> bool:
     """Whether a node is a parameter's matrix with its two axes exchanged."""
-    if node.kind != "call" or node.name not in TURNED or not isinstance(node.args[0], Ref):
+    if node.operation not in TURNED or not isinstance(node.args[0], Ref):
         return False
     before = constants.graph.nodes[node.args[0].index]
     value = constants[node.index]
@@ -195,7 +196,7 @@ def _in_roles(graph: Graph) -> Graph:
 
 def _role(graph: Graph, node: Node) -> tuple[int, tuple[bool, Any]] | None:
     """A layer's weight with what decides which of its axes is which: turned or not, and groups."""
-    if node.name not in WEIGHTED or not isinstance(node.args[1], Ref):
+    if node.operation not in WEIGHTED or not isinstance(node.args[1], Ref):
         return None
     if graph.nodes[node.args[1].index].kind != "parameter":
         return None

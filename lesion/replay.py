@@ -88,10 +88,11 @@ def _foldable(graph: Graph) -> dict[int, int]:
     users = graph.users()
     found = {}
     for node in graph.nodes:
-        if node.name in FOLDABLE and len(users[node.index]) == 1 and node.index != graph.output:
-            reader = graph.nodes[users[node.index][0]]
+        own_users = users[node.index]
+        if node.operation in FOLDABLE and len(own_users) == 1 and node.index != graph.output:
+            reader = graph.nodes[own_users[0]]
             own = [graph.nodes[ref.index] for ref in node.args[1:3] if isinstance(ref, Ref)]
-            if reader.name == "batch_norm" and all(p.kind == "parameter" for p in own):
+            if reader.operation == "batch_norm" and all(p.kind == "parameter" for p in own):
                 found[node.index] = reader.index
     return found
 

@@ -34,9 +34,9 @@ class Builder:
         return self._add("parameter", name, None, tuple(sources), {}, module)
 
     def built(self) -> Graph:
-        """The new graph, without calls that its output does not need."""
+        """The new graph, without calls that neither its output nor the network's own code needs."""
         output = self.refs[self.graph.output].index
-        wanted = {output}
+        wanted = {output, *(node.index for node in self.nodes if node.operation == "item")}
         for node in reversed(self.nodes):
             if node.index in wanted:
                 wanted.update(node.inputs)

@@ -62,7 +62,7 @@ def _scale(dissection: Dissection, layer: Layer) -> Tensor | None:
         if len(n.args) > 1 and isinstance(n.args[1], Ref) and n.args[1].index in weights
     }
     for node in graph.nodes:
-        if node.name == "batch_norm" and node.args[0].index in made:
+        if node.operation == "batch_norm" and node.args[0].index in made:
             gamma = node.args[1]
             return graph.parameters[graph.nodes[gamma.index].name] if gamma is not None else None
     return None

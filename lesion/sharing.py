@@ -9,7 +9,8 @@ def shared(graph: Graph) -> dict[str, str]:
 
     A weight that a layer uses turned round too is left out: its axes stay those of channels.
     """
-    weights = {n.args[1].index: n for n in graph.nodes if n.name in WEIGHTED and _weight(graph, n)}
+    layers = [n for n in graph.nodes if n.operation in WEIGHTED and _weight(graph, n)]
+    weights = {n.args[1].index: n for n in layers}
     uses: dict[int, list[tuple[int, str]]] = {}
     for index, node in weights.items():
         for root in _roots(graph, index):

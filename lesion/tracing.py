@@ -59,6 +59,11 @@ class Node:
     module: str = ""
 
     @property
+    def operation(self) -> str:
+        """The short name of a call's function; of other nodes, whose names are free, nothing."""
+        return self.name if self.kind == "call" else ""
+
+    @property
     def inputs(self) -> list[int]:
         """The nodes it reads, in order of its arguments."""
         return list(refs((self.args, self.kwargs)))
@@ -288,8 +293,9 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
 
 def of_the_batch(node: Node) -> bool:
     """Whether a call is a batch norm whose statistics are those of the images at hand."""
-    recorded = node.name == "batch_norm" and node.args[5] is True  # `training`, where we put eps
-    return recorded or node.name.startswith("_native_batch_norm_legit")
+    # `training` lies where our own batch norm has eps
+    recorded = node.operation == "batch_norm" and node.args[5] is True
+    return recorded or node.operation.startswith("_native_batch_norm_legit")
 
 
 def _own(args: Any, numbers: dict[FxNode, int]) -> Any:

@@ -7,8 +7,12 @@ from removal import forward
 from small_networks import NETWORKS, Net
 from torch import nn
 
-from lesion.anatomy import Anatomy
+from lesion.anatomy import Anatomy, Unit
+from lesion.coupling import couple
 from lesion.dissect import dissect
+from lesion.lowering import lowered
+from lesion.recording import record
+from lesion.units import join
 
 
 def anatomy(network: nn.Module) -> Anatomy:
@@ -25,6 +29,15 @@ def planted(name: str) -> Anatomy:
 def net(step, **modules: nn.Module) -> Anatomy:
     """The anatomy of modules that follow each other as `step` says."""
     return anatomy(Net(step, **modules))
+
+
+def mixing(network: nn.Module) -> dict[str, Unit]:
+    """The unit of each layer of a network that may mix its images, which `dissect` refuses."""
+    x = torch.rand(2, 3, 6, 6)
+    with torch.no_grad():
+        coupling = couple(lowered(record(network.eval(), forward, x)), (x,))
+    units = join(coupling, {weight: weight.rpartition(".")[0] for weight in coupling.makings}).units
+    return {layer: unit for unit in units for layer in unit.layers}
 
 
 def labels(found: Anatomy, layer: str) -> list[int]:

@@ -267,7 +267,7 @@ def test_groups_that_depend_on_the_batch_are_a_row_with_the_reason():
     (lambda n, y: n.b(y.mean((2, 3)), y.mean((2, 3))), {"b": nn.Bilinear(8, 8, 8)}, ["b"]),
     (lambda n, y: n.b(y, n.o(y)), {"b": torchvision.ops.DeformConv2d(8, 8, 1),
                                    "o": nn.Conv2d(8, 2, 1)}, ["b"]),
-    (lambda n, y: torch.bmm(y.flatten(2), n.w.expand(len(y), 49, 9)), {"w": weight(49, 9)}, []),
+    (lambda n, y: torch.bmm(n.w.expand(len(y), 8, 8), y.flatten(2)), {"w": weight(8, 8)}, []),
 ])  # fmt: skip
 def test_weighted_operations_that_are_not_taken_apart_have_rows(second, own, rows):
     anatomy = dissect(Two(second, **own).eval(), forward, images().float()).anatomy
@@ -295,3 +295,17 @@ def test_a_network_of_torch_jit_trace_is_taken_apart():
     x = images().float()
     anatomy = dissect(torch.jit.trace(network, x), forward, x).anatomy
     assert anatomy.layers == dissect(network, forward, x).anatomy.layers
+
+
+@torch.no_grad()
+def test_parameters_may_be_named_like_operations():
+    plain = Two(lambda n, y: F.conv2d(y, n.w) * n.v, w=weight(8, 8, 1, 1), v=weight(8, 1, 1))
+    named = Two(
+        lambda n, y: F.conv2d(y, n.conv2d) * n.batch_norm,
+        conv2d=plain.w, batch_norm=plain.v, linear=weight(3), item=weight(2), einsum=weight(4),
+    )  # fmt: skip
+    named.load_state_dict(plain.state_dict(), strict=False)
+    x = images()
+    expected, _ = measured(plain.double().eval(), x, "a", [2])
+    lesioned, _ = measured(named.double().eval(), x, "a", [2])
+    torch.testing.assert_close(lesioned, expected)

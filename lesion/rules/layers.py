@@ -21,7 +21,8 @@ def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """Fresh labels for the channels that a layer makes, once those that it reads are connected."""
     x, w, *rest = node.args
     labels = walk.labels_of(x.index)
-    if walk.graph.nodes[w.index].kind != "parameter" or isinstance(groups_of(node), Ref):
+    own = [walk.graph.nodes[ref.index].kind for ref in (w, *rest[:1]) if isinstance(ref, Ref)]
+    if set(own) != {"parameter"} or isinstance(groups_of(node), Ref):
         return _dynamic(walk, node, value)
     source = walk.graph.nodes[w.index]
     last = node.name in LINEAR

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import removal
 import torch
-from anatomies import anatomy, labels, net, planted
+from anatomies import anatomy, labels, mixing, net, planted
 from small_networks import Net, conv, fc
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -120,8 +120,8 @@ def test_a_channel_that_is_added_to_others_is_gone_from_their_sums(way, channel)
 
 
 def test_a_channel_without_axes_acts_on_others():
-    found = anatomy(seven_and_one(lambda v, one: v * one[0, 0, 0, 0]))
-    assert found.unit["f"].reason.startswith("acts on other channels in mul")
+    units = mixing(seven_and_one(lambda v, one: v * one[0, 0, 0, 0]))
+    assert units["f"].reason.startswith("acts on other channels in mul")
 
 
 def test_pooled_channels_that_are_added_to_positions_stay_channels():
