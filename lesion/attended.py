@@ -154,7 +154,10 @@ def _announce(ready: "Sweep") -> None:
 
 
 def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
-    """Runs the sweep with a progress bar, at most about so many seconds."""
+    """Runs the sweep with a progress bar, at most about so many seconds.
+
+    A sweep stops between two replays; an evaluation is not begun where it would not end in time.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
@@ -162,6 +165,9 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
     columns = (TextColumn("measuring"), BarColumn(), TaskProgressColumn(), TimeLeft())
     start = before = time.monotonic()
     longest = 0.0
+    whole = not hasattr(ready, "over")
+    if not whole:
+        ready.over = lambda: time.monotonic() - start >= seconds
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
         task = bar.add_task("", total=None)
         for step in ready:
@@ -171,7 +177,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
             if not longest:
                 doubt(ready.study)
             longest, before = max(longest, now - before), now
-            if now - start + longest > seconds:
+            if whole and now - start + longest > seconds:
                 break
         bar.update(task, completed=1, total=1, visible=longest > 0)
     if ready.lesions and not longest:

@@ -1,7 +1,8 @@
 """One batch of images measured: each lesion on its own of them, and the intact network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic
 
 import numpy as np
@@ -42,26 +43,30 @@ def measure(
     cuts: Mapping[One, Cutting],
     known: np.ndarray | None,
     batch: int,
+    over: Callable[[], bool] = lambda: False,
 ) -> Measured[One]:
     """The outcomes of one collated batch, run `batch` images at a time.
 
     positions: where its images stand in the study's order, rising; cuts: for each lesion what
     falls and on which of the images; known: the intact network's predictions, None where it has
-    to run too. Raises SubjectError where the intact network's own outputs are not finite.
+    to run too; over: asked after each run whether to stop: then there is what was measured so far,
+    of each lesion the first of its images, and of the intact network all that go with these.
+    Raises SubjectError where the intact network's own outputs are not finite.
     """
     tally = subject.tally
     targets = subject.targets(images)
     tensors = call.tensors(moved(images, device_of(subject.network)))
     found: dict[One | None, list[Answers]] = {}
     for part, now in _parts(tensors, len(positions), batch):
-        for lesion, answers in _answers(
-            engine, subject, part, targets, now, positions, cuts, known is None
-        ):
-            found.setdefault(lesion, []).append(answers)
+        run = partial(_answers, engine, subject, part, targets, now, positions)
+        if _stopped(run, found, cuts, known is None, over):
+            break
     own = joined(found.pop(None)) if known is None else {"prediction": known}
     intact = None
     if known is None:
-        intact = tally.intact(_finite(own), positions, digests(images, len(positions)))
+        seen = len(own["finite"])
+        own_digests = digests(images, len(positions))[:seen]
+        intact = tally.intact(_finite(own), positions[:seen], own_digests)
     measured: Measured[One] = Measured(intact, {}, {})
     for lesion, parts in found.items():
         assert lesion is not None
@@ -69,10 +74,26 @@ def measure(
         if not answers["finite"].all():
             measured.failed[lesion] = NOT_FINITE
             continue
-        there = own if chosen is None else {name: value[chosen] for name, value in own.items()}
-        places = positions if chosen is None else positions[chosen]
-        measured.outcomes[lesion] = tally.outcomes(answers, places, there)
+        count = len(answers["finite"])
+        rows = slice(count) if chosen is None else chosen[:count]
+        there = {name: value[rows] for name, value in own.items()}
+        measured.outcomes[lesion] = tally.outcomes(answers, positions[rows], there)
     return measured
+
+
+def _stopped(
+    run: Callable[[Mapping[One, Cutting], bool], Iterator[tuple[One | None, Answers]]],
+    found: dict[One | None, list[Answers]], cuts: Mapping[One, Cutting], intact: bool,
+    over: Callable[[], bool],
+) -> bool:  # fmt: skip
+    """Adds the answers of some images; whether it was over before all lesions had run."""
+    for lesion, answers in run(cuts, intact):
+        found.setdefault(lesion, []).append(answers)
+        if over():
+            if intact and lesion is not None:
+                found.setdefault(None, []).extend(own for _, own in run({}, True))
+            return True
+    return False
 
 
 def _answers(

@@ -35,6 +35,7 @@ class Sweep:
     goal: what is to be known of the lesions; images: how many of the order may be used
     batch: how many run at once; first: and in the intact network's first pass
     warnings: what differs from the study's first environment
+    over: asked after each replay whether to stop there; what is measured by then is saved
     """
 
     study: Study
@@ -47,6 +48,7 @@ class Sweep:
     batch: int
     first: int
     warnings: list[str] = field(default_factory=list)
+    over: Callable[[], bool] = field(default=lambda: False, repr=False)
     _intact: Intact | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Progress]:
@@ -55,6 +57,8 @@ class Sweep:
             for work in self._before():
                 done += work.passes
                 yield Progress(done, self.images * (1 + len(self.lesions)))
+                if self.over():
+                    return
             groups = self._groups()
             for place, group in enumerate(groups):
                 before = done
@@ -63,6 +67,8 @@ class Sweep:
                         done += work.passes
                         total = before + round.total * (len(groups) - place)
                         yield Progress(done, max(done, total))
+                        if self.over():
+                            return
 
     def _before(self) -> Iterator[Work]:
         """Before a network may recover: which images are scored, by the intact one's pass."""
@@ -97,7 +103,15 @@ class Sweep:
         }
         batch = self.first if known is None else self.batch
         found = measure(
-            self.engine, self.dissection.call, self.subject, images, work.images, cuts, known, batch
+            self.engine,
+            self.dissection.call,
+            self.subject,
+            images,
+            work.images,
+            cuts,
+            known,
+            batch,
+            self.over,
         )
         if found.outcomes:
             remember(self.study, self.engine)
