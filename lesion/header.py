@@ -9,6 +9,8 @@ from typing import Any
 from lesion.anatomy import Anatomy, Layer, Parameter, Unit
 
 MISSING = "nothing"
+UNSAID = {"score": "top1", "order": "margin", "estimand": "set"}  # what settings mean by silence
+FREE = {"name"}  # settings that neither outcomes nor claims depend on
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,32 @@ class Header:
         for name in ("order", "holdout", "columns"):
             values[name] = tuple(values[name])
         return cls(**values)
+
+
+def conflicts(there: Header, here: Header) -> list[str]:
+    """One phrase for each difference that outcomes or claims depend on: of all but environments.
+
+    Of anatomies those that lesions depend on count: which channels there are, and fall together.
+    """
+    phrases = differences(there.subject, here.subject)
+    phrases += differences(_claimed(there.settings), _claimed(here.settings))
+    told = ("subject", "settings", "anatomy", "environment")
+    names = [field.name for field in fields(Header) if field.name not in told]
+    plain = [name for name in names if getattr(there, name) != getattr(here, name)]
+    if _removable(there.anatomy) != _removable(here.anatomy):
+        plain.append("anatomy (which channels fall together, or what they compute)")
+    return phrases or plain
+
+
+def _claimed(settings: Mapping[str, Any]) -> dict[str, str]:
+    said = {name: value for name, value in settings.items() if name not in FREE}
+    return {name: str(value) for name, value in {**UNSAID, **said}.items()}
+
+
+def _removable(anatomy: Anatomy) -> tuple[Any, ...]:
+    layers = [(one.name, one.kind, one.channels, one.macs, one.unit) for one in anatomy.layers]
+    units = [(one.name, one.kind, one.channels, one.layers) for one in anatomy.units]
+    return layers, units
 
 
 def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

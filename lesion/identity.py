@@ -57,7 +57,7 @@ def _opened(path: Path, header: Header) -> tuple[Study, list[str]]:
             return Study.create(path, header), []
     study = Study.open(path)
     try:
-        return study, study.check(header.subject, header.environment)
+        return study, study.check_same(header)
     except BaseException:
         study.close()
         raise
@@ -68,8 +68,8 @@ def matching(study: Study, subject: Subject) -> list[str]:
 
     Raises StudyError where the subject is another, whatever share of its images is kept back.
     """
-    own = _identity(subject, 0, 0) | {"order": study.header.subject["order"]}
-    return study.check(own, _environment(subject.network))
+    order = {"order": study.header.subject.get("order", "")}
+    return study.check(_identity(subject, 0, 0) | order, _environment(subject.network))
 
 
 def check_holdout(holdout: float) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 from lesion import database
 from lesion.errors import StudyError
-from lesion.header import Header, differences
+from lesion.header import Header, conflicts
 from lesion.ledger import joined
 from lesion.spending import Plan
 from lesion.study import Study
 from lesion.writing import new_file
 
-FIXED = ("anatomy", "order", "holdout", "columns", "classes")
 
 
 def merge(paths: Sequence[str | Path], out: str | Path) -> None:
@@ -77,12 +76,12 @@ def _header(studies: list[Study]) -> Header:
     """The first study's header with the environments and settings of all."""
     first = studies[0]
     for study in studies[1:]:
-        found = differences(first.header.subject, study.header.subject)
-        found += [n for n in FIXED if getattr(first.header, n) != getattr(study.header, n)]
-        if found:
+        phrases = conflicts(first.header, study.header)
+        if phrases:
             raise StudyError(
                 f"Expected studies of one subject, but {first.path} (there) and {study.path} "
-                f"(here) differ in {'; '.join(found)}: merge those of one network and images."
+                f"(here) differ in {'; '.join(phrases)}: merge those of one network, images and "
+                "settings."
             )
     return replace(
         first.header,

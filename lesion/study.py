@@ -15,7 +15,7 @@ from lesion.anatomy import Anatomy
 from lesion.boundary import public
 from lesion.database import Store
 from lesion.errors import StudyError
-from lesion.header import Header, differences
+from lesion.header import Header, conflicts, differences
 from lesion.ledger import Ledger
 from lesion.outcomes import Intact, Outcomes
 from lesion.plan import Lesion, Skipped
@@ -92,14 +92,22 @@ class Study:
 
         Raises StudyError, naming what differs with both values, where the subject is another.
         """
-        found = differences(self.header.subject, subject)
-        if found:
+        self._refuse(differences(self.header.subject, subject))
+        return self._elsewhere(environment or self.header.environment)
+
+    def check_same(self, header: Header) -> list[str]:
+        """The same of another header: its anatomy, order, columns and settings count as well."""
+        self._refuse(conflicts(self.header, header))
+        return self._elsewhere(header.environment)
+
+    def _refuse(self, phrases: list[str]) -> None:
+        if phrases:
             raise StudyError(
-                f"Expected the subject of {self.path}, but another came: {'; '.join(found)}; "
-                "give the study's network, weights and images, or name a new study file."
+                f"Expected the subject of {self.path}, but another came: {'; '.join(phrases)}; "
+                "give the study's network, weights, images and settings, or name a new study file."
             )
-        if environment is None:
-            return []
+
+    def _elsewhere(self, environment: Mapping[str, str]) -> list[str]:
         return [
             f"measured in another environment: {text}"
             for text in differences(self.header.environment, environment)

@@ -81,14 +81,14 @@ def test_the_order_of_the_inputs_changes_nothing(tmp_path):
     environment = {"device": "cuda"}
     half(tmp_path / "a", "layer1", images=128).close()
     half(tmp_path / "b", "layer", images=200, environment=environment).close()
-    with half(tmp_path / "c", "layer3", settings={"order": "uniform"}) as study:
+    with half(tmp_path / "c", "layer3", settings={"name": "another"}) as study:
         study.fail(study.lesions[0], "its outputs are not finite")
     with Study.open(permuted(tmp_path, "abc")) as study:
         images = {lesion.target[:6]: int(study.seen(lesion).sum()) for lesion in study.lesions}
         assert images == {"layer1": 200, "layer2": 200, "layer3": 300}
         assert study.images == 300
         assert study.header.environment == {"device": "cpu | cuda", "torch": "2.9"}
-        assert study.header.settings["order"] == "margin | uniform"
+        assert study.header.settings["name"] == "another | resnet20"
         assert list(study.failed.values()) == ["its outputs are not finite"]
 
 
@@ -168,7 +168,7 @@ def test_other_columns_are_refused(tmp_path):
     half(tmp_path / "a", "layer1").close()
     columns = planted.header().columns[:3]
     Study.create(tmp_path / "b", planted.header(images=300, columns=columns)).close()
-    refused(tmp_path, "differ in columns: merge those of one network and images")
+    refused(tmp_path, "differ in columns: merge those of one network, images")
 
 
 def test_another_subject_is_refused_by_name(tmp_path):
@@ -182,7 +182,7 @@ def test_another_order_is_refused(tmp_path):
     half(tmp_path / "a", "layer1").close()
     head = planted.header(images=300)
     Study.create(tmp_path / "b", replace(head, order=head.order[::-1])).close()
-    refused(tmp_path, "differ in order: merge those of one network and images")
+    refused(tmp_path, "differ in order: merge those of one network, images")
 
 
 def test_an_existing_file_is_not_overwritten(tmp_path):

@@ -9,6 +9,7 @@ from lesion.engine import Replay
 from lesion.study import Study
 
 MODES = list(interruption.GOALS)
+STEPS = {"decide": 5, "narrow": 5, "full": 47}  # replays until the clock stops a sweep
 
 
 class Clock:
@@ -45,9 +46,7 @@ def test_it_stops_at_the_next_replay_and_goes_on_to_the_same_end(tmp_path, mode,
     sweep.study.close()
     clock, stops = Clock(monkeypatch, 0), 0
     while True:
-        clock.left = clock.ran + (
-            97 if mode == "full" else 5
-        )  # so that it stops at any lesion, in any part of a batch
+        clock.left = clock.ran + STEPS[mode]  # it stops at any lesion, in any part of a batch
         sweep = ready(stopped, mode)
         sweep.over = clock.over
         list(sweep)
