@@ -162,11 +162,13 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
+    from lesion.running import Sweep
+
     columns = (TextColumn("measuring"), BarColumn(), TaskProgressColumn(), TimeLeft())
     start = before = time.monotonic()
     longest = 0.0
-    whole = not hasattr(ready, "over")
-    if not whole:
+    whole = not isinstance(ready, Sweep)
+    if isinstance(ready, Sweep):
         ready.over = lambda: time.monotonic() - start >= seconds
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
         task = bar.add_task("", total=None)

@@ -17,15 +17,29 @@ def from_outcomes(outcomes: Outcomes, columns: Sequence[str]) -> tuple[int, byte
 
 
 def to_outcomes(row: Sequence[Any], columns: Sequence[str]) -> Outcomes:
-    """The outcomes that `from_outcomes` made a row of."""
+    """The outcomes that `from_outcomes` made a row of.
+
+    Raises ValueError where the row's parts do not hold as many images as it says.
+    """
     count, positions, content = row
-    steps = np.frombuffer(zlib.decompress(positions), "<u4").astype(np.int64)
+    if len(content) != sum(_size(name, count) for name in columns):
+        raise ValueError(f"a row of {count} images has outcomes of another number")
+    steps = _steps(positions, count)
     found, start = {}, 0
     for name in columns:
         size = _size(name, count)
         found[name] = _unpacked(content[start : start + size], name, count)
         start += size
     return Outcomes(np.cumsum(steps) - 1, found)
+
+
+def _steps(positions: bytes, count: int) -> np.ndarray:
+    """From each position to the next, packed; no more is unpacked than so many."""
+    packed = zlib.decompressobj()
+    steps = np.frombuffer(packed.decompress(positions, 4 * count + 1), "<u4").astype(np.int64)
+    if len(steps) != count or not packed.eof or (steps < 1).any():
+        raise ValueError(f"a row of {count} images has positions of another number")
+    return steps
 
 
 def from_intact(intact: Intact, columns: Sequence[str]) -> tuple[Any, ...]:
@@ -41,14 +55,14 @@ def from_intact(intact: Intact, columns: Sequence[str]) -> tuple[Any, ...]:
 
 def to_intact(row: Sequence[Any], columns: Sequence[str]) -> Intact:
     """What `from_intact` made a row of; labels as int64, margins as float32."""
-    label, prediction, margin, digest = row[3:]
-    return Intact(
-        to_outcomes(row[:3], columns),
-        np.frombuffer(label, "<i4").astype(np.int64),
-        np.frombuffer(prediction, "<i4").astype(np.int64),
-        np.frombuffer(margin, "<f4").astype(np.float32),
-        np.frombuffer(digest, "<u8").astype(np.uint64),
-    )
+    kinds = ("<i4", np.int64), ("<i4", np.int64), ("<f4", np.float32), ("<u8", np.uint64)
+    values = [
+        np.frombuffer(content, packed).astype(kind)
+        for content, (packed, kind) in zip(row[3:], kinds, strict=True)
+    ]
+    if {len(value) for value in values} != {row[0]}:
+        raise ValueError(f"a row of {row[0]} images has labels or margins of another number")
+    return Intact(to_outcomes(row[:3], columns), *values)
 
 
 def _packed(values: np.ndarray, name: str) -> bytes:

@@ -1,18 +1,22 @@
 """The file under a study: opening it, its tables, and what SQLite's complaints mean for a user."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lesion import seals
 from lesion.errors import StudyError
 from lesion.writing import new_file
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 3
-PLANS = "CREATE TABLE IF NOT EXISTS plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE)"
-SCHEMA = """
+VERSION = 4
+UNSEALED = 3  # can be read, and is made one of today by the first write
+PLANS = "CREATE TABLE plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE)"
+SCHEMA = f"""
 CREATE TABLE header (content BLOB NOT NULL);
 CREATE TABLE lesions (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, target TEXT NOT NULL, kind TEXT NOT NULL,
@@ -40,7 +44,11 @@ CREATE INDEX of_lesion ON outcomes (lesion);
 CREATE TABLE checks (content TEXT NOT NULL);
 CREATE TABLE calibration (content TEXT NOT NULL);
 CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
+{PLANS};
+{seals.TABLE};
 """
+TABLES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+WRITTEN = re.compile(r"(?:INTO|UPDATE|DELETE FROM) (\w+)")
 
 
 class ExistsError(StudyError):
@@ -53,6 +61,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._written = set[str]()
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a query finds."""
@@ -62,6 +71,7 @@ class Store:
     def write(self, query: str, *values: Any) -> None:
         """One change, within a transaction."""
         self._connection.execute(query, values)
+        self._written.update(WRITTEN.findall(query))
 
     def version(self) -> int:
         """A number that changes when another process has written."""
@@ -72,8 +82,11 @@ class Store:
         """All changes in it are kept, or none of them where anything raises."""
         with told(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
+            self._written.clear()
             try:
+                _renewed(self._connection)
                 yield
+                seals.renew(self._connection, sorted(self._written))
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # a full disk has ended it already
@@ -106,6 +119,7 @@ def _filled(fresh: Path, content: bytes) -> None:
     try:
         connection.executescript(f"BEGIN; {SCHEMA}")
         connection.execute("INSERT INTO header VALUES (?)", (content,))
+        seals.renew(connection, _sealed())
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -139,14 +153,56 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if application != APPLICATION:
         raise _foreign(path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
+    if version not in (UNSEALED, VERSION):
         how = "install a newer lesion to read it" if version > VERSION else "measure again"
         raise StudyError(
             f"Expected a study of format {VERSION}, but {path} is of format {version}: {how}."
         )
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    _check_tables(connection, path, version)
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise damaged(path, verdict)
+    connection.execute("BEGIN")  # so that no other process writes in between
+    broken = seals.broken(connection, _sealed()) if version == VERSION else ""
+    connection.execute("COMMIT")
+    if broken:
+        raise damaged(path, f"its table {broken} does not hold what was written")
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Raises StudyError for tables of another form, and for what would run by itself."""
+    expected, present = _tables(), dict(connection.execute(TABLES))
+    later = {"plans", "seals"} if version == UNSEALED else set()
+    names = [name for name in expected if name in present or name not in later] + [*present]
+    strange = next((name for name in names if expected.get(name) != present.get(name)), None)
+    if strange is not None:
+        raise damaged(path, f"{strange} in it is not as lesion makes it")
+
+
+@cache
+def _tables() -> dict[str, str]:
+    """The statement behind each table and index."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return dict(connection.execute(TABLES))
+
+
+def _sealed() -> list[str]:
+    """The tables whose content is sealed."""
+    return [name for name, statement in _tables().items()
+            if statement.startswith("CREATE TABLE") and name != "seals"]  # fmt: skip
+
+
+def _renewed(connection: sqlite3.Connection) -> None:
+    """Within a transaction: a study of before gets what studies have today."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == UNSEALED:
+        present = dict(connection.execute(TABLES))
+        for name in ("plans", "seals"):
+            if name not in present:
+                connection.execute(_tables()[name])
+        seals.renew(connection, _sealed())
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 @contextmanager
@@ -156,6 +212,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explained(path, error) from error
+    except UnicodeDecodeError as error:  # in SQLite's own text about what is malformed
+        raise damaged(path, "it has texts that are none") from error
     except OSError as error:
         raise StudyError(
             f"Expected to write {path}, but {error.strerror}: mend that, or choose another place."
@@ -181,7 +239,8 @@ def _explained(path: Path, error: sqlite3.Error) -> StudyError:
             f"Expected to open and write {path}, but that is not permitted ({text}): "
             "check the permissions of the file and its folder."
         )
-    if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
+    malformed = "malformed" in text or "decode" in text
+    if isinstance(error, sqlite3.OperationalError) and not malformed:
         return StudyError(
             f"Expected to read and write {path}, but SQLite says “{text}”: what was recorded "
             "before is kept; check the disk and run the same command again."

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from lesion.anatomy import Anatomy, Layer, Parameter, Unit
+from lesion.outcomes import TYPES
 
 MISSING = "nothing"
+LARGEST = 2**30  # bytes of JSON that a header may be: millions of images
 UNSAID = {"score": "top1", "order": "margin", "estimand": "set"}  # what settings mean by silence
 FREE = {"name"}  # settings that neither outcomes nor claims depend on
 
@@ -40,10 +42,14 @@ class Header:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Header":
         """The header that `to_bytes` wrote."""
-        values = json.loads(zlib.decompress(data))
+        packed = zlib.decompressobj()
+        values = json.loads(packed.decompress(data, LARGEST))
         values["anatomy"] = _to_anatomy(values["anatomy"])
         for name in ("order", "holdout", "columns"):
             values[name] = tuple(values[name])
+        images = values["order"] + values["holdout"]
+        if len(set(images)) < len(images) or not set(values["columns"]) <= TYPES.keys():
+            raise ValueError("it counts images twice, or has scores that are not known")
         return cls(**values)
 
 

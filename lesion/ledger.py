@@ -1,12 +1,15 @@
 """The part of a study that grows: what the intact network and the lesions made of the images."""
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from lesion.cells import from_intact, from_outcomes, to_intact, to_outcomes
-from lesion.database import Store
-from lesion.errors import StudyError
+from lesion.database import Store, damaged
+from lesion.errors import StudyError, first_line
 from lesion.outcomes import Intact, Outcomes
 
 NOISE = 1e-2  # margins of one image on two machines differ by float noise, never by this much
@@ -74,7 +77,9 @@ class Ledger:
     def intact(self, images: int | None = None) -> Intact:
         """What the intact network made of the first images, or of all that it has seen."""
         rows = self.store.rows(f"SELECT {INTACT} FROM intact ORDER BY rowid")
-        found = Intact.join((to_intact(row, self.columns) for row in rows), self.columns)
+        with self._readable():
+            found = Intact.join((to_intact(row, self.columns) for row in rows), self.columns)
+            _check_places(found.outcomes.images, min(len(found), self.size))
         return found.take(slice(images))
 
     def outcomes(self, lesion: int) -> Outcomes:
@@ -82,7 +87,18 @@ class Ledger:
         rows = self.store.rows(
             f"SELECT {PART} FROM outcomes WHERE lesion = ? ORDER BY rowid", lesion
         )
-        return Outcomes.join((to_outcomes(row, self.columns) for row in rows), self.columns)
+        with self._readable():
+            found = Outcomes.join((to_outcomes(row, self.columns) for row in rows), self.columns)
+            _check_places(found.images, self.size)
+        return found
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Rows that cannot be unpacked are damage."""
+        try:
+            yield
+        except (TypeError, ValueError, OverflowError, MemoryError, zlib.error) as error:
+            raise damaged(self.store.path, first_line(error)) from error
 
     def seen(self, lesion: int) -> np.ndarray:
         """Which images of the order a lesion has outcomes of, as booleans."""
@@ -94,6 +110,12 @@ class Ledger:
             self._seen[lesion] = np.zeros(self.size, bool)
             self._seen[lesion][self.outcomes(lesion).images] = True
         return self._seen[lesion]
+
+
+def _check_places(images: np.ndarray, size: int) -> None:
+    """Raises ValueError unless positions rise and are among so many."""
+    if len(images) and (int(images[-1]) >= size or (np.diff(images) < 1).any()):
+        raise ValueError(f"its outcomes are not of different images among {size}")
 
 
 def _same_images(old: Intact, new: Intact) -> None:

@@ -17,7 +17,6 @@ from lesion.study import Study
 from lesion.writing import new_file
 
 
-
 def merge(paths: Sequence[str | Path], out: str | Path) -> None:
     """Write the union of studies of the same subject to a new file; their order changes nothing.
 

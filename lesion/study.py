@@ -24,6 +24,10 @@ FIELDS = "target, kind, criterion, amount, pruned, channels, damage, rounding, s
 EVALUATION_NOISE = 1e-3  # of the value: float noise on two machines
 
 
+UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, OverflowError, MemoryError,
+              RecursionError, zlib.error)  # fmt: skip  # what whatever content may raise
+
+
 class Study:
     """Lesions, their outcomes on images of a fixed order, and the scores behind them.
 
@@ -57,13 +61,22 @@ class Study:
         try:
             ((content,),) = store.rows("SELECT content FROM header")
             header = Header.from_bytes(content)
-        except (TypeError, ValueError, KeyError, zlib.error) as error:
+            study = cls(store, header)
+            study._check_lesions()
+        except UNREADABLE as error:
             store.close()
             raise database.damaged(path, "its header cannot be read") from error
         except BaseException:
             store.close()
             raise
-        return cls(store, header)
+        return study
+
+    def _check_lesions(self) -> None:
+        """Raises StudyError where a lesion is not what its key says, or cuts what is not there."""
+        keys = [row[0] for row in self._store.rows("SELECT key FROM lesions ORDER BY id")]
+        for key, lesion in zip(keys, self.lesions, strict=True):
+            if key != lesion.key or not 0 <= lesion.pruned <= lesion.channels:
+                raise database.damaged(self.path, f"its lesion {key} cannot be")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -198,7 +211,6 @@ class Study:
         if not beside and family in self._plans().values():
             return  # so that a sweep with nothing left to do leaves the file as it is
         with self._store.transaction():
-            self._store.write(database.PLANS)  # studies of before have no such table
             if beside or family not in self._plans().values():
                 self._store.write("INSERT OR IGNORE INTO plans VALUES (?, ?)", family, content)
 

@@ -45,7 +45,7 @@ PIPELINE = (
     "engine",
     "hooks memory schedule",
     "measure",
-    "cells database header",
+    "cells database header seals",
     "ledger",
     "study",
     "recovered spending",
@@ -93,7 +93,7 @@ FOLDERS = {
 }
 NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
-    "aim", "plan", "cost", "cells", "database", "header", "ledger", "study", "merging",
+    "aim", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study", "merging",
     "intervals", "question", "process", "betting", "strata", "growth", "beliefs", "adaptive",
     "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves", "classes",
     "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates", "composing",

@@ -14,6 +14,7 @@ import numpy as np
 import planted
 import pytest
 
+from lesion import database
 from lesion.aim import Aim
 from lesion.errors import StudyError
 from lesion.header import Header, differences
@@ -56,7 +57,7 @@ def test_a_header_survives_the_file_with_every_label_of_the_anatomy(tmp_path):
 
 
 def test_a_header_takes_numpy_numbers():
-    head = planted.header(order=tuple(np.arange(3)), settings={"rate": np.float64(0.5)})
+    head = planted.header(order=tuple(np.arange(3)), holdout=(), settings={"rate": np.float64(0.5)})
     assert Header.from_bytes(head.to_bytes()).order == (0, 1, 2)
 
 
@@ -205,11 +206,10 @@ def test_a_file_cut_short_is_damaged(empty, keep):
 
 
 @pytest.mark.parametrize("content", [b"junk", zlib.compress(b"{}"), zlib.compress(b"[]")])
-def test_a_header_that_cannot_be_read_is_damage(empty, content):
-    with sqlite3.connect(empty.path) as connection:
-        connection.execute("UPDATE header SET content = ?", (content,))
+def test_a_header_that_cannot_be_read_is_damage(tmp_path, content):
+    database.create(tmp_path / "a.lesion", content)
     with pytest.raises(StudyError, match="its header cannot be read"):
-        Study.open(empty.path)
+        Study.open(tmp_path / "a.lesion")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_header_that_cannot_be_read_is_damage(empty, content):
 def test_another_format_is_said_with_what_to_do(empty, version, text):
     with sqlite3.connect(empty.path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(StudyError, match=rf"of format 3, but .* is of format {version}: {text}"):
+    with pytest.raises(StudyError, match=rf"of format 4, but .* is of format {version}: {text}"):
         Study.open(empty.path)
 
 
