@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from lesion import arguments as take
-from lesion.errors import LesionError, SubjectError
+from lesion.errors import LesionError, SubjectError, staying
 
 F = TypeVar("F", bound=Callable[..., Any])
 SEEDS = 2**63 - 1  # what a study's file can hold
@@ -111,7 +111,8 @@ def public(function: F) -> F:
             if name in taken and value is not own.parameters[name].default:
                 given.arguments[name] = _taken(function, taken[name], name, value, own.parameters)
         _check_lengths(given.arguments)
-        return function(*given.args, **given.kwargs)
+        with staying():
+            return function(*given.args, **given.kwargs)
 
     called.__module__ = __package__  # where it is found, also by pickle
     return called  # type: ignore[return-value]

@@ -12,7 +12,7 @@ import typer
 
 from lesion import __version__
 from lesion.commands import app, handing, measuring, rating, reading
-from lesion.errors import LesionError
+from lesion.errors import LesionError, staying
 from lesion.showing import keep_results_apart, open_all, put, results_alone, tell
 
 MODULES = (handing, measuring, rating, reading)  # whose commands register themselves
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         command = typer.main.get_command(app)
         for one in command.commands.values():  # type: ignore[attr-defined]
-            one.callback = results_alone()(one.callback)
+            one.callback = results_alone()(staying()(one.callback))
         command(prog_name="lesion")
     except LesionError as error:
         tell(f"lesion: {error}")

@@ -1,5 +1,9 @@
 """The errors a user meets: what was expected, what came, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import extract_tb
+
 from lesion.harmless import line
 
 
@@ -20,6 +24,25 @@ class StudyError(LesionError):
 
 class EvidenceError(LesionError):
     """The study holds too little to answer."""
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Within, code of others that ends the process (`sys.exit`, `exit`) raises SubjectError.
+
+    Else a network, data or a function that does so would end a sweep in silence, as if all was
+    well.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        frames = [one for one in extract_tb(error.__traceback__) if one.name != "__call__"]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"
+        raise SubjectError(
+            f"Expected code that returns or raises an error, got sys.exit({error.code!r}) at "
+            f"{where}, which ends the process; take it out, or put it under "
+            'if __name__ == "__main__".'
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

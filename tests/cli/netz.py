@@ -6,6 +6,7 @@ filters are smaller still and lead nowhere. `zweig` adds nothing.
 """
 
 import ctypes
+import sys
 import time
 
 import torch
@@ -110,6 +111,40 @@ class Loud(Netz):
     def __init__(self):
         super().__init__()
         ctypes.CDLL(None).puts(b"noise of a library")
+
+
+def leaving(*_):
+    """Ends the process as if all was well: a factory, a score, an evaluation or a recovery."""
+    sys.exit(0)
+
+
+class LeavingAtOnce(Netz):
+    def __init__(self):
+        exit()
+
+
+class Leaving(Netz):
+    def forward(self, x):
+        sys.exit(0)
+
+
+class LeavingLater(Netz):
+    """It runs as a whole, image sums being asked for, and ends the process amid the sweep."""
+
+    runs = 0
+
+    def forward(self, x):
+        LeavingLater.runs += float(x.sum()) > 0
+        if LeavingLater.runs > 25:
+            sys.exit(0)
+        return super().forward(x)
+
+
+class LeavingData(Slow):
+    def __getitem__(self, index):
+        if index == 399:
+            sys.exit()
+        return super().__getitem__(index)
 
 
 class Talking(Netz):
