@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from cli import netz
 from torch.utils.data import TensorDataset
 
 import lesion
+from cli import netz
 
 COLOURS = ("--data", "{home}/netz.py:Slow")
 CASES = {
