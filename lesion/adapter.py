@@ -119,11 +119,46 @@ class Output:
         return self.adapter.targets(batch)
 
 
-def without_labels(adapter: Adapter) -> Adapter:
-    """The adapter for data that turned out to have no labels: all of a batch is input."""
+@dataclass(frozen=True)
+class Leading:
+    """Understands batches of which the first so many are inputs; what follows is not looked at."""
+
+    inputs: int
+
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """The network's outputs for the first parts of the batch."""
+        return network(*batch[: self.inputs])
+
+    def targets(self, batch: Any) -> Any:
+        """Nothing."""
+        return None
+
+
+def without_labels(adapter: Adapter, network: nn.Module, batch: Any) -> Adapter:
+    """The adapter for batches without class numbers: all of one is input, or what is needed.
+
+    What a network does not need behind its inputs is a target, such as a mask or a clean image.
+    """
     if isinstance(adapter, Output):
-        return Output(adapter.output, without_labels(adapter.adapter))
-    return Unlabelled() if isinstance(adapter, BatchAdapter) else adapter
+        return Output(adapter.output, without_labels(adapter.adapter, network, batch))
+    if not isinstance(adapter, BatchAdapter):
+        return adapter
+    needed = inputs_needed(network)
+    several = isinstance(batch, (tuple, list)) and 1 <= needed < len(batch)
+    tensors = several and sum(isinstance(part, Tensor) for part in batch) > needed
+    return Leading(needed) if tensors else Unlabelled()
+
+
+def inputs_needed(network: nn.Module) -> int:
+    """How many arguments the network's forward has to get, 0 where it does not say."""
+    try:
+        parameters = inspect.signature(network.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return 0
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in plain and one.default is one.empty for one in parameters)
 
 
 def split(batch: Any) -> tuple[Mapping[str, Any] | tuple[Any, ...], Any]:

@@ -1,7 +1,8 @@
 """What to measure: ratios, units, layers, and the order of the images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from lesion.boundary import SEEDS
 from lesion.criteria import criterion as known_criterion
@@ -25,6 +26,7 @@ class Choices:
         (for which the order is uniform)
     recovery: what a lesioned network goes through before it is scored, see `lesion.recovery.parse`;
         "" for nothing
+    source: how a command line named the subject, for those that follow
     """
 
     ratios: Sequence[float] = RATIOS
@@ -37,6 +39,7 @@ class Choices:
     order: str = "margin"
     estimand: str = "set"
     recovery: str | Recover = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises LesionError for what cannot be, before any work."""

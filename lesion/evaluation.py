@@ -146,7 +146,9 @@ def prepare_whole(
         copies = Copies(dissection)
     targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
     own = {"evaluation": named(evaluate), **({"part": part} if part else {})}
-    study, warnings = open_evaluated(Path(out), network, dissection.anatomy, own)
+    study, warnings = open_evaluated(
+        Path(out), network, dissection.anatomy, own, {"source": choices.source}
+    )
     try:
         lesions = planned(study, dissection, copies, choices)
     except BaseException:

@@ -12,7 +12,7 @@ from lesion.outcomes import TYPES
 MISSING = "nothing"
 LARGEST = 2**30  # bytes of JSON that a header may be: millions of images
 UNSAID = {"score": "top1", "order": "margin", "estimand": "set"}  # what settings mean by silence
-FREE = {"name"}  # settings that neither outcomes nor claims depend on
+FREE = {"name", "seed", "holdout", "source"}  # what else settings tell is in the subject
 
 
 @dataclass(frozen=True)

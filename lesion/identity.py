@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ KNOWN = ("top1", "top5", "agreement", "tv")
 
 def open_study(
     path: Path, subject: Subject, anatomy: Anatomy, seed: int, holdout: float,
-    settings: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> tuple[Study, list[str]]:  # fmt: skip
     """The study at `path`, made if there is none, and warnings where the environment differs.
 
@@ -41,12 +42,14 @@ def open_study(
 
 
 def open_evaluated(
-    path: Path, network: nn.Module, anatomy: Anatomy, how: Mapping[str, str]
-) -> tuple[Study, list[str]]:
+    path: Path, network: nn.Module, anatomy: Anatomy, how: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> tuple[Study, list[str]]:  # fmt: skip
     """The same of a network that is evaluated as a whole; how: what else has to be the same."""
     header = Header(
         {"weights": fingerprint(network), **how}, _environment(network), anatomy, (), (),
-        (EVALUATION,), 0, {"name": type(network).__name__, "score": how["evaluation"]},
+        (EVALUATION,), 0,
+        {"name": type(network).__name__, "score": how["evaluation"], **settings},
     )  # fmt: skip
     return _opened(path, header)
 

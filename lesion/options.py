@@ -71,17 +71,28 @@ class Rounding(str, Enum):
     nearest = "nearest"
 
 
-Network = Annotated[str, typer.Option(
-    help="FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that returns the module; "
-    "torchvision:NAME; timm:NAME; demo:resnet20; demo:resnet56",
-    rich_help_panel=SUBJECT, metavar="NETWORK", show_default=False,
-)]  # fmt: skip
-Data = Annotated[str, typer.Option(
-    help="imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
+NETWORK = (
+    "FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that returns the module; "
+    "torchvision:NAME; timm:NAME; demo:resnet20; demo:resnet56"
+)
+DATA = (
+    "imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
     "torchvision:CIFAR10:data, or torchvision:SET:ROOT:train; FILE.py:FACTORY or "
     "PACKAGE.MODULE:FACTORY, a function that returns a Dataset or DataLoader; "
-    "demo:fashion-mnist",
-    rich_help_panel=SUBJECT, metavar="DATA", show_default=False,
+    "demo:fashion-mnist"
+)
+Network = Annotated[str, typer.Option(
+    help=NETWORK, rich_help_panel=SUBJECT, metavar="NETWORK", show_default=False,
+)]  # fmt: skip
+Data = Annotated[str, typer.Option(
+    help=DATA, rich_help_panel=SUBJECT, metavar="DATA", show_default=False,
+)]  # fmt: skip
+KnownNetwork = Annotated[str | None, typer.Option(
+    "--network", help=NETWORK, rich_help_panel=SUBJECT, metavar="NETWORK",
+    show_default="the study's",
+)]  # fmt: skip
+KnownData = Annotated[str | None, typer.Option(
+    "--data", help=DATA, rich_help_panel=SUBJECT, metavar="DATA", show_default="the study's",
 )]  # fmt: skip
 Weights = Annotated[str | None, typer.Option(
     help="a file (safetensors or a saved state_dict), default, a tag or enum's name, or random; "
@@ -112,15 +123,6 @@ Mean = Annotated[str | None, typer.Option(
 )]  # fmt: skip
 Std = Annotated[str | None, typer.Option(
     help="the same", rich_help_panel=PREPROCESSING, metavar="X,…",
-)]  # fmt: skip
-
-
-PerhapsNetwork = Annotated[str | None, typer.Option(
-    "--network", help="where the target needs it, as of `lesion sweep`", rich_help_panel=SUBJECT,
-    metavar="NETWORK",
-)]  # fmt: skip
-PerhapsData = Annotated[str | None, typer.Option(
-    "--data", help="likewise", rich_help_panel=SUBJECT, metavar="DATA",
 )]  # fmt: skip
 
 
@@ -171,13 +173,16 @@ Limit = Annotated[int | None, typer.Option(
     help="how many images to measure, the first of the study's random order",
     rich_help_panel=LESIONS, metavar="N", show_default="all",
 )]  # fmt: skip
-Holdout = Annotated[float, typer.Option(
+Holdout = Annotated[float | None, typer.Option(
     help="share of the images kept back for checking advice",
-    rich_help_panel=LESIONS, metavar="SHARE",
+    rich_help_panel=LESIONS, metavar="SHARE", show_default="0.2, or the study's",
+)]  # fmt: skip
+KnownSeed = Annotated[int | None, typer.Option(
+    "--seed", help="of the images' order, the images kept back, and --criterion random",
+    rich_help_panel=LESIONS, metavar="N", min=0, show_default="0, or the study's",
 )]  # fmt: skip
 Seed = Annotated[int, typer.Option(
-    help="of the images' order, the images kept back, and --criterion random",
-    rich_help_panel=LESIONS, metavar="N", min=0,
+    help="of --criterion random", rich_help_panel=LESIONS, metavar="N", min=0,
 )]  # fmt: skip
 
 Aimed = Annotated[float, typer.Option(
@@ -202,18 +207,21 @@ Budget = Annotated[str | None, typer.Option(
 Dry = Annotated[bool, typer.Option(
     "--dry-run", help="say what it would take, and measure nothing", rich_help_panel=GOAL,
 )]  # fmt: skip
-WhichScore = Annotated[str, typer.Option(
-    help="top1, top5; agreement or tv (total variation) with the intact network, without labels; "
-    "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, score(outputs, targets) from 0 to 1 an image",
-    rich_help_panel=GOAL, metavar="SCORE",
+SCORES = (
+    "top1, top5; agreement or tv (total variation) with the intact network, without labels; "
+    "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, score(outputs, targets) from 0 to 1 an image"
+)
+KnownScore = Annotated[str | None, typer.Option(
+    "--score", help=SCORES, rich_help_panel=GOAL, metavar="SCORE",
+    show_default="top1, or the study's",
 )]  # fmt: skip
-WhichOrder = Annotated[Order, typer.Option(
+WhichOrder = Annotated[Order | None, typer.Option(
     help="look first where the intact network hesitates, or at images at random",
-    rich_help_panel=GOAL,
+    rich_help_panel=GOAL, show_default="margin, or the study's",
 )]  # fmt: skip
-Of = Annotated[Estimand, typer.Option(
+Of = Annotated[Estimand | None, typer.Option(
     help="drops of this evaluation set, or of the population that it is drawn from",
-    rich_help_panel=GOAL,
+    rich_help_panel=GOAL, show_default="set, or the study's",
 )]  # fmt: skip
 Whose = Annotated[Guarantee, typer.Option(
     help="whether the confidence is that no claim of the study is wrong, or none of a layer",

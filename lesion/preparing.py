@@ -65,7 +65,10 @@ def prepare(
         intact = engine_for(subject, dissection)
         engine = recovering(intact, dissection, subject, choices.recovery, room)
     targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
-    settings = {"order": choices.order, "estimand": choices.estimand}
+    settings = {
+        "order": choices.order, "estimand": choices.estimand, "seed": choices.seed,
+        "holdout": choices.holdout, "source": choices.source,
+    }  # fmt: skip
     study, warnings = open_study(
         Path(out), subject, dissection.anatomy, choices.seed, choices.holdout, settings
     )

@@ -95,7 +95,7 @@ class Subject:
         check_weights(network)
         images, adapter = Images.of(data, workers), adapter or BatchAdapter()
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
-        tally, adapter = _tally(score, adapter, example)
+        tally, adapter = _tally(score, adapter, network, example)
         outputs = try_out(network, adapter, example)
         classes = 0 if isinstance(tally, Given) else logits(outputs).shape[1]
         if score in ("agreement", "tv"):
@@ -176,10 +176,12 @@ def judged(score: str) -> str:
     return score if score in SCORES else "score"
 
 
-def _tally(score: str | Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter]:
-    """What to keep of an image, and the adapter for it: without labels all of a batch is input."""
+def _tally(
+    score: str | Score, adapter: Adapter, network: nn.Module, example: Any
+) -> tuple[Tally, Adapter]:
+    """What to keep of an image, and the adapter for it, see `without_labels`."""
     if not isinstance(score, str):
-        return _given(score, adapter, example)
+        return _given(score, adapter, network, example)
     if score not in ("top1", "top5", "agreement", "tv"):
         raise SubjectError(
             f"Expected a score top1, top5, agreement or tv, or a function, got '{score}'."
@@ -189,11 +191,14 @@ def _tally(score: str | Score, adapter: Adapter, example: Any) -> tuple[Tally, A
     except SubjectError:
         if score in ("top1", "top5"):
             raise
-        return Classification(labelled=False, variation=score == "tv"), without_labels(adapter)
+        plain = without_labels(adapter, network, example)
+        return Classification(labelled=False, variation=score == "tv"), plain
     return Classification(variation=score == "tv"), adapter
 
 
-def _given(score: Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter]:
+def _given(
+    score: Score, adapter: Adapter, network: nn.Module, example: Any
+) -> tuple[Tally, Adapter]:
     """The same for a function: where batches have no targets, it is given None."""
     if not callable(score):
         raise SubjectError(
@@ -203,7 +208,7 @@ def _given(score: Score, adapter: Adapter, example: Any) -> tuple[Tally, Adapter
     try:
         adapter.targets(example)
     except SubjectError:
-        return Given(score), without_labels(adapter)
+        return Given(score), without_labels(adapter, network, example)
     return Given(score), adapter
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lesion.adapter import (
     Adapter,
     BatchAdapter,
+    Leading,
     Output,
     Unlabelled,
     check_labels,
@@ -163,14 +164,14 @@ def _adapter(subject: Subject, example: Any) -> Adapter:
     own = subject.adapter
     if isinstance(subject.tally, Given):
         return own
-    if isinstance(own, Output) and isinstance(own.adapter, Unlabelled):
+    if isinstance(own, Output) and isinstance(own.adapter, (Unlabelled, Leading)):
         own = Output(own.output)
-    elif isinstance(own, Unlabelled):
+    elif isinstance(own, (Unlabelled, Leading)):
         own = BatchAdapter()
     try:
         class_numbers(own.targets(example))
     except SubjectError:
-        return without_labels(own)
+        return without_labels(own, subject.network, example)
     return own
 
 

@@ -208,7 +208,22 @@ def test_batches_without_labels_are_all_input():
     for batch in (a, (a,), {"pixel_values": a}):
         assert torch.equal(Unlabelled().forward(head, batch), head(a))
     own = Returns(ONE)
-    assert isinstance(without_labels(BatchAdapter()), Unlabelled) and without_labels(own) is own
+    assert without_labels(BatchAdapter(), network, (a, b)) == Unlabelled()
+    assert without_labels(own, network, (a, b)) is own
+
+
+def test_what_a_network_does_not_need_is_a_target():
+    class Skip(nn.Linear):
+        def forward(self, x, scale=1.0):
+            return super().forward(x) * scale
+
+    image, mask = torch.randn(5, 2), torch.rand(5, 7)
+    for network in (nn.Linear(2, 3), Skip(2, 3)):
+        for batch in ((image, mask), [image, mask, mask], (image, mask, ["names"] * 5)):
+            adapter = without_labels(BatchAdapter(), network, batch)
+            assert torch.equal(adapter.forward(network, batch), network(image))
+        assert without_labels(BatchAdapter(), network, (image, ["names"] * 5)) == Unlabelled()
+        assert without_labels(BatchAdapter(), network, image) == Unlabelled()
 
 
 def test_rows_of_targets_are_those_of_all_tensors_in_them():

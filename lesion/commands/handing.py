@@ -1,46 +1,50 @@
 """Commands that hand rates over: `lesion export | apply`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesion import options
 from lesion.allocation import Allocation
 from lesion.commands import app
 from lesion.commands.rating import rated
-from lesion.commands.records import Measured, PerhapsMeasured, Rates, check_out, taking
+from lesion.commands.recalling import recalled
+from lesion.commands.records import Rates, Recalled, check_out, taking
 from lesion.errors import LesionError, StudyError
+from lesion.header import Header
 from lesion.showing import put, say
 from lesion.study import Study
 from lesion.wording import grouped
 
 if TYPE_CHECKING:
-    from lesion.subject import Subject
+    from lesion.zoo import Tried
 
 
 @app.command()
-@taking(measured=PerhapsMeasured, rates=Rates)
+@taking(measured=Recalled, rates=Rates)
 def export(
     study: options.StudyFile,
-    measured: PerhapsMeasured,
+    measured: Recalled,
     rates: Rates,
     to: options.To,
     out: options.Exported = None,
 ) -> None:
     """Write the rates as another tool takes them: a pruner's own form, masks, or plain tables.
 
-    torch-pruning and torch-prune are resolved on the network itself, and need --network and --data.
+    torch-pruning and torch-prune are resolved on the network itself, which is taken as it was
+    swept, or from --network and --data.
     """
     from lesion import exports
 
-    exports.target(to)  # an unknown one is refused before all work
+    target = exports.target(to)  # an unknown one is refused before all work
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation, anatomy = rated(opened, rates), opened.anatomy
+        allocation, header = rated(opened, rates), opened.header
     given = {}
-    if measured.network is not None:
-        subject = measured.subject(score="agreement")
-        _check(allocation, subject)
-        given = {"network": subject.network, "example": subject.example, "adapter": subject.adapter}
-    content = exports.export(allocation, to, out, anatomy=anatomy, **given)
+    if measured.network is not None or getattr(target, "RESOLVED", False):
+        tried = _tried(measured, header, study)
+        _check(allocation, tried)
+        given = {"network": tried.network, "example": tried.example, "adapter": tried.adapter}
+    content = exports.export(allocation, to, out, anatomy=header.anatomy, **given)
     if out is not None:
         say(f"{to}: {out}")
     elif isinstance(content, str):
@@ -50,10 +54,10 @@ def export(
 
 
 @app.command()
-@taking(measured=Measured, rates=Rates)
+@taking(measured=Recalled, rates=Rates)
 def apply(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     rates: Rates,
     out: options.PrunedFile,
 ) -> None:
@@ -67,24 +71,29 @@ def apply(
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation = rated(opened, rates)
-    subject = measured.subject(score="agreement")
-    _check(allocation, subject)
-    example, adapter = subject.example, subject.adapter
-    small = pruned_by(allocation, subject.network, example, adapter)
+        allocation, header = rated(opened, rates), opened.header
+    tried = _tried(measured, header, study)
+    _check(allocation, tried)
+    example, adapter = tried.example, tried.adapter
+    small = pruned_by(allocation, tried.network, example, adapter)
     if out.suffix == ".pt2":
         export_pruned(small, allocation, out, example, adapter)
     else:
         save_pruned(small, allocation, out, example, adapter)
-    before, after = (sum(p.numel() for p in net.parameters()) for net in (subject.network, small))
+    before, after = (sum(p.numel() for p in net.parameters()) for net in (tried.network, small))
     say(f"{grouped(after)} of {grouped(before)} parameters\npruned network: {out}")
 
 
-def _check(allocation: Allocation, subject: "Subject") -> None:
+def _tried(measured: Recalled, header: Header, path: Path) -> "Tried":
+    """The network that was swept, run on two images."""
+    return recalled(measured, header.settings, path).tried(header.settings.get("seed", 0))
+
+
+def _check(allocation: Allocation, tried: "Tried") -> None:
     """Raises StudyError where the rates were chosen for other weights."""
     from lesion.subject import fingerprint
 
-    if fingerprint(subject.network) != allocation.subject["weights"]:
+    if fingerprint(tried.network) != allocation.subject["weights"]:
         raise StudyError(
             "Expected the network that the study measured, but its weights are others; give those, "
             "or sweep this network."

@@ -17,10 +17,11 @@ from lesion.attended import (
 )
 from lesion.commands import app
 from lesion.commands.reading import drawn, judged
-from lesion.commands.records import Measured, check_figures, taking
+from lesion.commands.recalling import recalled, recalled_score, settings_at, source
+from lesion.commands.records import Measured, Recalled, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
-from lesion.options import Estimand, Format, Order, Rounding, Units
+from lesion.options import Format, Rounding, Units
 from lesion.plan import RATIOS
 from lesion.showing import itemise, reasons, say, show, tell
 from lesion.texts import listed, numbers, seconds
@@ -33,7 +34,6 @@ EVERY_TENTH = ",".join(map(str, RATIOS))
 @taking(measured=Measured)
 def layers(
     measured: Measured,
-    score: options.WhichScore = "agreement",
     format: options.As = Format.table,
 ) -> None:
     """Show the anatomy: every layer, its stage, block and unit, its MACs and parameters.
@@ -42,13 +42,13 @@ def layers(
     """
     from lesion.dissect import find_layers
 
-    subject = measured.subject(score=score)
-    anatomy = find_layers(subject.network, subject.example, subject.adapter)
+    tried = measured.tried()
+    anatomy = find_layers(tried.network, tried.example, tried.adapter)
     if format is Format.table:
         _show_anatomy(anatomy)
     else:
         show(anatomy.table(), format)
-    for note in (*anatomy.notes, *filter(None, [subject.several])):
+    for note in (*anatomy.notes, *filter(None, [tried.several])):
         tell(f"note: {note}")
     if anatomy.whole:
         tell(f"note: measured by whole forward passes: {anatomy.whole}")
@@ -72,9 +72,9 @@ def _show_anatomy(anatomy: Anatomy) -> None:
 
 
 @app.command()
-@taking(measured=Measured)
+@taking(measured=Recalled)
 def sweep(
-    measured: Measured,
+    measured: Recalled,
     out: options.NewStudy,
     max_drop: options.Aimed = 1.0,
     confidence: options.Certain = 95,
@@ -82,9 +82,9 @@ def sweep(
     full: options.Everything = False,
     budget: options.Budget = None,
     dry_run: options.Dry = False,
-    score: options.WhichScore = "top1",
-    order: options.WhichOrder = Order.margin,
-    estimand: options.Of = Estimand.set,
+    score: options.KnownScore = None,
+    order: options.WhichOrder = None,
+    estimand: options.Of = None,
     recover: options.Recover = "",
     train: options.Train = None,
     ratios: options.Ratios = EVERY_TENTH,
@@ -93,8 +93,8 @@ def sweep(
     units: options.WhichUnits = Units.free,
     rounding: options.WhichRounding = Rounding.floor_kept,
     limit: options.Limit = None,
-    holdout: options.Holdout = 0.2,
-    seed: options.Seed = 0,
+    holdout: options.Holdout = None,
+    seed: options.KnownSeed = None,
     memory: options.Memory = None,
     device: options.Device = None,
     workers: options.Workers = None,
@@ -102,26 +102,35 @@ def sweep(
     """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
 
     Stop it whenever you like: the same command goes on where it stopped, and with another
-    tolerance, more ratios, layers or images it measures what is new.
+    tolerance, more ratios, layers or images it measures what is new. What a study knows of its
+    network, images, score, order and seed need not be said again.
     """
     with resumable(out):
         from lesion import zoo
         from lesion.choices import Choices
         from lesion.goals import aimed
+        from lesion.identity import HOLDOUT
         from lesion.memory import parse
         from lesion.subject import judged
 
+        known = settings_at(out)
+        measured_as = recalled(measured, known, out)
+        score = recalled_score(score, known, out)
+        seed = known.get("seed", 0) if seed is None else seed
         choices = Choices(
             ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
-            layers=listed(layers), rounding=rounding.value, seed=seed, holdout=holdout,
-            order=order.value, estimand=estimand.value, recovery=zoo.open_recovery(recover),
+            layers=listed(layers), rounding=rounding.value, seed=seed,
+            holdout=known.get("holdout", HOLDOUT) if holdout is None else holdout,
+            order=order.value if order else known.get("order", "margin"),
+            estimand=estimand.value if estimand else known.get("estimand", "set"),
+            recovery=zoo.open_recovery(recover), source=source(measured_as, score),
         )  # fmt: skip
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(budget)
         check_place(out)
         room = None if memory is None else parse(memory)
-        subject = measured.subject(score=score, workers=workers, seed=seed, train=train)
+        subject = measured_as.subject(score=score, workers=workers, seed=seed, train=train)
         say(f"preprocessing: {subject.preprocessing or 'none'}")
         if dry_run:
             foresee(subject, out, choices, goal, limit, room, device)
@@ -160,7 +169,7 @@ def evaluate(
 
         choices = Choices(
             ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
-            layers=listed(layers), rounding=rounding.value, seed=seed,
+            layers=listed(layers), rounding=rounding.value, seed=seed, source=source(measured),
         )  # fmt: skip
         choices.check()
         if measured.output is not None:

@@ -11,7 +11,8 @@ from lesion.allocating import allocate, by_stage
 from lesion.allocation import Allocation, as_json
 from lesion.attended import best_device
 from lesion.commands import app
-from lesion.commands.records import Measured, Rates, check_figures, check_out, taking
+from lesion.commands.recalling import recalled, recalled_score
+from lesion.commands.records import Measured, Rates, Recalled, check_figures, check_out, taking
 from lesion.curves import column_of
 from lesion.errors import LesionError
 from lesion.judging import recommend
@@ -81,7 +82,7 @@ def kept_in(out: Path | None, allocation: Allocation) -> None:
 
 
 def _bench(
-    study: Study, measured: Measured, device: str | None, recover: str = "",
+    study: Study, measured: Recalled, device: str | None, recover: str = "",
     train: str | None = None,
 ) -> "Bench":  # fmt: skip
     """The study's subject, on the device."""
@@ -90,8 +91,10 @@ def _bench(
     from lesion.together import Bench, check_images
 
     check_images(study)
-    score = str(study.header.settings.get("score", "top1"))
-    subject = measured.subject(score=score, train=train)
+    settings = study.header.settings
+    score = recalled_score(None, settings, study.path)
+    known = recalled(measured, settings, study.path)
+    subject = known.subject(score=score, train=train, seed=settings.get("seed", 0))
     move(subject.network, device or best_device())
     bench = Bench.of(study, subject, zoo.open_recovery(recover))
     for warning in bench.warnings:
@@ -110,10 +113,10 @@ def _asked(study: Study, max_drop: float | None, confidence: float | None) -> Ai
 
 
 @app.command()
-@taking(measured=Measured, rates=Rates)
+@taking(measured=Recalled, rates=Rates)
 def verify(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     rates: Rates,
     confidence: options.Sure = None,
     close_loop: options.CloseLoop = False,
@@ -161,10 +164,10 @@ def verify(
 
 
 @app.command()
-@taking(measured=Measured, rates=Rates)
+@taking(measured=Recalled, rates=Rates)
 def interactions(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     rates: Rates,
     pairs: options.Pairs = 50,
     images: options.OnImages = 2000,
@@ -195,10 +198,10 @@ def interactions(
 
 
 @app.command()
-@taking(measured=Measured)
+@taking(measured=Recalled)
 def calibrate(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     sets: options.Sets = 59,
     images: options.OnImages = 2000,
     criterion: options.Criterion = None,
@@ -218,10 +221,10 @@ def calibrate(
 
 
 @app.command()
-@taking(measured=Measured, rates=Rates)
+@taking(measured=Recalled, rates=Rates)
 def refine(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     rates: Rates,
     images: options.OnImages = 2000,
     rounds: options.Rounds = 6,
@@ -266,10 +269,10 @@ def refine(
 
 
 @app.command()
-@taking(measured=Measured)
+@taking(measured=Recalled)
 def tradeoff(
     study: options.StudyFile,
-    measured: Measured,
+    measured: Recalled,
     shares: options.Shares = "0.9,0.8,0.7,0.6,0.5,0.4,0.3",
     rounds: options.Rounds = 6,
     recover: options.Recover = "",
@@ -307,17 +310,19 @@ def time(
     device: options.Device = None,
 ) -> None:
     """Measure how long each layer takes at several widths on this device, for --latency."""
+    from lesion.adapter import moved
     from lesion.dissect import dissect
     from lesion.latency import time_layers
-    from lesion.preparing import example_of, move
-    from lesion.subject import evaluating
+    from lesion.preparing import move
+    from lesion.subject import device_of, evaluating
 
     check_out(out, *measured.inputs)
-    subject = measured.subject(score="agreement")
-    move(subject.network, device or best_device())
-    with evaluating(subject.network):
-        dissection = dissect(subject.network, subject.outputs, example_of(subject))
-        times = time_layers(dissection, subject.example, batch)
+    tried = measured.tried()
+    network = tried.network
+    move(network, device or best_device())
+    with evaluating(network):
+        dissection = dissect(network, tried.outputs, moved(tried.example, device_of(network)))
+        times = time_layers(dissection, tried.example, batch)
     say(
         f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
         f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers"

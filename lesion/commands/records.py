@@ -14,6 +14,7 @@ from lesion.writing import check_file, check_folder
 
 if TYPE_CHECKING:
     from lesion.subject import Subject
+    from lesion.zoo import Tried
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,24 @@ class Measured:
         """The subject that they name; more: see `lesion.zoo.open_subject`."""
         from lesion import zoo
 
-        if self.data is None:
-            raise LesionError("Expected images for the network, got none; give them with --data.")
         return zoo.open_subject(
             self.network, self.weights, self.data, output=self.output, **self.named, **more
         )
 
+    def tried(self, seed: int = 0) -> "Tried":
+        """The network, run on two images; nothing is scored."""
+        from lesion import zoo
+
+        named = zoo.Named(self.network, self.weights, self.data, seed=seed, **self.named)
+        return zoo.try_network(named, self.output)
+
 
 @dataclass(frozen=True)
-class PerhapsMeasured(Measured):
-    """The same where a network is not always needed."""
+class Recalled(Measured):
+    """The same where a study may know them, see `lesion.commands.recalling`."""
 
-    network: options.PerhapsNetwork = None  # type: ignore[assignment]
-    data: options.PerhapsData = None  # type: ignore[assignment]
+    network: options.KnownNetwork = None  # type: ignore[assignment]
+    data: options.KnownData = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Other packages add theirs as entry points:
         mine = my_package.my_target
 
 A target is a module, or anything else, with `SUFFIX`, the ending of its files, and `content`, which
-makes of a `Handover` what stands in the file.
+makes of a `Handover` what stands in the file; `RESOLVED = True` says that it needs the network.
 """
 
 import importlib

@@ -30,6 +30,7 @@ from lesion.masking import masks
 from lesion.matching import Match, match
 
 SUFFIX = ".safetensors"
+RESOLVED = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,7 @@ from lesion.replay import layout
 from lesion.subject import evaluating
 
 SUFFIX = ".json"
+RESOLVED = True
 
 
 @dataclass(frozen=True, eq=False)

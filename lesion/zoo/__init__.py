@@ -3,19 +3,25 @@
 from lesion.zoo.opening import (
     DATA_FORMS,
     NETWORK_FORMS,
+    Named,
+    Tried,
     open_data,
     open_evaluation,
     open_network,
     open_recovery,
     open_subject,
+    try_network,
 )
 
 __all__ = [
     "DATA_FORMS",
     "NETWORK_FORMS",
+    "Named",
+    "Tried",
     "open_data",
     "open_evaluation",
     "open_network",
     "open_recovery",
     "open_subject",
+    "try_network",
 ]

@@ -2,18 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lesion.adapter import Adapter, Output, Unlabelled
+from lesion.adapter import (
+    Adapter,
+    BatchAdapter,
+    Output,
+    Unlabelled,
+    class_numbers,
+    without_labels,
+)
+from lesion.adapter import output as output_of
 from lesion.errors import SubjectError
 from lesion.images import Images
+from lesion.readiness import check_network
 from lesion.recovery import Recover
-from lesion.subject import EXAMPLE_IMAGES, Subject, try_out
+from lesion.subject import EXAMPLE_IMAGES, Subject, try_out, which
 from lesion.zoo import (
     arrays,
     checkpoints,
@@ -71,21 +81,90 @@ def open_subject(
 
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
-    module, own = open_network(network, weights, classes=classes, seed=seed)
-    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
-    parts["channels"] = _channels(module, data, own, parts)
-    images, preprocessing = open_data(data, own, **parts)
+    named = Named(network, weights, data, resize, crop, mean, std, classes, seed)
+    module, images, preprocessing = named.opened
     without = str(getattr(images, "unlabelled", ""))
     if without and score in ("top1", "top5"):
         raise SubjectError(without)
     subject = Subject.of(
         module, images, adapter=_adapter(output), name=f"{network} on {data}", workers=workers,
         preprocessing=preprocessing, score=references.found(score) if ":" in score else score,
-        train=train and open_data(train, own, **parts)[0],
+        train=train and named.images(train)[0],
     )  # fmt: skip
     if isinstance(images, ClassFolders) and subject.classes:
         image_folder.check_classes(images, subject.classes)
     return subject
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network and data by their names, see `open_subject`; `opened` once they are asked for."""
+
+    network: str
+    weights: str | None
+    data: str
+    resize: int | None = None
+    crop: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    classes: int | None = None
+    seed: int = 0
+
+    @cached_property
+    def module(self) -> tuple[nn.Module, Preprocessing | None]:
+        """The network, and the preprocessing that belongs to it."""
+        return open_network(self.network, self.weights, classes=self.classes, seed=self.seed)
+
+    @cached_property
+    def _parts(self) -> dict[str, Any]:
+        parts = {"resize": self.resize, "crop": self.crop, "mean": self.mean, "std": self.std}
+        return {**parts, "channels": _channels(self.module[0], self.data, self.module[1], parts)}
+
+    def images(self, data: str) -> tuple[Any, str]:
+        """Data as this network takes them, and the text of their preprocessing."""
+        return open_data(data, self.module[1], **self._parts)
+
+    @property
+    def opened(self) -> tuple[nn.Module, Any, str]:
+        """The network, its data, and the text of their preprocessing."""
+        return self.module[0], *self.images(self.data)
+
+    def example(self) -> tuple[nn.Module, Any]:
+        """The network, and a batch of two images."""
+        module, data, _ = self.opened
+        images = Images.of(data)
+        return module, images.batch(range(min(EXAMPLE_IMAGES, len(images))))
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A network that ran on two images, and how; several: see `Subject`."""
+
+    network: nn.Module
+    example: Any
+    adapter: Adapter
+    several: str
+
+    def outputs(self, network: nn.Module, batch: Any) -> Tensor:
+        """The tensor that the network gives for a batch."""
+        return output_of(self.adapter.forward(network, batch))
+
+
+def try_network(named: Named, output: str | None = None) -> Tried:
+    """A network with the batch that shows what it takes, where nothing is scored.
+
+    output: by which its layers are looked for, where there are several
+    Raises SubjectError as `open_subject` does.
+    """
+    module, example = named.example()
+    adapter = _adapter(output) or BatchAdapter()
+    try:
+        class_numbers(adapter.targets(example))
+    except SubjectError:
+        adapter = without_labels(adapter, module, example)
+    check_network(module)
+    outputs = try_out(module, adapter, example)
+    return Tried(module, example, adapter, which(outputs, False))
 
 
 def _adapter(output: str | None) -> Adapter | None:
@@ -121,11 +200,9 @@ def open_evaluation(
     evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.sweep_whole`; for the others
     see `open_subject`
     """
-    module, own = open_network(network, weights, classes=classes, seed=seed)
-    parts: dict[str, Any] = {"resize": resize, "crop": crop, "mean": mean, "std": std}
-    found, _ = open_data(data, own, channels=_channels(module, data, own, parts), **parts)
-    images = Images.of(found)
-    example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))
+    module, example = Named(
+        network, weights, data, resize, crop, mean, std, classes, seed
+    ).example()
     return module, references.found(evaluate), example
 
 
