@@ -69,7 +69,8 @@ def test_code_that_has_changed_is_not_run_unasked(home, run, tmp_path):
     with (folder / "netz.py").open("a") as file:
         file.write("raise RuntimeError('this ran')\n")
     text = f"{folder}/netz.py:trained is missing or another now"
-    run("verify", out, "--max-drop", "50").refused(text, f"then give --network {folder}/netz.py:trained")
+    then = f"then give --network {folder}/netz.py:trained"
+    run("verify", out, "--max-drop", "50").refused(text, then)
     (folder / "netz.py").unlink()
     run("verify", out, "--max-drop", "50").refused(text)
 
