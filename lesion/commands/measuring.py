@@ -113,6 +113,7 @@ def sweep(
         from lesion.memory import parse
         from lesion.subject import judged
 
+        check_place(out)
         known = settings_at(out)
         measured_as = recalled(measured, known, out)
         score = recalled_score(score, known, out)
@@ -128,7 +129,6 @@ def sweep(
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(budget)
-        check_place(out)
         room = None if memory is None else parse(memory)
         subject = measured_as.subject(score=score, workers=workers, seed=seed, train=train)
         say(f"preprocessing: {subject.preprocessing or 'none'}")
