@@ -6,6 +6,7 @@ again = load_pruned(make_network(), "small.safetensors")
 """
 
 import json
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from lesion.errors import LesionError, first_line
 from lesion.exports import about, texts
 from lesion.exports.torch_pruning import pruned
 from lesion.matching import match, outputs
+from lesion.ownership import owning
 from lesion.subject import device_of, evaluating
-from lesion.tracing import Call
+from lesion.tracing import Call, quiet
 from lesion.writing import write
 
 
@@ -32,10 +34,23 @@ def apply(
     """A copy of the network without what falls, in the same mode; the network stays as it is.
 
     example: one batch of two images or more, as for `lesion.find_layers`
-    Every tensor of the copy is compared with what the rates leave of the network's.  Raises
-    LesionError where one differs, or the copy does not run, as `to_torch_pruning` does.
+    Every tensor of the copy is compared with what the rates leave of the network's.  Modules that
+    share a parameter share what stays of it.  Weights that are computed from others, and lose
+    something, are plain parameters of the copy; a warning says so.
+    Raises LesionError where a tensor differs, or the copy does not run, as `to_torch_pruning` does.
     """
-    return pruned(match(allocation, network, example, adapter))
+    small, note = applied(allocation, network, example, adapter)
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return small
+
+
+def applied(
+    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+) -> tuple[nn.Module, str]:
+    """The same, and in words what became of computed weights; "" where there are none."""
+    owned = owning(match(allocation, network, example, adapter))
+    return pruned(owned), owned.note
 
 
 def save_pruned(
@@ -77,7 +92,7 @@ def load_pruned(
     if example is None:
         dtype = next((one.dtype for one in network.parameters()), torch.float32)
         example = torch.zeros(shape, dtype=dtype)
-    small = apply(allocation, network, example, adapter)
+    small, _ = applied(allocation, network, example, adapter)
     try:
         small.load_state_dict(load_file(path))
     except RuntimeError as error:  # names and shapes that differ
@@ -107,7 +122,7 @@ def export_pruned(
     images = tensors[0].shape[:1]
     free = tuple({0: torch.export.Dim.AUTO} if one.shape[:1] == images else None for one in tensors)
     try:
-        with evaluating(small), torch.no_grad():
+        with evaluating(small), torch.no_grad(), quiet():
             shapes: Any = free if module is small else (free,)
             program = torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
         whose = {"lesion.json": json.dumps(about(allocation))}

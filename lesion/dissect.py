@@ -1,6 +1,7 @@
 """From a network and one batch to its anatomy, with the graph and edges that the engine cuts."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from lesion.recording import record
 from lesion.snapshot import unchanged
 from lesion.stages import places
 from lesion.subject import Behind, device_of, evaluating, try_out
-from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, trace
+from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, state_of, trace
 from lesion.units import Joined, join
 
 
@@ -233,15 +234,42 @@ def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple
             axes[made.bias] = {0: makes}
     for name, labels in coupling.axes.items():
         axes.setdefault(name, _axes(labels, joined))
-    named = dict(network.named_parameters()) | dict(network.named_buffers())
+    graph, named = coupling.graph, dict(_each_once(network, axes))
     own = [(made.weight, made.bias) for made in coupling.makings.values()]
-    computed = {name: coupling.graph.parameters[name] for pair in own for name in pair if name}
-    named = {**computed, **named}
-    trained = {name for name, _ in network.named_parameters()}
+    computed = {name: graph.parameters[name] for pair in own for name in pair if name}
+    for name, source in _sources(graph, computed):
+        axes.setdefault(source, _same_axes(axes[name], computed[name], graph.parameters[source]))
     return tuple(
-        Parameter(name, tuple(value.shape), axes.get(name, {}), name in trained)
-        for name, value in named.items()
+        Parameter(name, tuple(value.shape), axes.get(name, {}), isinstance(value, nn.Parameter))
+        for name, value in {**computed, **named}.items()
     )
+
+
+def _each_once(network: nn.Module, known: Container[str]) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers; those with several names by the one that is known, if any."""
+    tensors = defaultdict[int, list[tuple[str, Tensor]]](list)
+    for name, value in state_of(network):
+        tensors[id(value)].append((name, value))
+    for same in tensors.values():
+        yield next((pair for pair in same if pair[0] in known), same[0])
+
+
+def _sources(graph: Graph, computed: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What is computed from parameters, each with one of them that serves for nothing else."""
+    users, nodes = graph.users(), graph.nodes
+    for node in nodes:
+        if node.kind == "parameter" and node.name in computed:
+            sources = (index for index in node.inputs if users[index] == [node.index])
+            yield from ((node.name, nodes[index].name) for index in sources)
+
+
+def _same_axes(
+    axes: Mapping[int, tuple[int, ...]], value: Tensor, source: Tensor
+) -> dict[int, tuple[int, ...]]:
+    """The labels along the axes that a parameter has in common with what is computed from it."""
+    if source.dim() != value.dim():
+        return {}
+    return {axis: own for axis, own in axes.items() if source.shape[axis] == len(own)}
 
 
 def _weight_axes(

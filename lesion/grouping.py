@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lesion.errors import LesionError, first_line
 from lesion.masking import masks
 from lesion.matching import Match
+from lesion.ownership import computed
 from lesion.shares import Share
 from lesion.subject import evaluating
 
@@ -97,11 +98,9 @@ def check(found: Match, together: Sequence[Group]) -> None:
 
 def check_plain(found: Match) -> None:
     """Raises LesionError where what falls lies in weights that are no parameters of a layer."""
-    nodes = found.dissection.graph.nodes
-    made = {node.name for node in nodes if node.kind == "parameter" and node.args}
+    wanting = {name for name, _ in computed(found)}
     for layer in found.anatomy.layers:
-        falls = found.falling(layer.name).any() or found.unread(layer.name).any()
-        if falls and layer.weight in made:
+        if layer.weight in wanting or layer.bias in wanting:
             raise LesionError(
                 f"Expected weights that are parameters, but that of {layer.name} is computed from "
                 "others at every pass; make it a parameter (remove_parametrizations or "

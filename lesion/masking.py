@@ -35,10 +35,10 @@ def _weight(anatomy: Anatomy, layer: Layer, dropped: np.ndarray) -> np.ndarray:
 
 
 def _along(parameter: Parameter, dropped: np.ndarray) -> np.ndarray:
-    """Along the axis that follows channels."""
-    shape = [1] * len(parameter.shape)
-    mask = np.ones(shape, bool)
+    """Along the axes that follow channels."""
+    rank = len(parameter.shape)
+    mask = np.ones([1] * rank, bool)
     for axis, labels in parameter.axes.items():
-        shape[axis] = len(labels)
-        mask = keeps(labels, dropped).reshape(shape)
+        along = [-1 if at == axis else 1 for at in range(rank)]
+        mask = mask & keeps(labels, dropped).reshape(along)
     return mask

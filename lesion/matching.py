@@ -50,6 +50,10 @@ class Match:
         """What a network gives for a batch, as it gives it."""
         return outputs(network, cloned(batch), self.adapter)
 
+    def forward(self, network: nn.Module, batch: Any) -> Tensor:
+        """The tensor that is scored among them."""
+        return output(outputs(network, batch, self.adapter))
+
 
 def match(
     allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None

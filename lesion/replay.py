@@ -91,7 +91,8 @@ def _foldable(graph: Graph) -> dict[int, int]:
         own_users = users[node.index]
         if node.operation in FOLDABLE and len(own_users) == 1 and node.index != graph.output:
             reader = graph.nodes[own_users[0]]
-            own = [graph.nodes[ref.index] for ref in node.args[1:3] if isinstance(ref, Ref)]
+            args = (*node.args[1:3], *reader.args[1:5])
+            own = [graph.nodes[ref.index] for ref in args if isinstance(ref, Ref)]
             if reader.operation == "batch_norm" and all(p.kind == "parameter" for p in own):
                 found[node.index] = reader.index
     return found

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from lesion.replay import Program, Run, Step, behind, compile_program, frees
 from lesion.tracing import Ref, trace
@@ -31,6 +32,22 @@ def test_folding_changes_the_steps_and_not_the_output(family):
         want = network(x)
         for program in (whole, folded):
             assert torch.allclose(Run(program, [x]).output(), want, atol=1e-10)
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return 2.0 * weight
+
+
+@pytest.mark.parametrize("leaf", ["weight", "bias"])
+def test_a_batch_norm_with_computed_parameters_is_not_folded(leaf):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double().eval()
+    nn.init.normal_(network[1].bias)
+    register_parametrization(network[1], leaf, Doubled())
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(Run(opened(network, x), [x]).output(), network(x), atol=1e-10)
 
 
 class Shared(nn.Module):

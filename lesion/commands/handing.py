@@ -11,7 +11,7 @@ from lesion.commands.recalling import recalled
 from lesion.commands.records import Rates, Recalled, check_out, taking
 from lesion.errors import LesionError, StudyError
 from lesion.header import Header
-from lesion.showing import put, say
+from lesion.showing import put, say, tell
 from lesion.study import Study
 from lesion.wording import grouped
 
@@ -66,8 +66,7 @@ def apply(
     A file that ends in .pt2 holds a program of torch.export, any other the weights as safetensors,
     which `lesion.load_pruned` puts into a whole network.
     """
-    from lesion.applying import apply as pruned_by
-    from lesion.applying import export_pruned, save_pruned
+    from lesion.applying import applied, export_pruned, save_pruned
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
@@ -75,11 +74,13 @@ def apply(
     tried = _tried(measured, header, study)
     _check(allocation, tried)
     example, adapter = tried.example, tried.adapter
-    small = pruned_by(allocation, tried.network, example, adapter)
+    small, note = applied(allocation, tried.network, example, adapter)
     if out.suffix == ".pt2":
         export_pruned(small, allocation, out, example, adapter)
     else:
         save_pruned(small, allocation, out, example, adapter)
+    if note:
+        tell(note)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (tried.network, small))
     say(f"{grouped(after)} of {grouped(before)} parameters\npruned network: {out}")
 

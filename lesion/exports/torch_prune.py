@@ -8,7 +8,6 @@ that flows on.  So the filter with its bias, the entries of batch norm, and the 
 layer that reads the channel are masked; the last alone would be exact.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from lesion.exports import Handover, texts
 from lesion.grouping import INSTEAD, check_plain
 from lesion.masking import masks
 from lesion.matching import Match, match
+from lesion.ownership import owning
 
 SUFFIX = ".safetensors"
 RESOLVED = True
@@ -55,36 +55,53 @@ def to_torch_prune(
     """Masks on a network, in place, with which it gives what it would without what falls.
 
     example: one batch of two images or more, as for `lesion.find_layers`
-    Raises LesionError where the rates are another network's, where it has masks already, and where
-    no mask equals removal: channels that are normalised together, and shared parameters.
+    Modules that share a parameter get the same mask each.  Raises LesionError where the rates are
+    another network's, where it has masks already, and where no mask equals removal: channels that
+    are normalised together, and weights that are computed from others.
     """
-    if prune.is_pruned(network):
-        raise LesionError(
-            "Expected a network without masks of torch.nn.utils.prune, but it has some already; "
-            "make them permanent with prune.remove, or load it anew."
-        )
+    _check_unmasked(network)
     found = match(allocation, network, example, adapter)
     check_plain(found)
-    _check(found)
-    places = [(*_owner(found, name), mask) for name, mask in _of_parameters(found)]
-    for module, leaf, mask in places:
-        parameter = getattr(module, leaf)
-        whole = torch.from_numpy(mask).to(parameter.device).expand(parameter.shape)
-        prune.custom_from_mask(module, leaf, whole)  # type: ignore[no-untyped-call]
-    masked = tuple((module, leaf) for module, leaf, _ in places)
-    return TorchPrune(network, masked, allocation.subject, allocation.guarantee)
+    return _masked(owning(found).match, network)
 
 
 def content(given: Handover) -> bytes:
     """The state_dict of the masked network ("….weight_orig", "….weight_mask"), as safetensors.
 
-    It loads into a network on which `to_torch_prune` put the same masks.
+    It loads into a network on which `to_torch_prune` put the same masks.  Weights that are computed
+    from others, and lose something, are plain parameters.
     """
     network, example = given.network_for("torch-prune")
-    masked = copy.deepcopy(network)
-    to_torch_prune(given.allocation, masked, example, given.adapter)
-    state = {name: value.contiguous().clone() for name, value in masked.state_dict().items()}
+    owned = owning(match(given.allocation, network, example, given.adapter))
+    check_plain(owned.match)
+    copy = owned.joined(owned.match.network)
+    _check_unmasked(copy)
+    _masked(owned.match, copy)
+    state = {name: value.contiguous().clone() for name, value in copy.state_dict().items()}
     return save(state, texts(given.allocation))
+
+
+def _check_unmasked(network: nn.Module) -> None:
+    if prune.is_pruned(network):
+        raise LesionError(
+            "Expected a network without masks of torch.nn.utils.prune, but it has some already; "
+            "make them permanent with prune.remove, or load it anew."
+        )
+
+
+def _masked(found: Match, network: nn.Module) -> TorchPrune:
+    """The network with masks; found: the rates for it where each module has its own parameters."""
+    _check(found)
+    places = []
+    for name, mask in _of_parameters(found):
+        path, _, leaf = name.rpartition(".")
+        module = network.get_submodule(path)
+        parameter = getattr(module, leaf)
+        whole = torch.from_numpy(mask).to(parameter.device).expand(parameter.shape)
+        prune.custom_from_mask(module, leaf, whole)  # type: ignore[no-untyped-call]
+        places.append((module, leaf))
+    allocation = found.allocation
+    return TorchPrune(network, tuple(places), allocation.subject, allocation.guarantee)
 
 
 def _of_parameters(found: Match) -> Iterator[tuple[str, np.ndarray]]:
@@ -93,19 +110,6 @@ def _of_parameters(found: Match) -> Iterator[tuple[str, np.ndarray]]:
     for name, mask in masks(found.anatomy, found.dropped).items():
         if name in weights or found.anatomy.parameter[name].trained:
             yield name, mask
-
-
-def _owner(found: Match, name: str) -> tuple[nn.Module, str]:
-    """The module that a parameter is of, and what it is called there."""
-    path, _, leaf = name.rpartition(".")
-    module = found.network.get_submodule(path)
-    own, modules = getattr(module, leaf), found.network.modules()
-    if sum(any(one is own for one in module.parameters(recurse=False)) for module in modules) > 1:
-        raise LesionError(
-            f"Expected a parameter of one module, but several share {name}, and a mask would hold "
-            f"for one of them alone; {INSTEAD}."
-        )
-    return module, leaf
 
 
 def _check(found: Match) -> None:

@@ -11,12 +11,12 @@ it ranks other filters: here they come from the rates.
 The package is an extra: `pip install "lesion[pruning]"`.
 """
 
-import copy
 import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ from torch.utils import _pytree as pytree
 
 from lesion.adapter import Adapter
 from lesion.allocation import Allocation
+from lesion.copying import copied
 from lesion.errors import LesionError, first_line
 from lesion.exports import Handover, about
 from lesion.grouping import INSTEAD, check, check_plain, check_pruned, groups
 from lesion.matching import Match, match
+from lesion.ownership import Owned, owning
 from lesion.replay import layout
 from lesion.subject import evaluating
 
@@ -121,23 +123,33 @@ def to_torch_pruning(
     this one or removes anything else than the rates say.
     """
     found = match(allocation, network, example, adapter)
-    pruned(found)
+    check_plain(found)
+    owned = owning(found)
+    if owned.apart:
+        raise LesionError(
+            f"Expected a parameter of one module, but several share {owned.apart[0]}, of which "
+            "Torch-Pruning knows nothing; prune a copy in which they share it again (lesion "
+            f"apply), or {INSTEAD}."
+        )
+    pruned(owned)
     return _resolved(found)
 
 
-def pruned(found: Match) -> nn.Module:
+def pruned(owned: Owned) -> nn.Module:
     """A copy of the network, pruned and compared with what the rates leave of it.
 
-    Its tensors lie in memory as the network's do: channels last stays so.
+    Its tensors lie in memory as the network's do: channels last stays so.  What modules share, they
+    share again.
     """
+    found = owned.match
     check_plain(found)
-    small = replace(found, network=copy.deepcopy(found.network))
+    small = replace(found, network=copied(found.network))
     _resolved(small).prune()
     check_pruned(small, found.network)
     whole = dict(found.network.named_parameters())
     for name, weight in small.network.named_parameters():
         weight.data = weight.data.contiguous(memory_format=layout(whole[name]))
-    return small.network
+    return owned.joined(small.network)
 
 
 def _resolved(found: Match) -> TorchPruning:
@@ -168,8 +180,10 @@ def content(given: Handover) -> str:
     """JSON by names: `pruning_ratio`, `pruning_ratio_dict`, `ignored_layers`, and which filters
     stay of each layer (`kept`)."""
     network, example = given.network_for("torch-pruning")
-    ready = to_torch_pruning(given.allocation, network, example, given.adapter)
-    name = {module: name for name, module in network.named_modules()}
+    owned = owning(match(given.allocation, network, example, given.adapter))
+    pruned(owned)
+    ready = _resolved(owned.match)
+    name = {module: name for name, module in owned.match.network.named_modules()}
     values = {
         **about(given.allocation),
         "pruning_ratio": ready.pruning_ratio,
@@ -197,7 +211,8 @@ def _followed(network: nn.Module) -> Iterator[Any]:
     sentence.
     """
     tp = _package()
-    learns = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    named = partial(network.named_parameters, remove_duplicate=False)  # the first may change
+    learns = {name: parameter.requires_grad for name, parameter in named()}
     try:
         with evaluating(network), torch.inference_mode(False), torch.enable_grad():
             for parameter in network.parameters():
@@ -213,7 +228,7 @@ def _followed(network: nn.Module) -> Iterator[Any]:
             f"{type(network).__name__} ({type(error).__name__}: {first_line(error)}); {INSTEAD}."
         ) from error
     finally:
-        for name, parameter in network.named_parameters():
+        for name, parameter in named():
             parameter.requires_grad_(learns[name])
 
 

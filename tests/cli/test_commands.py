@@ -293,7 +293,7 @@ def test_help_is_not_behind_the_library(run, monkeypatch):
     for form in (zoo.NETWORK_FORMS + ", " + zoo.DATA_FORMS).replace(" or ", ", ").split(", "):
         assert form.strip() in shown
     assert all(name in shown for name in criteria.names())
-    assert f"[default: {Choices().holdout}]" in shown
+    assert f"[default: ({Choices().holdout}, or the study's)]" in shown
     assert f"[default: {Choices().rounding}]" in shown and f"[default: {Choices().units}]" in shown
     shown = run("plot", "--help").out
     assert all(name in shown for name in FORMATS)

@@ -20,6 +20,7 @@ from lesion.dissect import find_layers
 from lesion.errors import LesionError
 from lesion.exports import export
 from lesion.exports.torch_prune import to_torch_prune
+from lesion.exports.torch_pruning import to_torch_pruning
 
 # numbers of channels stand in their forward, which slicing leaves alone
 NUMBERED = {"padded_and_sliced", "one_channel_expanded"}
@@ -113,12 +114,13 @@ def test_a_parameter_that_modules_share():
     network.d.weight = network.b.weight
     case = removal.case(network, 3, 6, 6)
     rates = allocations.by_channels(case.dissection.anatomy, {"a": [1]})
-    with pytest.raises(LesionError) as refusal:
-        to_torch_prune(rates, network, case.x)
-    assert str(refusal.value) == (
-        "Expected a parameter of one module, but several share d.weight, and a mask would hold for "
-        "one of them alone; hand over which filters stay (--to masks)."
-    )
+    made = to_torch_prune(rates, copy.deepcopy(network), case.x).network
+    assert made.d.weight_orig is made.b.weight_orig
+    state = load(export(rates, "torch-prune", network=network, example=case.x))
+    assert torch.equal(state["b.weight_mask"], state["d.weight_mask"])
+    assert (state["b.weight_mask"] == 0).nonzero()[:, :2].unique(dim=0).tolist() == [
+        [0, 1], [1, 0], [1, 1], [1, 2], [1, 3], [2, 1], [3, 1]
+    ]  # fmt: skip
     assert not prune.is_pruned(network)
 
 
@@ -149,7 +151,7 @@ def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
     x = torch.randn(2, 3, 6, 6)
     found = find_layers(network, x)
     rates = allocations.by_channels(found, {"a": [1]})
-    for refused in (apply, to_torch_prune):
+    for refused in (to_torch_pruning, to_torch_prune):  # they work on the network itself
         with pytest.raises(LesionError, match="that of a is computed from others at every pass"):
             refused(rates, copy.deepcopy(network), x)
     assert load(export(rates, "masks", anatomy=found))["a.kept"].tolist() == [0, 2, 3, 4, 5]
