@@ -142,10 +142,6 @@ def _announce(ready: "Sweep") -> None:
         tell(f"warning: {warning}")
     if header.anatomy.whole:
         tell(f"warning: measured by whole forward passes: {header.anatomy.whole}")
-    if not ready.lesions:
-        tell(
-            f"warning: nothing of this can be measured; `lesion curves {ready.study.path}` says why"
-        )
     of = f" of {grouped(len(header.order))}" if ready.images < len(header.order) else ""
     say(
         f"{len(ready.lesions)} lesions on {grouped(ready.images)}{of} images, {ready.batch} at a "
@@ -182,7 +178,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
             if whole and now - start + longest > seconds:
                 break
         bar.update(task, completed=1, total=1, visible=longest > 0)
-    if ready.lesions and not longest:
+    if not longest:
         tell("nothing new to measure")
 
 

@@ -94,13 +94,13 @@ class Coupling:
 
     def active(self, labels: Tensor) -> bool:
         """Whether a layer's channels are among the labels."""
-        low = labels.masked_fill(labels < 0, torch.inf).min()  # as most parameters: of one alone
-        if any(start <= low and labels.max() < end for start, end in self.passive):
-            return False
         return len(self.of_layers(labels)) > 0
 
     def of_layers(self, labels: Tensor) -> np.ndarray:
         """Those of the labels that are a layer's channels, each once."""
+        low, high = labels.masked_fill(labels < 0, torch.inf).min(), labels.max()
+        if any(start <= low and high < end for start, end in self.passive):
+            return np.zeros(0, int)  # of one parameter, as most that are no layer's are
         known = np.unique(ids(labels[labels >= 0]))
         starts, ends = np.array(self.passive, int).reshape(-1, 2).T
         place = np.searchsorted(starts, known, "right")

@@ -42,14 +42,16 @@ def tie_lost(walk: Walk, node: Node, before: Noted, leaving: Any, moves: bool) -
         in a slice
     """
     read = refs((node.args[1:] if moves else node.args, node.kwargs))
-    entering = [walk.out.of_layers(labels) for i in read for labels in _each(walk.labels.get(i))]
-    if not any(map(len, entering)):
+    lost = np.zeros(walk.out.count, bool)
+    for labels in (labels for index in read for labels in _each(walk.labels.get(index))):
+        lost[walk.out.of_layers(labels)] = True
+    if not lost.any():
         return
-    noted = [ids(labels) for labels in _each(leaving)] + before.since(walk.out)
-    lost = np.setdiff1d(np.concatenate(entering), np.concatenate([*noted, np.zeros(0, int)]))
-    if len(lost):
+    for noted in [*map(ids, _each(leaving)), *before.since(walk.out)]:
+        lost[noted[noted >= 0]] = False
+    if lost.any():
         reason = f"acts on others in {node.name}, behind which channels cannot be followed"
-        walk.out.tied.append((lost, reason))
+        walk.out.tied.append((np.flatnonzero(lost), reason))
         walk.out.notes.append(f"{node.module or 'the network'}: what {reason}")
 
 

@@ -24,6 +24,7 @@ from lesion.identity import open_study
 from lesion.images import digests
 from lesion.memory import SHARE, free, that_fit
 from lesion.plan import Lesion, Skipped, Target, dropped, plan, targets
+from lesion.readiness import check_lesions
 from lesion.recovered import Recovered, hinder, recovering, remember
 from lesion.running import Sweep
 from lesion.schedule import CHUNK, TOGETHER
@@ -192,6 +193,7 @@ def planned(
     """The study's lesions of these choices, with the labels that fall; adds what is new.
 
     aim, images: what is asked of them first, and of how many images; None where nothing is tested
+    Raises SubjectError where there is none; the study then holds the reasons.
     """
     anatomy = dissection.anatomy
     chosen, skipped = targets(anatomy, choices.units, choices.layers)
@@ -222,4 +224,5 @@ def planned(
         study.set_scores(target.name, target.kind, choices.criterion, choices.seed, own)
     for layer in anatomy.layers:
         study.set_norms(layer.name, of_layer(dissection, layer, "l1"))
+    check_lesions(lesions, skipped + without)
     return {lesion: dropped(anatomy, lesion, known[lesion.at]) for lesion in lesions}

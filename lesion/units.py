@@ -1,7 +1,7 @@
 """From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,18 +30,17 @@ def join(coupling: Coupling, names: dict[str, str]) -> Joined:
     makings = list(coupling.makings.values())
     reasons = _reasons(coupling, component, names)
     several = np.unique(component[added(coupling)])
-    final = np.full(coupling.count, CONSTANT)
+    number = np.full(component.max(initial=0) + 1, CONSTANT)
     units, first = [], 0
     for own in _shared(component, makings):
-        number = np.full(component.max() + 1, CONSTANT)
         number[own] = first + np.arange(len(own))
-        final = np.where(number[component] >= 0, number[component], final)
         layers = tuple(names[m.weight] for m in makings if np.isin(component[m.makes], own).any())
         reason = next((reasons[one] for one in own if one in reasons), "")
         units.append(_unit(layers, first, len(own), reason, bool(np.isin(several, own).any())))
         first += len(own)
-    joined = Joined(tuple(units), final)
-    return Joined(tuple(_with_cells(unit, coupling, joined) for unit in units), final)
+    joined = Joined(tuple(units), number[component])
+    cells = [joined.labels(raw) for raw in coupling.cells]
+    return replace(joined, units=tuple(_with_cells(unit, cells) for unit in units))
 
 
 def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]:
@@ -83,16 +82,15 @@ def _unit(layers: tuple[str, ...], first: int, channels: int, reason: str, sever
     return Unit(layers[0], kind, first, channels, layers, (), reason)
 
 
-def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:
+def _with_cells(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
     """The unit with the cells that grouped operations ask for; tied where they cannot be met."""
     keys: dict[int, tuple[int, ...]] = {label: () for label in unit.labels}
     operations = []
-    for raw in coupling.cells:
-        rows = joined.labels(raw)
-        group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
-        inside = [label for label in rows.reshape(-1).tolist() if label in keys]
-        if not inside:
+    for rows in grouped:
+        inside = rows[(rows >= unit.labels.start) & (rows < unit.labels.stop)].tolist()
+        if not inside or _alike(rows):
             continue
+        group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
         if len(inside) != len(set(inside)):
             return _tied(unit, "a grouped operation reads one of its channels more than once")
         operations.append(rows)
@@ -108,6 +106,12 @@ def _with_cells(unit: Unit, coupling: Coupling, joined: Joined) -> Unit:
     if unit.kind != "tied" and max(map(len, found)) == 1:
         return _tied(unit, "each of its groups has a single channel")
     return Unit(unit.name, unit.kind, unit.first, unit.channels, unit.layers, found, unit.reason)
+
+
+def _alike(rows: np.ndarray) -> bool:
+    """Whether every group has the same channels, each once, so that all lose equally many."""
+    several = np.sort(rows, axis=1)
+    return bool((several == several[:1]).all() and (np.diff(several[0]) > 0).all())
 
 
 def _uneven(rows: np.ndarray, cells: Sequence[Sequence[int]]) -> bool:

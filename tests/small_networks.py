@@ -274,6 +274,18 @@ def pooled_twice() -> Net:
     return Net(step, a=conv(3, 6), b=nn.Linear(12, 6), fc=fc(6))
 
 
+def split_in_two() -> nn.Module:
+    """The two groups of a convolution, weighted against each other channel by channel and added."""
+
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        both = F.relu(n.b(F.relu(n.a(x)))).unflatten(1, (2, -1))
+        gates = n.d(F.relu(n.c(both.sum(1).mean((2, 3))))).unflatten(1, (2, -1))
+        return (both * torch.softmax(gates, 1)[..., None, None]).sum(1)
+
+    layers = {"a": conv(3, 8), "b": conv(8, 12, groups=2)}
+    return Net(step, **layers, c=nn.Linear(6, 4), d=nn.Linear(4, 12), fc=fc(6))
+
+
 def transformer() -> VisionTransformer:
     network = VisionTransformer(
         image_size=6,
@@ -297,7 +309,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         pixel_shuffle, shared, added_to_its_input, gated_halves, gated_linear_unit,
         squeeze_and_excite, own_parameters, padded_and_sliced, larger_of_two, instance_norm,
         transformer, grouped_over_two, norm_over_two, one_channel_expanded, side_by_side,
-        norm_over_tokens, pooled_twice,
+        norm_over_tokens, pooled_twice, split_in_two,
     )
 }  # fmt: skip
 
@@ -337,6 +349,7 @@ UNITS: dict[str, dict[str, tuple[str, int, int]]] = {
     "side_by_side": {"a": ("coupled", 4, 1), "c": ("free", 4, 1)},
     "norm_over_tokens": {"a": ("free", 6, 1), "b": ("free", 4, 1)},
     "pooled_twice": {"a": ("free", 6, 1), "b": ("free", 6, 1)},
+    "split_in_two": {"a": ("free", 8, 2), "b": ("free", 6, 1), "c": ("free", 4, 1)},
     "transformer": {
         "conv_proj": ("tied", 8, 1),
         "encoder.layers.encoder_layer_0.self_attention": ("tied", 24, 1),

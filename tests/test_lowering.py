@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
+from lesion.coupling import couple
 from lesion.dissect import dissect
 from lesion.engine import Cutting, Replay
 from lesion.errors import SubjectError
+from lesion.lowering import lowered
+from lesion.tracing import trace
 
 
 class Two(nn.Module):
@@ -259,6 +262,14 @@ def test_groups_that_depend_on_the_batch_are_a_row_with_the_reason():
     assert anatomy.layer["b"].macs == 5 * 5 * 8 * 8 * 9
     assert anatomy.unit["b"].reason == "its layer's weights depend on the images"
     assert "whose weights depend on the images" in anatomy.unit["a"].reason
+
+
+def test_weights_that_serve_for_others_alone_need_no_label_for_each():
+    x = images().float()
+    network = Two(lambda n, y: n.b(y), b=Experts()).eval()
+    with torch.no_grad():
+        coupling = couple(lowered(trace(network, forward, x)), (x,))
+    assert coupling.count < network.b.weight.numel() / 10
 
 
 @pytest.mark.parametrize(("second", "own", "rows"), [

@@ -7,7 +7,10 @@ from torch.ao.nn.quantized import dynamic
 
 from lesion.dissect import find_layers
 from lesion.errors import SubjectError
+from lesion.evaluation import sweep_whole
+from lesion.study import Study
 from lesion.subject import Subject
+from lesion.sweeping import sweep
 
 
 def plain() -> nn.Sequential:
@@ -65,3 +68,27 @@ def test_what_torch_traced_has_the_layers_of_its_network(wrap):
     network = plain()
     expected = find_layers(network, IMAGES)
     assert find_layers(wrap(network), IMAGES).layers == expected.layers
+
+
+@pytest.mark.parametrize(("network", "text"), [
+    (nn.Sequential(nn.Flatten(), nn.Linear(243, 2)),
+     "Expected a layer that can be cut, got none: 1: its channels are the network's outputs; "
+     "choose other layers, units or ratios."),
+    (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+     "Expected a convolution or linear layer, but none runs in this network; give another."),
+])  # fmt: skip
+def test_a_sweep_of_nothing_is_refused_and_its_study_holds_the_reasons(network, text, tmp_path):
+    def value(net):
+        return float(net(IMAGES).sum())
+
+    for run in (
+        lambda out: sweep(network, DATA, out, holdout=0),
+        lambda out: sweep_whole(network, value, out, IMAGES),
+    ):
+        out = tmp_path / f"{len(list(tmp_path.iterdir()))}.lesion"
+        with pytest.raises(SubjectError) as error:
+            run(out)
+        assert str(error.value) == text
+        with Study.open(out) as study:
+            assert not study.lesions
+            assert [one.target for one in study.skipped] == [x.name for x in study.anatomy.layers]

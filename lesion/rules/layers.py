@@ -73,9 +73,15 @@ def _dynamic(walk: Walk, node: Node, value: Tensor) -> Tensor:
 
 
 def weights(walk: Walk, node: Node, value: Tensor) -> Tensor:
-    """Weights that are computed from activations: these cannot be followed into them."""
-    for _, labels in walk.operands(node):
-        walk.out.tie(labels, f"makes weights of a layer in {node.name}")
+    """Weights that are computed from activations: these cannot be followed into them.
+
+    Parameters that serve for nothing else, such as one with the weights of many experts, belong to
+    no channel, and get no labels.
+    """
+    for _, index in walk.tensors(node):
+        if walk.graph.nodes[index].kind != "parameter" or index not in walk.making:
+            reason = f"makes weights of a layer in {node.name}"
+            walk.out.tie(walk.labels_of(index), reason)
     return everywhere(FIXED, value.dim())
 
 

@@ -165,7 +165,7 @@ def test_sweep_of_some_layers_ratios_and_images(home, run, tmp_path):
 def test_sweep_of_what_cannot_be_cut_says_so(home, run, tmp_path):
     out = tmp_path / "s.lesion"
     ran = run("sweep", *home.subject, "-o", out, "--layers", "kopf")
-    assert ran.code == 0 and "nothing of this can be measured; `lesion curves" in ran.err
+    ran.refused("layer that can be cut", "its channels are the network's outputs", "other layers")
     ran = run("curves", out)
     assert "  kopf: its channels are the network's outputs" in ran.out.splitlines()
     run("recommend", out).refused("measured images", "run the sweep first")
