@@ -161,7 +161,8 @@ def test_halves_make_the_whole_and_contradictions_are_refused(small, tmp_path):
     with lesion.Study.open(tmp_path / "a") as study:
         (first, second) = (one for one in study.evaluations if one)
         study.set_evaluation(study.evaluations[first], first)
-        study._store.write("UPDATE evaluations SET value = 7 WHERE lesion = 2")
+        with study._store.transaction():
+            study._store.write("UPDATE evaluations SET value = 7 WHERE lesion = 2")
     words = rf"the evaluation of lesion {second.key} that the other studies holds, .* came"
     with pytest.raises(StudyError, match=words):
         lesion.merge([tmp_path / "a", tmp_path / "whole"], tmp_path / "no")

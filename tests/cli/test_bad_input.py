@@ -421,7 +421,9 @@ def test_an_output_is_refused_before_the_work(
     home, run, swept, tmp_path, monkeypatch, command, more, out, text
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lesion.subject.try_out", None)  # so that whatever opens the network fails
+    monkeypatch.setattr(
+        "lesion.zoo.opening.open_network", None
+    )  # so that whatever opens the network fails
     before = swept.read_bytes()
     options = [own for one in more for own in (home.subject if one == "SUBJECT" else [one])]
     given = [] if command == "time" else [swept]
@@ -438,6 +440,6 @@ def test_figures_are_refused_before_the_work(
     home, run, swept, tmp_path, monkeypatch, command, more, text
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lesion.subject.try_out", None)
+    monkeypatch.setattr("lesion.zoo.opening.open_network", None)
     run(command, swept, *home.subject, *more).refused(text)
     assert os.listdir(tmp_path) == ["study.lesion"]

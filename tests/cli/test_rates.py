@@ -195,7 +195,9 @@ def test_exports_that_need_the_network(home, swept, run, tmp_path):
     ran = run("export", swept, *home.subject, *alone, "--to", "torch-pruning", "-o", out)
     assert ran.code == 0, ran.err
     assert json.loads(out.read_text())["pruning_ratio"] == 0
-    run("export", swept, "--macs", "60%", "--to", "torch-pruning").refused("--network, --data")
+    again = tmp_path / "again.json"
+    assert run("export", swept, *alone, "--to", "torch-pruning", "-o", again).code == 0
+    assert again.read_bytes() == out.read_bytes()
     run("export", swept, "--macs", "60%", "--to", "torchpruning").refused(
         "Expected an export target", "did you mean torch-pruning?"
     )
