@@ -86,10 +86,11 @@ class Advice:
 
     @property
     def ranking(self) -> tuple[LayerAdvice, ...]:
-        """What was measured, the most sensitive first: by what it stands alone, whatever its stage
-        takes; of two that stand the same ratio the one that loses more there."""
-        measured = [entry for entry in self.layers if entry.status != "unmeasured"]
-        return tuple(sorted(measured, key=lambda entry: (entry.rate, -(entry.drop or 0.0))))
+        """What is safe or sensitive, the most sensitive first: by what it stands alone, whatever
+        its stage takes; of two that stand the same ratio the one that loses more there.  What the
+        images do not tell yet has no place."""
+        known = [entry for entry in self.layers if entry.status in ("safe", "sensitive")]
+        return tuple(sorted(known, key=lambda entry: (entry.rate, -(entry.drop or 0.0))))
 
     @property
     def skip(self) -> list[str]:

@@ -57,8 +57,8 @@ def recommend(
         asked.half_width,
     )  # fmt: skip
     aim.check()
-    images, baseline = _intact(study, column, max_drop)
     criterion = criterion_of(study, criterion, recovery)
+    images, baseline = _intact(study, column, max_drop)
     found = _evidence(study, aim, criterion, recovery)
     _enough(found, aim, images)
     stages = _stages(study.anatomy, found)
@@ -217,7 +217,8 @@ def _boundaries(anatomy: Anatomy, found: list[Evidence]) -> str:
     stood: dict[str, list[float]] = {"first": [], "last": [], "others": []}
     for evidence in found:
         layer = anatomy.layer[evidence.target] if evidence.kind == "free" else None
-        if layer and layer.stage and layer.block is not None:
+        told = evidence.status != UNDECIDED
+        if told and layer and layer.stage and layer.block is not None:
             ends = [end for end in ("first", "last") if f"{end} of stage" in layer.position]
             stood[(*ends, "others")[0]].append(evidence.rate)
     if not stood["others"] or not stood["first"] + stood["last"]:

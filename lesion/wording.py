@@ -185,6 +185,9 @@ def _ranked(advice: "Advice") -> Iterator[str]:
         yield "Most sensitive first, by the ratio that each stands alone:"
     for rate, entries in groupby(advice.ranking, lambda entry: entry.rate):
         yield f"  {percent(rate)}: {', '.join(entry.layer for entry in entries)}"
+    untold = [entry.layer for entry in advice.layers if entry.status == "undecided"]
+    if untold:
+        yield f"  not told yet: {', '.join(untold)}"
     if advice.boundaries:
         yield advice.boundaries
 

@@ -356,6 +356,18 @@ def test_the_layers_are_ranked_by_what_they_stand_whatever_their_stage_takes(tmp
     assert table["layer"].tolist() == [one.layer for one in advice.ranking]
 
 
+def test_what_is_not_told_yet_has_no_place_in_the_ranking(tmp_path):
+    """Neither unmeasured layers nor undecided ones are called sensitive, or count at a stage's end.
+
+    With layer1.0.conv1 among them the first blocks would stand 0 % in the median."""
+    told = {**STOOD, "layer1.0.conv1": "oooo", "layer2.0.conv1": "oooo"}
+    advice = advise(tmp_path, told)
+    assert advice.ranking[0].layer == "layer1.2.conv1"
+    assert not {"layer1.0.conv1", "layer2.0.conv1"} & {one.layer for one in advice.ranking}
+    assert "  not told yet: layer1.0.conv1, layer2.0.conv1" in advice.text().splitlines()
+    assert "in the first blocks of stages 10 %" in advice.boundaries
+
+
 def test_of_two_that_stand_the_same_the_one_that_loses_more_comes_first(tmp_path):
     counts = {"layer1.0.conv1": 3, "layer1.1.conv1": 9, "layer1.2.conv1": 6}
     with planted.study(

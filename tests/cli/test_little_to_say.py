@@ -27,7 +27,8 @@ def tied(tmp_path_factory):
     path = tmp_path_factory.mktemp("tied") / "s.lesion"
     data = TensorDataset(torch.randn(20, 3, 2, 2), torch.arange(20) % 4)
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
-    lesion.sweep(network, data, path, full=True).close()
+    with pytest.raises(lesion.SubjectError, match="Expected a layer that can be cut, got none"):
+        lesion.sweep(network, data, path, full=True)
     return path
 
 
