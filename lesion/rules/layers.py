@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lesion.anatomy import CONSTANT
-from lesion.channels import FIXED, Edge, Making, everywhere, floats, ids
+from lesion.channels import FIXED, Edge, Making, compress, everywhere, floats, ids
 from lesion.lowering import groups_of
 from lesion.tracing import Node, Ref
 from lesion.walk import Rule, Walk
@@ -15,6 +16,8 @@ from lesion.walk import Rule, Walk
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
 TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 LINEAR = {"linear", "transposed_linear"}
+AS_IT_IS = {"expand", "broadcast_to", "unsqueeze", "repeat", "transpose", "permute", "t", "view",
+            "reshape", "contiguous", "clone", "to", "_to_copy"}  # fmt: skip
 
 
 def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
@@ -27,9 +30,7 @@ def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
     source = walk.graph.nodes[w.index]
     last = node.name in LINEAR
     axis = value.dim() - 1 if last else 1
-    if any(size > 1 for a, size in enumerate(labels.shape) if a != axis):
-        walk.out.tie(labels, f"does not lie on the channel axis of {node.module}")
-        labels = everywhere(FIXED, value.dim())
+    labels = _on_axis(walk, node, labels, axis)
     made = _making(walk, source, node, value, rest)
     if use := walk.shared.get(source.name):
         why = f"its layer's weight is used in {use} too, in another role"
@@ -41,6 +42,27 @@ def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
     shape = [1] * value.dim()
     shape[axis] = len(made.makes)
     return floats(made.makes).reshape(shape)
+
+
+def _on_axis(walk: Walk, node: Node, labels: Tensor, axis: int) -> Tensor:
+    """Labels that change along the channel axis alone; what a layer makes is tied where it does
+    not lie there, and parameters that do not, such as coordinates, are channels that stay."""
+    if not _off_axis(labels, axis):
+        return labels
+    reason = f"does not lie on the channel axis of {node.module or node.name}"
+    passive = torch.ones(labels.shape, dtype=torch.bool)
+    for label in walk.out.of_layers(labels):
+        passive &= labels != label
+    walk.out.tie(labels[passive], reason)
+    labels = compress(labels.masked_fill(passive & (labels >= 0), CONSTANT))
+    if _off_axis(labels, axis):
+        walk.out.tie(labels, reason)
+        return everywhere(FIXED, labels.dim())
+    return labels
+
+
+def _off_axis(labels: Tensor, axis: int) -> bool:
+    return any(size > 1 for a, size in enumerate(labels.shape) if a != axis)
 
 
 def _turned_round(walk: Walk, source: Node, made: Making) -> None:
@@ -90,13 +112,21 @@ def unfollowed(walk: Walk, node: Node, value: Any) -> None:
     first = value if isinstance(value, Tensor) else next(v for v in value if isinstance(v, Tensor))
     if node.index not in walk.varying or not first.is_floating_point():
         return
-    for index in dict.fromkeys(node.inputs):
+    for index in dict.fromkeys(_turned_back(walk, index) for index in node.inputs):
         source = walk.graph.nodes[index]
         weight = walk.graph.parameters[source.name] if source.kind == "parameter" else first
         wide = sum(size > 1 for size in weight.shape[:2]) == 2 and weight.is_floating_point()
         if source.kind == "parameter" and wide and source.name not in walk.out.makings:
             reason = f"its layer runs as {node.name}, which is not taken apart"
             _record(walk, node, source.name, weight, first, reason)
+
+
+def _turned_back(walk: Walk, index: int) -> int:
+    """The parameter that a value is, expanded or turned; the value itself where it is none."""
+    at = index
+    while (node := walk.graph.nodes[at]).operation in AS_IT_IS and at not in walk.varying:
+        at = node.inputs[0]
+    return at if walk.graph.nodes[at].kind == "parameter" else index
 
 
 def _record(walk: Walk, node: Node, name: str, weight: Tensor, value: Tensor, reason: str) -> None:

@@ -76,3 +76,43 @@ def test_what_counts_of_a_computed_weight_is_what_comes_out():
     assert cost(dissection.anatomy).parameters == sum(p.numel() for p in network.parameters())
     ((_, logits),) = Replay(dissection).run((x,), {})
     torch.testing.assert_close(logits, network(x))
+
+
+def test_coordinates_beside_channels_are_channels_that_stay():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        y = n.a(x)
+        return n.b(torch.cat([n.place[0].expand(len(x), -1, -1, -1), y], 1))
+
+    found = net(
+        step,
+        a=conv(3, 5),
+        b=conv(7, 4),
+        fc=fc(4),
+        place=nn.ParameterList([torch.randn(1, 2, 6, 6)]),
+    )
+    assert found.unit["a"].kind == "free"
+    assert list(found.layer["b"].reads) == [CONSTANT] * 2 + labels(found, "a")
+
+
+def test_coordinates_that_are_added_and_stand_beside_the_channels_tie_them():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        place = n.place[0].expand(len(x), -1, -1, -1)
+        return n.b(torch.cat([place, n.a(x) + place], 1))
+
+    found = net(
+        step,
+        a=conv(3, 5),
+        b=conv(10, 4),
+        fc=fc(4),
+        place=nn.ParameterList([torch.randn(1, 5, 6, 6)]),
+    )
+    assert found.unit["a"].kind == "tied"
+
+
+def test_a_matrix_that_is_expanded_for_a_batch_is_a_row_with_the_reason():
+    def step(n: nn.Module, x: Tensor) -> Tensor:
+        return torch.bmm(n.w[0].expand(len(x), 6, 5), n.a(x).flatten(2)).mean(2)
+
+    found = net(step, a=conv(3, 5), w=nn.ParameterList([torch.randn(6, 5)]), fc=fc(6))
+    assert found.unit["w"].reason == "its layer runs as bmm, which is not taken apart"
+    assert found.unit["a"].kind == "tied"
