@@ -11,7 +11,7 @@ from lesion.engine import Cutting, Engine
 from lesion.goals import Goal
 from lesion.images import digests
 from lesion.ledger import check_digests, check_scored
-from lesion.measure import measure
+from lesion.measure import Measured, measure
 from lesion.outcomes import Intact
 from lesion.plan import Lesion, Target
 from lesion.recovered import Recovered, remember
@@ -126,7 +126,9 @@ class Sweep:
         """Raises StudyError where the intact network is scored otherwise than the study says."""
         self._resumed = False
         call = self.dissection.call
-        now = measure(self.engine, call, self.subject, images, work.images, {}, None, self.first)
+        now: Measured[Lesion] = measure(
+            self.engine, call, self.subject, images, work.images, {}, None, self.first
+        )
         assert self._intact is not None and now.intact is not None
         check_scored(self._intact.take(work.images), now.intact)
 
