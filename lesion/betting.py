@@ -17,7 +17,17 @@ from lesion.process import Process, before, cumulative
 from lesion.question import Array, Forecast, Question
 
 SHARES = np.array([0.01, 0.03, 0.08, 0.2, 0.4, 0.65, 0.9, 1.0])  # of the largest bet, equal weights
+MOST = 1e300  # money: far more than any claim needs, and sums of it are still numbers
 LARGEST = 0.9999, 0.999  # of the bet that one image could ruin, against either side
+
+
+def _products(factors: Array) -> Array:
+    """(cells, images, bets) what bets have become; beyond what a float holds, very much."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        paths = np.cumprod(factors, 1)
+    if not np.isfinite(paths[:, -1]).all():  # 0 times infinity is of a bet that was ruined
+        paths = np.nan_to_num(paths, nan=0.0, posinf=MOST)
+    return np.asarray(np.minimum(paths, MOST)) if (paths[:, -1] > MOST).any() else paths
 
 
 class Uniform(Process):
@@ -48,7 +58,7 @@ class Uniform(Process):
             factors[~real] = 1.0
             log_bets = self._bets[cells, side]
             top = log_bets.max(1, keepdims=True)
-            paths = np.cumprod(factors, 1)
+            paths = _products(factors)
             mean = _mixture(np.exp(log_bets - top), paths)
             with np.errstate(divide="ignore"):
                 wealth = np.log(mean) + top

@@ -5,12 +5,14 @@ commands that read a study are quick.
 """
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
 
 from lesion import __version__
+from lesion.attended import INTERRUPTED
 from lesion.commands import app, handing, measuring, rating, reading
 from lesion.errors import LesionError, staying
 from lesion.showing import keep_results_apart, open_all, put, results_alone, tell
@@ -34,11 +36,21 @@ def main() -> None:
     try:
         command = typer.main.get_command(app)
         for one in command.commands.values():  # type: ignore[attr-defined]
-            one.callback = results_alone()(staying()(one.callback))
+            one.callback = results_alone()(_stopping()(staying(BaseException)(one.callback)))
         command(prog_name="lesion")
     except LesionError as error:
         tell(f"lesion: {error}")
         sys.exit(1)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """An interrupt is told, where a command does not know better what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("\nlesion: stopped; nothing was written by this command.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _version(asked: bool) -> None:

@@ -27,22 +27,33 @@ class EvidenceError(LesionError):
 
 
 @contextmanager
-def staying() -> Iterator[None]:
+def staying(kind: type[BaseException] = SystemExit) -> Iterator[None]:
     """Within, code of others that ends the process (`sys.exit`, `exit`) raises SubjectError.
 
     Else a network, data or a function that does so would end a sweep in silence, as if all was
-    well.
+    well.  kind: what else is caught that is no Exception, but for interrupts
     """
     try:
         yield
-    except SystemExit as error:
-        frames = [one for one in extract_tb(error.__traceback__) if one.name != "__call__"]
-        where = f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"
+    except (Exception, KeyboardInterrupt):
+        raise
+    except kind as error:
         raise SubjectError(
-            f"Expected code that returns or raises an error, got sys.exit({error.code!r}) at "
-            f"{where}, which ends the process; take it out, or put it under "
+            f"Expected code that returns or raises an error, got {_ending(error)} at "
+            f"{_place(error)}, which ends the process; take it out, or put it under "
             'if __name__ == "__main__".'
         ) from error
+
+
+def _ending(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r})"
+    return f"{type(error).__name__} (no Exception)"
+
+
+def _place(error: BaseException) -> str:
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.name != "__call__"]
+    return f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from lesion.outcomes import TYPES
 MISSING = "nothing"
 LARGEST = 2**30  # bytes of JSON that a header may be: millions of images
 UNSAID = {"score": "top1", "order": "margin", "estimand": "set"}  # what settings mean by silence
+SEEDS, MOST = 2**63, 2**31  # beyond what a seed, and a size or number of classes, may be
+WHOLE = ("classes", "resize", "crop")  # the options that are whole numbers
 FREE = {"name", "seed", "holdout", "source"}  # what else settings tell is in the subject
 
 
@@ -50,7 +52,28 @@ class Header:
         images = values["order"] + values["holdout"]
         if len(set(images)) < len(images) or not set(values["columns"]) <= TYPES.keys():
             raise ValueError("it counts images twice, or has scores that are not known")
+        _check_settings(values["settings"])
         return cls(**values)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for settings that no sweep remembers: a study may come from anybody."""
+    texts = all(isinstance(settings.get(name, ""), str) for name in (*UNSAID, "name"))
+    seed, share = settings.get("seed", 0), settings.get("holdout", 0)
+    numbers = type(seed) is int and 0 <= seed < SEEDS and type(share) in (int, float)
+    if not (texts and numbers and 0 <= share < 1 and _is_source(settings.get("source", {}))):
+        raise ValueError("its settings are none")
+
+
+def _is_source(source: Any) -> bool:
+    """Whether it says how a subject was named: options and digests, or a text of several."""
+    if isinstance(source, str):
+        return True
+    parts = [source.get(name, {}) for name in ("options", "code")]
+    numbers = [parts[0].get(name, 1) for name in WHOLE]
+    texts = [text for part in parts for name, text in part.items() if name not in WHOLE]
+    whole = all(type(number) is int and 0 < number <= MOST for number in numbers)
+    return whole and all(isinstance(text, str) for text in texts)
 
 
 def conflicts(there: Header, here: Header) -> list[str]:

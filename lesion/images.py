@@ -18,7 +18,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from lesion.errors import LesionError, SubjectError, first_line
+from lesion.errors import LesionError, SubjectError, first_line, staying
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,9 @@ class Images:
             collate_fn=_same,
             generator=torch.Generator(),  # or it would draw from torch's global generator
         )
-        for found in loader:
+        read = iter(loader)
+        for _ in plan:
+            found = _next(read)
             if isinstance(found, LesionError):
                 raise found
             yield found
@@ -114,9 +116,22 @@ class _Plan(Dataset[Any]):
 
     def __getitem__(self, place: int) -> Any:
         try:
-            return self.images.batch(self.plan[place])
+            with staying(BaseException):
+                return self.images.batch(self.plan[place])
         except LesionError as error:  # raised in a worker, its text would become a traceback
             return error
+
+
+def _next(read: Iterator[Any]) -> Any:
+    """What the workers read next. Raises SubjectError where one of them is no more."""
+    try:
+        return next(read)
+    except RuntimeError as error:
+        raise SubjectError(
+            f"Expected processes that read images until the end, but {first_line(error)}: their "
+            "memory may not have sufficed, or the data's code ended one; read without them "
+            "(workers=0)."
+        ) from error
 
 
 def _same(item: Any) -> Any:

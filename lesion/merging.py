@@ -61,10 +61,24 @@ def _whole(out: Path) -> Iterator[Path]:
     """A name to write under; what is there appears at `out` once it is complete."""
     with database.told(out):
         try:
-            with new_file(out) as part:
+            with new_file(out) as part, _at(out):
                 yield part
         except FileExistsError as error:
             raise _taken(out) from error
+
+
+@contextmanager
+def _at(out: Path) -> Iterator[None]:
+    """A full disk is told of the file that was asked for, of which nothing is kept."""
+    try:
+        yield
+    except StudyError as error:
+        if "the disk is full" not in str(error):
+            raise
+        raise StudyError(
+            f"Expected room to write {out}, but the disk is full: no file was made; free some "
+            "space and merge again, or choose another place."
+        ) from error
 
 
 def _taken(out: Path) -> StudyError:

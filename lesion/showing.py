@@ -97,6 +97,14 @@ def tell(text: str) -> None:
         print(start + harmless.line(text.removeprefix(start)), file=sys.stderr)
 
 
+def say_where(text: str, format: Format) -> None:
+    """Where a file lies: a result for people, which would spoil those for programs."""
+    if format is Format.table:
+        say(text)
+    else:
+        tell(text)
+
+
 def terminal_width() -> int | None:
     """The columns of the terminal that reads the results, None where a file or program does."""
     return shutil.get_terminal_size().columns if _output().isatty() else None

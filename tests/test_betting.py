@@ -150,3 +150,15 @@ def test_scores_that_are_all_right_bet_more_on_sensitive():
 def test_an_unknown_order_is_refused():
     with pytest.raises(LesionError, match='Expected the order "margin" or "uniform", got \'by\''):
         floor(Question(0.01, np.ones(10)), 0.05, "by")
+
+
+@pytest.mark.filterwarnings("error")
+def test_wealth_beyond_what_a_float_holds_stays_a_number():
+    """The last images of a bound far away multiply it by more and more; verdicts stay."""
+    base = np.full(600, 0.3)
+    process = Uniform(Question(0.5, base), 1, least=10)
+    while process.seen[0] < 600:
+        (rows,) = process.choose([0])
+        process.update([0], [base[rows]])
+        assert not np.isnan(process.wealth).any() and not np.isnan(process.log_e).any()
+    assert process.log_e[0, 0] == np.inf

@@ -73,3 +73,14 @@ def test_both_values_are_told():
     other = replace(BASE, settings={**BASE.settings, "estimand": "population"})
     assert conflicts(BASE, other) == ["estimand (set there, population here)"]
     assert conflicts(replace(BASE, settings={}), other) == ["estimand (set there, population here)"]
+
+
+@pytest.mark.parametrize("settings", [
+    {"seed": "0 | 1"}, {"seed": -1}, {"seed": 2**70}, {"seed": True}, {"holdout": None},
+    {"holdout": 2}, {"order": 5}, {"score": ["a"]}, {"source": [1, 2]}, {"source": {"code": 5}},
+    {"source": {"options": {"network": 5}}}, {"source": {"options": {"crop": "x"}}},
+    {"source": {"options": {"resize": 10**30}}}, {"source": {"options": {"output": ["x"]}}},
+])  # fmt: skip
+def test_settings_that_no_sweep_remembers_are_damage(tmp_path, settings):
+    with pytest.raises(StudyError, match="damaged"):
+        Study.create(tmp_path / "s", replace(BASE, settings={**BASE.settings, **settings}))

@@ -10,6 +10,7 @@ import planted
 import pytest
 
 from lesion.aim import Aim
+from lesion.database import Store
 from lesion.errors import StudyError
 from lesion.merging import merge
 from lesion.outcomes import Outcomes
@@ -200,3 +201,16 @@ def test_missing_and_no_inputs_are_said(tmp_path):
         merge([tmp_path / "nowhere"], tmp_path / "c")
     with pytest.raises(StudyError, match="Expected at least one study to merge, got none"):
         merge([], tmp_path / "c")
+
+
+@pytest.mark.parametrize("text", ["database or disk is full", "disk I/O error: full"])
+def test_a_full_disk_is_told_of_the_file_that_was_asked_for(tmp_path, monkeypatch, text):
+    half(tmp_path / "a", ("layer1",)).close()
+
+    def full(*_):
+        raise sqlite3.OperationalError(text)
+
+    monkeypatch.setattr(Store, "write", full)
+    with pytest.raises(StudyError, match=r"room to write \S*/c, but the disk is full: no file was"):
+        merge([tmp_path / "a"], tmp_path / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]

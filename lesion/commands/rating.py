@@ -17,7 +17,7 @@ from lesion.curves import column_of
 from lesion.errors import LesionError
 from lesion.judging import recommend
 from lesion.options import Format
-from lesion.showing import put, say, show, tell
+from lesion.showing import put, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed, numbers
 from lesion.wording import grouped
@@ -74,11 +74,11 @@ def told(found: Advice | Allocation, format: Format) -> None:
         say(found.text())
 
 
-def kept_in(out: Path | None, allocation: Allocation) -> None:
+def kept_in(out: Path | None, allocation: Allocation, format: Format) -> None:
     """Saves rates where a file is named, and says so."""
     if out is not None:
         allocation.save(out)
-        say(f"rates: {out}")
+        say_where(f"rates: {out}", format)
 
 
 def _bench(
@@ -135,10 +135,12 @@ def verify(
     """
     from lesion import verifying
     from lesion.rivals import beside
+    from lesion.together import check_images
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     chosen = rates if "least" in rates.shares else replace(rates, max_drop=None)
     with Study.open(study) as opened:
+        check_images(opened)
         allocation = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
         verifier = verifying.Verifier(
             opened, _bench(opened, measured, device, recover, train),
@@ -160,7 +162,7 @@ def verify(
         if others is not None:
             say(f"Beside rates that cost as much, on all {grouped(len(held))} images kept back:")
             show(others, format)
-    kept_in(out, found.final.allocation)
+    kept_in(out, found.final.allocation, format)
 
 
 @app.command()
@@ -179,9 +181,11 @@ def interactions(
 ) -> None:
     """Measure pairs of cuts: which hurt more together than one by one, and which less."""
     from lesion.interactions import find_interactions
+    from lesion.together import check_images
 
     check_figures(out, formats)
     with Study.open(study) as opened:
+        check_images(opened)
         allocation = rated(opened, rates)
         bench = _bench(opened, measured, device)
         found = find_interactions(
@@ -194,7 +198,7 @@ def interactions(
         from lesion.plots import save_interactions
 
         for path in save_interactions(found, out, formats=listed(formats)):
-            put(str(path))
+            say_where(str(path), format)
 
 
 @app.command()
@@ -240,6 +244,7 @@ def refine(
     the best.
     """
     from lesion import levelling, refining
+    from lesion.together import check_images
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     if not rates.bounded:
@@ -253,6 +258,7 @@ def refine(
             "out --recovery."
         )
     with Study.open(study) as opened:
+        check_images(opened)
         allocation, budget, times = rated(opened, rates), rates.budget(), times_of(rates)
         bench = _bench(opened, measured, device, recover, train)
         if recover:
@@ -265,7 +271,7 @@ def refine(
                 opened, bench, allocation, budget, images=images, rounds=rounds, times=times
             )
     told(found, format)
-    kept_in(out, found)
+    kept_in(out, found, format)
 
 
 @app.command()
@@ -298,7 +304,7 @@ def tradeoff(
         from lesion.plots import save_tradeoff
 
         for path in save_tradeoff(found, out, formats=listed(formats)):
-            put(str(path))
+            say_where(str(path), format)
 
 
 @app.command()

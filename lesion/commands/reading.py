@@ -20,7 +20,7 @@ from lesion.errors import EvidenceError
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
 from lesion.options import Format, Guarantee
-from lesion.showing import itemise, put, reasons, say, show, tell
+from lesion.showing import itemise, put, reasons, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed
 
@@ -90,7 +90,7 @@ def recommend(
             told(advice, format)
             found = by_stage(opened, advice, rates.recovery) if out else None
     if found is not None:
-        kept_in(out, found)
+        kept_in(out, found, format)
 
 
 @app.command()
@@ -120,7 +120,7 @@ def compare(
         for path in save_recovery(
             frame, recovery, out, criterion=criterion, formats=listed(formats)
         ):
-            put(str(path))
+            say_where(str(path), format)
 
 
 @app.command()

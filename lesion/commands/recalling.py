@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lesion.commands.records import Measured
-from lesion.errors import LesionError
+from lesion.errors import LesionError, StudyError
+from lesion.outcomes import EVALUATION
 from lesion.study import Study
 
 FORMS = ("demo", "torchvision", "timm", "imagefolder", "npz")  # whose names are no code
@@ -29,6 +30,11 @@ def settings_at(out: Path) -> Mapping[str, Any]:
     if not out.exists():
         return {}
     with Study.open(out) as study:
+        if EVALUATION in study.header.columns:
+            raise StudyError(
+                f"Expected a study whose images have scores, but {out} holds whole evaluations; "
+                "go on with it by `lesion evaluate`, or name a new study file."
+            )
         return study.header.settings
 
 

@@ -103,8 +103,8 @@ def one_criterion(curves: pd.DataFrame, criterion: str | None = None) -> pd.Data
     measured = curves[curves["drop"].notna()]
     if measured.empty:
         raise EvidenceError(
-            "Expected curves with at least one measured lesion, got none; run the sweep first, or see "
-            "in their column reason why nothing can be measured."
+            "Expected curves with at least one measured lesion, got none; run the sweep first, or "
+            "see in their column reason why nothing can be measured."
         )
     ways = _ways(curves)
     curves = of_recovery(curves, "" if "" in ways else ways[0])

@@ -184,3 +184,8 @@ class Talking(Netz):
     def forward(self, x):
         print("run by print")
         return super().forward(x)
+
+
+def whole(network):
+    """An evaluation of a whole network."""
+    return float(network(torch.ones(1, 3, 8, 8)).softmax(1)[0, 0])

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 
 import lesion
 from cli import netz
@@ -95,3 +96,14 @@ def test_dense_targets_are_no_inputs(home, run, tmp_path, monkeypatch):
     for command in HANDED:
         ran = run(command, "s.lesion", "--macs", "80%", *HANDED[command])
         assert ran.code == 0, ran
+
+
+def test_a_study_of_evaluations_goes_on_by_evaluate(home, run, tmp_path):
+    path = tmp_path / "e.lesion"
+    lesion.sweep_whole(
+        netz.trained(), netz.whole, path, torch.rand(2, 3, 8, 8), ratios=(0.5,)
+    ).close()
+    run("sweep", "-o", path).refused("holds whole evaluations; go on with it by `lesion evaluate`")
+    run("sweep", "-o", path, *home.subject).refused("go on with it by `lesion evaluate`")
+    for command in ("verify", "interactions"):  # not asked for a tolerance first
+        run(command, path).refused("holds whole evaluations; apply the rates")

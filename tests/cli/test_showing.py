@@ -1,5 +1,7 @@
 """How results look: aligned, complete for programs, and no wider than the terminal."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -58,3 +60,11 @@ def test_reasons_are_told_once_with_the_first_layers():
         {"layer": ["a", "b", "b", "c", "d", "e", "f"], "reason": ["x", "x", "x", "x", "x", "", "y"]}
     )
     assert showing.reasons(frame) == ["  a, b, c and 1 more: x", "  f: y"]
+
+
+@pytest.mark.parametrize("command", ["recommend", "refine", "verify"])
+def test_json_is_alone_on_standard_output(run, swept, tmp_path, command):
+    out = tmp_path / "rates.json"
+    ran = run(command, swept, "--macs", "95%", "--skip", "zweig.*", "--format", "json", "-o", out)
+    assert ran.code == 0 and f"rates: {out}" in ran.err
+    json.loads(ran.out)
