@@ -168,7 +168,7 @@ def test_sweep_of_what_cannot_be_cut_says_so(home, run, tmp_path):
     ran.refused("layer that can be cut", "its channels are the network's outputs", "other layers")
     ran = run("curves", out)
     assert "  kopf: its channels are the network's outputs" in ran.out.splitlines()
-    run("recommend", out).refused("measured images", "run the sweep first")
+    run("recommend", out).refused("Expected measured lesions in", "lesion curves says")
 
 
 def test_a_network_no_better_than_guessing_is_doubted(home, run, tmp_path):
