@@ -32,7 +32,7 @@ PIPELINE = (
     "recovery",
     "rewriting",
     "constants",
-    "lowering sharing unseen",
+    "lowering sharing",
     "channels signatures",
     "walk",
     "lost rules",
