@@ -163,7 +163,6 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
     columns = (TextColumn("measuring"), BarColumn(), TaskProgressColumn(), TimeLeft())
     start = before = time.monotonic()
     longest = 0.0
-    whole = not isinstance(ready, Sweep)
     if isinstance(ready, Sweep):
         ready.over = lambda: time.monotonic() - start >= seconds
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
@@ -175,7 +174,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
             if not longest:
                 doubt(ready.study)
             longest, before = max(longest, now - before), now
-            if whole and now - start + longest > seconds:
+            if not isinstance(ready, Sweep) and now - start + longest > seconds:
                 break
         bar.update(task, completed=1, total=1, visible=longest > 0)
     if not longest:

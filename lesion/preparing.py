@@ -1,6 +1,6 @@
 """From a subject to a sweep that is ready to run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from lesion.identity import open_study
 from lesion.images import digests
 from lesion.memory import SHARE, free, that_fit
 from lesion.plan import Lesion, Skipped, Target, dropped, plan, targets
-from lesion.readiness import check_lesions
 from lesion.recovered import Recovered, hinder, recovering, remember
 from lesion.running import Sweep
 from lesion.schedule import CHUNK, TOGETHER
@@ -224,5 +223,21 @@ def planned(
         study.set_scores(target.name, target.kind, choices.criterion, choices.seed, own)
     for layer in anatomy.layers:
         study.set_norms(layer.name, of_layer(dissection, layer, "l1"))
-    check_lesions(lesions, skipped + without)
+    _check_some(lesions, skipped + without)
     return {lesion: dropped(anatomy, lesion, known[lesion.at]) for lesion in lesions}
+
+
+def _check_some(lesions: Collection[Lesion], skipped: Sequence[Skipped]) -> None:
+    """Raises SubjectError where nothing of what was chosen can be measured, with a reason."""
+    if lesions:
+        return
+    if not skipped:
+        raise SubjectError(
+            "Expected a convolution or linear layer, but none runs in this network; give another."
+        )
+    first, more = skipped[0], len(skipped) - 1
+    rest = f" (and {more} more, see `lesion curves`)" if more else ""
+    raise SubjectError(
+        f"Expected a layer that can be cut, got none: {first.target}: {first.reason}{rest}; choose "
+        "other layers, units or ratios."
+    )

@@ -1,13 +1,10 @@
-"""Whether a network can be taken apart at all, and something of it be measured."""
-
-from collections.abc import Collection, Sequence
+"""Whether a network can be taken apart at all: what torch has made of it on the way."""
 
 from torch import nn
 from torch.jit import ScriptModule
 from torch.nn.parameter import UninitializedParameter
 
 from lesion.errors import SubjectError
-from lesion.plan import Lesion, Skipped
 
 
 def check_network(network: nn.Module) -> None:
@@ -35,19 +32,3 @@ def check_eager(network: nn.Module, problem: str) -> None:
                 f"Expected a network in Python, but {name or 'the network'} is TorchScript that "
                 f"cannot be taken apart ({problem}); give the nn.Module that it was made from."
             )
-
-
-def check_lesions(lesions: Collection[Lesion], skipped: Sequence[Skipped]) -> None:
-    """Raises SubjectError where nothing of what was chosen can be measured, with a reason."""
-    if lesions:
-        return
-    if not skipped:
-        raise SubjectError(
-            "Expected a convolution or linear layer, but none runs in this network; give another."
-        )
-    first, more = skipped[0], len(skipped) - 1
-    rest = f" (and {more} more, see `lesion curves`)" if more else ""
-    raise SubjectError(
-        f"Expected a layer that can be cut, got none: {first.target}: {first.reason}{rest}; choose "
-        "other layers, units or ratios."
-    )

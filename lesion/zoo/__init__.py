@@ -1,13 +1,10 @@
 """Networks, weights and images by name, as the command line takes them."""
 
-from lesion.zoo.opening import (
-    DATA_FORMS,
-    NETWORK_FORMS,
+from lesion.zoo.opening import DATA_FORMS, NETWORK_FORMS, open_data, open_network
+from lesion.zoo.subjects import (
     Named,
     Tried,
-    open_data,
     open_evaluation,
-    open_network,
     open_recovery,
     open_subject,
     try_network,

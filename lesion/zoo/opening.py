@@ -1,29 +1,18 @@
-"""Which network, weights and images a command line names."""
+"""A network with its weights, and data, by the names that a command line gives."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lesion.adapter import (
-    Adapter,
-    BatchAdapter,
-    Output,
-    Unlabelled,
-    class_numbers,
-    without_labels,
-)
-from lesion.adapter import output as output_of
+from lesion.adapter import Unlabelled
 from lesion.errors import SubjectError
 from lesion.images import Images
-from lesion.readiness import check_network
-from lesion.recovery import Recover
-from lesion.subject import EXAMPLE_IMAGES, Subject, try_out, which
+from lesion.subject import EXAMPLE_IMAGES, try_out
 from lesion.zoo import (
     arrays,
     checkpoints,
@@ -34,7 +23,6 @@ from lesion.zoo import (
     torchvision_networks,
     torchvision_sets,
 )
-from lesion.zoo.image_folder import ClassFolders
 from lesion.zoo.preprocessing import COLOUR, GREY, Preprocessing
 
 NETWORK_FORMS = (
@@ -45,165 +33,6 @@ DATA_FORMS = (
     "demo:fashion-mnist, imagefolder:DIR, torchvision:SET:ROOT, torchvision:SET:ROOT:train, "
     "npz:FILE, FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
 )
-
-
-def open_subject(
-    network: str,
-    weights: str | None,
-    data: str,
-    *,
-    resize: int | None = None,
-    crop: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    classes: int | None = None,
-    score: str = "top1",
-    workers: int | None = None,
-    seed: int = 0,
-    train: str | None = None,
-    output: str | None = None,
-) -> Subject:
-    """The subject that the texts name.
-
-    network, data: see NETWORK_FORMS and DATA_FORMS
-    weights: a file (safetensors or a state_dict); "default", or the name of torchvision's enum
-        member or timm's tag; "random", drawn with `seed`. Bundled networks bring their own, and
-        factories may load theirs; a named network has none unless asked for
-    resize, crop, mean, std: replace that part of the preprocessing, which is otherwise the
-        network's own (torchvision's enum, timm's configuration), the data's own, or a mere
-        scaling to [0, 1]
-    classes: the number of outputs of a named network whose weights come from a file
-    score: "top1", "top5", "agreement", "tv", or a function as FILE.py:FUNCTION or
-        PACKAGE.MODULE:FUNCTION, see `Subject.of`
-    workers: how many processes read images; the DataLoader's own number if a factory made one
-    train: training images, see DATA_FORMS, with the same preprocessing
-    output: which of several outputs is scored, by its name or place
-
-    Raises SubjectError for whatever cannot be found, read, or used together.
-    """
-    named = Named(network, weights, data, resize, crop, mean, std, classes, seed)
-    module, images, preprocessing = named.opened
-    without = str(getattr(images, "unlabelled", ""))
-    if without and score in ("top1", "top5"):
-        raise SubjectError(without)
-    subject = Subject.of(
-        module, images, adapter=_adapter(output), name=f"{network} on {data}", workers=workers,
-        preprocessing=preprocessing, score=references.found(score) if ":" in score else score,
-        train=train and named.images(train)[0],
-    )  # fmt: skip
-    if isinstance(images, ClassFolders) and subject.classes:
-        image_folder.check_classes(images, subject.classes)
-    return subject
-
-
-@dataclass(frozen=True)
-class Named:
-    """A network and data by their names, see `open_subject`; `opened` once they are asked for."""
-
-    network: str
-    weights: str | None
-    data: str
-    resize: int | None = None
-    crop: int | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    classes: int | None = None
-    seed: int = 0
-
-    @cached_property
-    def module(self) -> tuple[nn.Module, Preprocessing | None]:
-        """The network, and the preprocessing that belongs to it."""
-        return open_network(self.network, self.weights, classes=self.classes, seed=self.seed)
-
-    @cached_property
-    def _parts(self) -> dict[str, Any]:
-        parts = {"resize": self.resize, "crop": self.crop, "mean": self.mean, "std": self.std}
-        return {**parts, "channels": _channels(self.module[0], self.data, self.module[1], parts)}
-
-    def images(self, data: str) -> tuple[Any, str]:
-        """Data as this network takes them, and the text of their preprocessing."""
-        return open_data(data, self.module[1], **self._parts)
-
-    @property
-    def opened(self) -> tuple[nn.Module, Any, str]:
-        """The network, its data, and the text of their preprocessing."""
-        return self.module[0], *self.images(self.data)
-
-    def example(self) -> tuple[nn.Module, Any]:
-        """The network, and a batch of two images."""
-        module, data, _ = self.opened
-        images = Images.of(data)
-        return module, images.batch(range(min(EXAMPLE_IMAGES, len(images))))
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """A network that ran on two images, and how; several: see `Subject`."""
-
-    network: nn.Module
-    example: Any
-    adapter: Adapter
-    several: str
-
-    def outputs(self, network: nn.Module, batch: Any) -> Tensor:
-        """The tensor that the network gives for a batch."""
-        return output_of(self.adapter.forward(network, batch))
-
-
-def try_network(named: Named, output: str | None = None) -> Tried:
-    """A network with the batch that shows what it takes, where nothing is scored.
-
-    output: by which its layers are looked for, where there are several
-    Raises SubjectError as `open_subject` does.
-    """
-    module, example = named.example()
-    adapter = _adapter(output) or BatchAdapter()
-    try:
-        class_numbers(adapter.targets(example))
-    except SubjectError:
-        adapter = without_labels(adapter, module, example)
-    check_network(module)
-    outputs = try_out(module, adapter, example)
-    return Tried(module, example, adapter, which(outputs, False))
-
-
-def _adapter(output: str | None) -> Adapter | None:
-    """The adapter that scores an output, by its name, or its place if that is a number."""
-    if output is None:
-        return None
-    return Output(int(output) if output.isdecimal() else output)
-
-
-def open_recovery(text: str) -> str | Recover:
-    """The recovery that a text names: a function as FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION.
-
-    Texts that `lesion.recovery.parse` knows stay what they are.
-    """
-    return references.found(text) if ":" in text and not text.startswith("finetune:") else text
-
-
-def open_evaluation(
-    network: str,
-    weights: str | None,
-    data: str,
-    evaluate: str,
-    *,
-    resize: int | None = None,
-    crop: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    classes: int | None = None,
-    seed: int = 0,
-) -> tuple[nn.Module, Any, Any]:
-    """The network, the function `evaluate`, and a batch of two images that shows the layers.
-
-    evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.sweep_whole`; for the others
-    see `open_subject`
-    """
-    module, example = Named(
-        network, weights, data, resize, crop, mean, std, classes, seed
-    ).example()
-    return module, references.found(evaluate), example
 
 
 def open_network(
@@ -299,7 +128,7 @@ def open_data(
     return _made(data, seed, f"the data as {DATA_FORMS}"), f"as {data} gives them"
 
 
-def _channels(
+def channels_for(
     network: nn.Module, data: str, own: Preprocessing | None, parts: dict[str, Any]
 ) -> int | None:
     """Whether files of images are to be grey or in colour, where the network takes them only so.

@@ -78,34 +78,24 @@ def test_what_counts_of_a_computed_weight_is_what_comes_out():
     torch.testing.assert_close(logits, network(x))
 
 
-def test_coordinates_beside_channels_are_channels_that_stay():
-    def step(n: nn.Module, x: Tensor) -> Tensor:
-        y = n.a(x)
-        return n.b(torch.cat([n.place[0].expand(len(x), -1, -1, -1), y], 1))
+def placed(step, makes: int, places: int):
+    """A convolution `a`, and `b` behind what `step` makes of its output and of coordinates."""
 
-    found = net(
-        step,
-        a=conv(3, 5),
-        b=conv(7, 4),
-        fc=fc(4),
-        place=nn.ParameterList([torch.randn(1, 2, 6, 6)]),
-    )
+    def with_places(n: nn.Module, x: Tensor) -> Tensor:
+        return n.b(step(n.a(x), n.place[0].expand(len(x), -1, -1, -1)))
+
+    place = nn.ParameterList([torch.randn(1, places, 6, 6)])
+    return net(with_places, a=conv(3, makes), b=conv(makes + places, 4), fc=fc(4), place=place)
+
+
+def test_coordinates_beside_channels_are_channels_that_stay():
+    found = placed(lambda y, place: torch.cat([place, y], 1), 5, 2)
     assert found.unit["a"].kind == "free"
     assert list(found.layer["b"].reads) == [CONSTANT] * 2 + labels(found, "a")
 
 
 def test_coordinates_that_are_added_and_stand_beside_the_channels_tie_them():
-    def step(n: nn.Module, x: Tensor) -> Tensor:
-        place = n.place[0].expand(len(x), -1, -1, -1)
-        return n.b(torch.cat([place, n.a(x) + place], 1))
-
-    found = net(
-        step,
-        a=conv(3, 5),
-        b=conv(10, 4),
-        fc=fc(4),
-        place=nn.ParameterList([torch.randn(1, 5, 6, 6)]),
-    )
+    found = placed(lambda y, place: torch.cat([place, y + place], 1), 5, 5)
     assert found.unit["a"].kind == "tied"
 
 

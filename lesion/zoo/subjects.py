@@ -1,0 +1,179 @@
+"""What is measured, by the names that a command line gives: scored, evaluated or tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lesion.adapter import Adapter, BatchAdapter, Output, class_numbers, without_labels
+from lesion.adapter import output as output_of
+from lesion.errors import SubjectError
+from lesion.images import Images
+from lesion.readiness import check_network
+from lesion.recovery import Recover
+from lesion.subject import EXAMPLE_IMAGES, Subject, try_out, which
+from lesion.zoo import image_folder, opening, references
+from lesion.zoo.image_folder import ClassFolders
+from lesion.zoo.preprocessing import Preprocessing
+
+
+def open_subject(
+    network: str,
+    weights: str | None,
+    data: str,
+    *,
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: int | None = None,
+    score: str = "top1",
+    workers: int | None = None,
+    seed: int = 0,
+    train: str | None = None,
+    output: str | None = None,
+) -> Subject:
+    """The subject that the texts name.
+
+    network, data: see `lesion.zoo.opening`'s NETWORK_FORMS and DATA_FORMS
+    weights: a file (safetensors or a state_dict); "default", or the name of torchvision's enum
+        member or timm's tag; "random", drawn with `seed`. Bundled networks bring their own, and
+        factories may load theirs; a named network has none unless asked for
+    resize, crop, mean, std: replace that part of the preprocessing, which is otherwise the
+        network's own (torchvision's enum, timm's configuration), the data's own, or a mere
+        scaling to [0, 1]
+    classes: the number of outputs of a named network whose weights come from a file
+    score: "top1", "top5", "agreement", "tv", or a function as FILE.py:FUNCTION or
+        PACKAGE.MODULE:FUNCTION, see `Subject.of`
+    workers: how many processes read images; the DataLoader's own number if a factory made one
+    train: training images, see DATA_FORMS, with the same preprocessing
+    output: which of several outputs is scored, by its name or place
+
+    Raises SubjectError for whatever cannot be found, read, or used together.
+    """
+    opened = Named(network, weights, data, resize, crop, mean, std, classes, seed).opened()
+    images, preprocessing = opened.images(data)
+    without = str(getattr(images, "unlabelled", ""))
+    if without and score in ("top1", "top5"):
+        raise SubjectError(without)
+    subject = Subject.of(
+        opened.network, images, adapter=_adapter(output), name=f"{network} on {data}",
+        workers=workers,
+        preprocessing=preprocessing, score=references.found(score) if ":" in score else score,
+        train=train and opened.images(train)[0],
+    )  # fmt: skip
+    if isinstance(images, ClassFolders) and subject.classes:
+        image_folder.check_classes(images, subject.classes)
+    return subject
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network and data by their names, with what else is asked of them, see `open_subject`."""
+
+    network: str
+    weights: str | None
+    data: str
+    resize: int | None = None
+    crop: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    classes: int | None = None
+    seed: int = 0
+
+    def opened(self) -> "Opened":
+        """The network, and how it takes its images."""
+        network, own = opening.open_network(
+            self.network, self.weights, classes=self.classes, seed=self.seed
+        )
+        parts = {"resize": self.resize, "crop": self.crop, "mean": self.mean, "std": self.std}
+        channels = opening.channels_for(network, self.data, own, parts)
+        return Opened(network, own, {**parts, "channels": channels})
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A network, and how it takes images: its own preprocessing, and the parts that replace it."""
+
+    network: nn.Module
+    preprocessing: Preprocessing | None
+    parts: Mapping[str, Any]
+
+    def images(self, data: str) -> tuple[Any, str]:
+        """Data as the network takes them, and the text of their preprocessing."""
+        return opening.open_data(data, self.preprocessing, **self.parts)
+
+    def example(self, data: str) -> Any:
+        """A batch of two images."""
+        images = Images.of(self.images(data)[0])
+        return images.batch(range(min(EXAMPLE_IMAGES, len(images))))
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A network that ran on two images, and how; several: see `Subject`."""
+
+    network: nn.Module
+    example: Any
+    adapter: Adapter
+    several: str
+
+    def outputs(self, network: nn.Module, batch: Any) -> Tensor:
+        """The tensor that the network gives for a batch."""
+        return output_of(self.adapter.forward(network, batch))
+
+
+def try_network(named: Named, output: str | None = None) -> Tried:
+    """A network with the batch that shows what it takes, where nothing is scored.
+
+    output: by which its layers are looked for, where there are several
+    Raises SubjectError as `open_subject` does.
+    """
+    opened = named.opened()
+    network, example = opened.network, opened.example(named.data)
+    adapter = _adapter(output) or BatchAdapter()
+    try:
+        class_numbers(adapter.targets(example))
+    except SubjectError:
+        adapter = without_labels(adapter, network, example)
+    check_network(network)
+    outputs = try_out(network, adapter, example)
+    return Tried(network, example, adapter, which(outputs, False))
+
+
+def _adapter(output: str | None) -> Adapter | None:
+    """The adapter that scores an output, by its name, or its place if that is a number."""
+    if output is None:
+        return None
+    return Output(int(output) if output.isdecimal() else output)
+
+
+def open_recovery(text: str) -> str | Recover:
+    """The recovery that a text names: a function as FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION.
+
+    Texts that `lesion.recovery.parse` knows stay what they are.
+    """
+    return references.found(text) if ":" in text and not text.startswith("finetune:") else text
+
+
+def open_evaluation(
+    network: str,
+    weights: str | None,
+    data: str,
+    evaluate: str,
+    *,
+    resize: int | None = None,
+    crop: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: int | None = None,
+    seed: int = 0,
+) -> tuple[nn.Module, Any, Any]:
+    """The network, the function `evaluate`, and a batch of two images that shows the layers.
+
+    evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.sweep_whole`; for the others
+    see `open_subject`
+    """
+    opened = Named(network, weights, data, resize, crop, mean, std, classes, seed).opened()
+    return opened.network, references.found(evaluate), opened.example(data)
