@@ -118,7 +118,8 @@ def export_pruned(
     Raises LesionError where torch cannot export the network.
     """
     batch = moved(example, device_of(small))
-    module, tensors = _program(small, batch, adapter)
+    module, given = _program(small, batch, adapter)
+    tensors = tuple(tensor.detach() for tensor in given)  # torch.export marks what it is given
     images = tensors[0].shape[:1]
     free = tuple({0: torch.export.Dim.AUTO} if one.shape[:1] == images else None for one in tensors)
     try:

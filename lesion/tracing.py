@@ -161,7 +161,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     Raises TraceError with torch's reason where the network cannot be traced.
     """
     call = Call(network, forward, batch)
-    tensors = call.tensors(batch)
+    tensors = tuple(t.detach() for t in call.tensors(batch))  # torch.export marks what it is given
     images = tensors[0].shape[0]
     dynamic = tuple(
         {0: torch.export.Dim.AUTO} if t.dim() and t.shape[0] == images else None for t in tensors
