@@ -22,6 +22,7 @@ from lesion.stages import places
 from lesion.subject import Behind, device_of, evaluating, try_out
 from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, state_of, trace
 from lesion.units import Joined, join
+from lesion.unseen import others, with_hidden
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,17 @@ def _followed_through(
         graph = trace(network, forward, batch)
     except TraceError as error:
         check_eager(network, str(error))
-        graph, whole = record(network, forward, batch), str(error)
+        graph, whole = _recorded(network, forward, batch), str(error)
     general = lowered(graph)
     _check_images_apart(general)
     alike.check(graph, bool(whole))
     return general, whole
+
+
+def _recorded(network: nn.Module, forward: Forward, batch: Any) -> Graph:
+    """The graph of this batch alone; a second record tells which of its constants are no such."""
+    graph = record(network, forward, batch)
+    return with_hidden(graph, record(network, forward, others(batch)))
 
 
 def _names(makings: dict[str, Making]) -> dict[str, str]:

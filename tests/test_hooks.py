@@ -312,3 +312,51 @@ def test_what_a_copy_has_lost_stays_lost_whatever_training_does_to_it():
             want = trained(images)
             trained.norm.bias[:4] += 100
             assert torch.equal(trained(images), want) and want.isfinite().all()
+
+
+@pytest.mark.parametrize("way", ["data", "numpy", "tolist"])
+def test_a_gate_that_leaves_torch_on_its_way_ties_what_runs_before(way):
+    """By hand: the last channel of `a` scales the others, so that none of them falls alone."""
+
+    def gate(y):
+        if way == "data":
+            return torch.sigmoid(y[:, 4:].data)
+        if way == "numpy":
+            return torch.from_numpy(y[:, 4:].detach().numpy().copy())
+        return torch.tensor(y[:, 4].mean((1, 2)).tolist()).reshape(-1, 1, 1, 1)
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.fc = nn.Conv2d(3, 5, 3), nn.Conv2d(4, 6, 3), nn.Linear(6, 4)
+
+        def forward(self, x):
+            y = self.a(x)
+            y = y[:, :4] * gate(y) * torch.tensor([1.0, 0.5, 2.0, 1.0]).reshape(-1, 1, 1)
+            y = self.b(y) if float(x.sum()) > -1e9 else -self.b(y)
+            return self.fc(y.relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    for images in (torch.randn(3, 3, 8, 8), torch.zeros(2, 3, 8, 8)):
+        with torch.no_grad():
+            anatomy = dissect(Gated().eval(), lambda net, x: net(x), images).anatomy
+        kinds = {unit.name: unit.kind for unit in anatomy.units}
+        assert anatomy.whole
+        assert kinds == {"a": "tied", "b": "free", "fc": "tied"}
+        assert "leave torch" in anatomy.unit["a"].reason
+
+
+def test_what_runs_under_vmap_ties_the_layers_before():
+    class Mapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.fc = nn.Conv2d(3, 5, 3), nn.Linear(6, 4)
+            self.w = nn.Parameter(torch.randn(6, 5))
+
+        def forward(self, x):
+            y = self.a(x).relu().mean((2, 3))
+            return self.fc(torch.vmap(lambda row: torch.relu(self.w @ row))(y))
+
+    with torch.no_grad():
+        anatomy = dissect(Mapped().eval(), lambda net, x: net(x), torch.randn(3, 3, 8, 8)).anatomy
+    assert anatomy.unit["a"].kind == "tied"

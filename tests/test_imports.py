@@ -32,7 +32,7 @@ PIPELINE = (
     "recovery",
     "rewriting",
     "constants",
-    "lowering sharing",
+    "lowering sharing unseen",
     "channels signatures",
     "walk",
     "lost rules",

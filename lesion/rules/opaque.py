@@ -7,6 +7,7 @@ from torch import Tensor
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, everywhere, ids
 from lesion.tracing import Node
+from lesion.unseen import HIDDEN
 from lesion.walk import Rule, Walk
 
 PRODUCTS = {"matmul", "bmm", "mm", "einsum", "baddbmm", "addmm", "scaled_dot_product_attention"}
@@ -35,6 +36,13 @@ def product(walk: Walk, node: Node, value: Any) -> Any:
     return fixed(value)
 
 
+def hidden(walk: Walk, node: Node, value: Any) -> Any:
+    """A value that comes from the images in a way that is not seen: any layer before may act."""
+    for _, labels in walk.operands(node):
+        walk.out.tie(labels, "may act on others through values that leave torch (.data, .numpy())")
+    return fixed(value)
+
+
 def number(walk: Walk, node: Node, value: Any) -> None:
     """A number that is no shape: what it does cannot be followed, so that its channels are tied."""
     if isinstance(value, (bool, int, float)) and not node.name.startswith("sym_"):
@@ -54,4 +62,8 @@ def fixed(value: Any) -> Any:
     return [fixed(one) for one in value]
 
 
-RULES: dict[str, Rule] = {**dict.fromkeys(PRODUCTS, product), **dict.fromkeys(FILLS, fill)}
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(PRODUCTS, product),
+    **dict.fromkeys(FILLS, fill),
+    HIDDEN: hidden,
+}
