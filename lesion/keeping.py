@@ -63,16 +63,17 @@ class Kept:
     def keep(self, run: Run, keys: np.ndarray) -> bool:
         """Keep what a run of the images `keys` comes to, if there is room; whether there was.
 
-        The run goes on to the last place.
+        The run goes on to the last place.  Images that are kept already stay where they are.
         """
+        new = np.array([key not in self._row for key in keys.tolist()], bool)
         first = len(self._row)
-        if first + len(keys) > self.room or run.position > min(self.alive):
+        if first + new.sum() > self.room or run.position > min(self.alive):
             return False
         for place, indices in self.alive.items():
             run.forward(place)
             for index in indices:
-                self._put(place, index, run.values[index], first, len(keys))
-        self._row.update((key, first + at) for at, key in enumerate(keys.tolist()))
+                self._put(place, index, run.values[index], first, new)
+        self._row.update((key, first + at) for at, key in enumerate(keys[new].tolist()))
         return True
 
     def at(self, place: int, tensors: Sequence[Tensor], keys: np.ndarray) -> dict[int, Any]:
@@ -93,15 +94,16 @@ class Kept:
         own = [t[rows] if t.dim() and len(t) == images else t for t in tensors]
         return Run(self.program, own)
 
-    def _put(self, place: int, index: int, value: Any, row: int, images: int) -> None:
-        """Keep one value of so many images from a row on."""
+    def _put(self, place: int, index: int, value: Any, row: int, new: np.ndarray) -> None:
+        """Keep one value of those of its images that are new, from a row on."""
         way, own = self.ways[index], (place, index)
         if way == "image":
+            fresh = value if new.all() else value[torch.from_numpy(new).to(value.device)]
             if own not in self._found:
                 self._found[own] = Shelf(value, self.room)
-            self._found[own].put(row, value)
+            self._found[own].put(row, fresh)
         else:
-            self._found[own] = value // images if way == "count" else value
+            self._found[own] = value // len(new) if way == "count" else value
 
     def _taken(self, place: int, rows: np.ndarray) -> dict[int, Any]:
         """The values at a place for the images in some rows."""

@@ -76,6 +76,24 @@ def test_the_first_pass_fills_what_there_is_room_for_and_nothing_runs_again():
             assert torch.allclose(*map(torch.as_tensor, (value, run.values[index])), atol=1e-5)
 
 
+@pytest.mark.parametrize("parts", [[range(4), range(4), range(4, 8), range(8, 12)],
+                                   [range(6), range(3, 9), range(12)]])  # fmt: skip
+@torch.no_grad()
+def test_images_that_are_seen_again_push_no_others_out(parts):
+    engine, images, gone = opened("vgg")
+    expected = whole(engine, images, gone)
+    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    for part in parts:
+        keys = np.array(part)
+        list(engine.run((images[keys],), {}, True, keys))
+    every = np.arange(IMAGES)
+    nowhere = torch.full_like(images, float("nan"))  # would spoil the outputs if it were run
+    cuts = {lesion: Cutting(dropped) for lesion, dropped in gone.items()}
+    for lesion, outputs in engine.run((nowhere,), cuts, False, every):
+        want = expected[lesion]
+        assert torch.allclose(outputs, want, atol=1e-4 * float(want.abs().max()))
+
+
 @torch.no_grad()
 def test_images_beyond_the_room_run_anew_beside_those_that_are_kept():
     engine, images, gone = opened("vgg")
