@@ -17,7 +17,7 @@ from lesion.adapter import Adapter, BatchAdapter, describe, moved
 from lesion.choices import Choices
 from lesion.dissect import Dissection, dissect
 from lesion.engine import edges
-from lesion.errors import LesionError, SubjectError, first_line
+from lesion.errors import LesionError, StudyError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.identity import open_evaluated
 from lesion.plan import RATIOS, Lesion, Target, targets
@@ -27,6 +27,7 @@ from lesion.study import Study
 from lesion.subject import check_weights, device_of, evaluating, named
 from lesion.tracing import Call, Forward
 
+ELSEWHERE = 1e-2  # of an evaluation: by how much it may differ on another device
 Evaluate = Callable[[nn.Module], Any]
 
 
@@ -68,9 +69,23 @@ class WholeSweep:
         known = {*self.study.evaluations, *self.study.failed}
         wanted = [one for one in (None, *self.lesions) if one not in known]
         with evaluating(self.copies.call.network):
+            if wanted and None in known:
+                self._check()
             for done, lesion in enumerate(wanted, 1):
                 self._evaluate(lesion)
                 yield Progress(done, len(wanted))
+
+    def _check(self) -> None:
+        """Raises StudyError where the intact network's evaluation is another: its function's name
+        does not tell what that does."""
+        before = self.study.evaluations[None]
+        now = _number(self.evaluate, self.copies.copy(None, None))
+        if not math.isclose(before, now, rel_tol=ELSEWHERE):
+            raise StudyError(
+                f"Expected the evaluation of the intact network that {self.study.path} holds, "
+                f"{before:.6g}, but {now:.6g} came: the images or the function are others, or it "
+                "draws at random; give what it was made with, or name a new study file."
+            )
 
     def _evaluate(self, lesion: Lesion | None) -> None:
         cut = None if lesion is None else self.lesions[lesion]

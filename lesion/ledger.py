@@ -13,6 +13,7 @@ from lesion.errors import StudyError, first_line
 from lesion.outcomes import Intact, Outcomes
 
 NOISE = 1e-2  # margins of one image on two machines differ by float noise, never by this much
+SCORED, FEW = 1e-2, 0.25  # scores further apart are others; the share of those that may be
 INTACT = "images, positions, content, label, prediction, margin, digest"
 PART = "images, positions, content"
 
@@ -162,6 +163,23 @@ def check_digests(old: np.ndarray, new: np.ndarray, images: np.ndarray) -> None:
     """Raises StudyError where images are not as first read; `images` are their positions."""
     if not np.array_equal(old, new):
         raise changed(int(images[old != new][0]), "its content is another")
+
+
+def check_scored(old: Intact, new: Intact) -> None:
+    """Raises StudyError where most scores of the same images are others than they were.
+
+    A name does not tell what a function or an adapter does.  On another device a few may differ.
+    """
+    pairs = [(old.label, new.label), (old.prediction, new.prediction)]
+    names = [name for name in ("score",) if name in old.outcomes.columns]
+    pairs += [(old.outcomes[name], new.outcomes[name]) for name in names]
+    other = max(float((abs(before - after) > SCORED).mean()) for before, after in pairs)
+    if other > FEW:
+        raise StudyError(
+            f"Expected the scores that the study holds of the intact network, but on the same "
+            f"images {100 * other:.0f} % are others now: the score function or the adapter is not "
+            "the same; give those that it was made with, or name a new study file."
+        )
 
 
 def changed(image: int, how: str) -> StudyError:

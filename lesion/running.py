@@ -10,8 +10,8 @@ from lesion.dissect import Dissection
 from lesion.engine import Cutting, Engine
 from lesion.goals import Goal
 from lesion.images import digests
-from lesion.ledger import check_digests
-from lesion.measure import measure
+from lesion.ledger import check_digests, check_scored
+from lesion.measure import Measured, measure
 from lesion.outcomes import Intact
 from lesion.plan import Lesion, Target
 from lesion.recovered import Recovered, remember
@@ -50,9 +50,10 @@ class Sweep:
     warnings: list[str] = field(default_factory=list)
     over: Callable[[], bool] = field(default=lambda: False, repr=False)
     _intact: Intact | None = field(default=None, repr=False)
+    _resumed: bool = field(default=False, repr=False)
 
     def __iter__(self) -> Iterator[Progress]:
-        done = 0
+        done, self._resumed = 0, self.study.images > 0
         with evaluating(self.subject.network):
             for work in self._before():
                 done += work.passes
@@ -101,6 +102,8 @@ class Sweep:
             for one, own in work.lesions.items()
             if one not in failed
         }
+        if known is not None and self._resumed:
+            self._check(work, images)
         batch = self.first if known is None else self.batch
         found = measure(
             self.engine,
@@ -118,6 +121,16 @@ class Sweep:
         self.study.record(found.outcomes, found.intact)
         for lesion, reason in found.failed.items():
             self.study.fail(lesion, reason)
+
+    def _check(self, work: Work, images: Any) -> None:
+        """Raises StudyError where the intact network is scored otherwise than the study says."""
+        self._resumed = False
+        call = self.dissection.call
+        now: Measured[Lesion] = measure(
+            self.engine, call, self.subject, images, work.images, {}, None, self.first
+        )
+        assert self._intact is not None and now.intact is not None
+        check_scored(self._intact.take(work.images), now.intact)
 
     def _predictions(self, work: Work, images: Any) -> np.ndarray | None:
         """The intact network's predictions, None where it has not seen the images yet."""

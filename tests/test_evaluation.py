@@ -140,11 +140,11 @@ def test_a_stopped_sweep_goes_on_with_what_is_left(small, tmp_path):
         whole((network, data, stopping), tmp_path / "b")
     steps, going = [], Counted(evaluate)
     got = whole((network, data, going), tmp_path / "b", progress=steps.append)
-    assert got.evaluations == want.evaluations and going.calls == 3
+    assert got.evaluations == want.evaluations and going.calls == 4  # the intact network again
     assert [(step.done, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
     again = Counted(evaluate)
     more = whole((network, data, again), tmp_path / "b", ratios=(0.25, 0.75))
-    assert again.calls == 2 and len(more.evaluations) == 7
+    assert again.calls == 3 and len(more.evaluations) == 7
     for study in (want, got, more):
         study.close()
 
@@ -180,6 +180,13 @@ def test_another_value_is_refused(small, tmp_path):
             study.set_evaluation(intact + 0.1)
         with pytest.raises(StudyError, match="Expected a lesion of"):
             study.set_evaluation(0.5, Lesion("x", "free", "l1", 0.5, 1, 2))
+
+
+def test_another_function_of_the_same_name_is_told(small, tmp_path):
+    network, data, _ = small
+    whole((network, data, lambda network: 0.5), tmp_path / "s").close()
+    with pytest.raises(StudyError, match=r"holds, 0\.5, but 0\.25 came: the images"):
+        whole((network, data, lambda network: 0.25), tmp_path / "s", ratios=(0.75,))
 
 
 def test_another_function_or_part_is_another_subject(small, tmp_path):

@@ -1,10 +1,13 @@
 """A sweep that is stopped by a clock: at the next replay, with all that was measured, to go on."""
 
 import interruption
+import networks
 import pytest
 from test_interruption import same
 
+import lesion
 from lesion import attended
+from lesion.adapter import BatchAdapter
 from lesion.engine import Replay
 from lesion.study import Study
 
@@ -84,3 +87,33 @@ def test_a_budget_that_is_used_up_stops_the_command_line_between_replays(tmp_pat
     assert clock.ran == 3
     with Study.open(tmp_path / "study") as study:
         assert sum(int(study.seen(lesion).sum()) for lesion in study.lesions) == 3 * 16
+
+
+@pytest.mark.parametrize("score", [True, False], ids=["score", "adapter"])
+def test_scores_under_the_same_name_are_the_same(tmp_path, score):
+    """Two lambdas, or two adapters, are told apart by what they make of the intact network."""
+    network, data = networks.plain(60)
+
+    class Outputs(BatchAdapter):
+        sign = 1
+
+        def forward(self, network, batch):
+            return self.sign * super().forward(network, batch)
+
+    class Turned(Outputs):
+        sign = -1
+
+    def swept(ratios, second):
+        given = {"adapter": (Turned if second else Outputs)()}
+        if score:
+            share = 0.5 if second else 1.0
+            given = {"score": lambda outputs, labels: share * (outputs.argmax(1) == labels)}
+        lesion.sweep(network, data, tmp_path / "s", ratios=ratios, **given).close()
+
+    swept((0.5,), False)
+    swept((0.75,), False)
+    with pytest.raises(lesion.StudyError, match="scores that the study holds of the intact"):
+        swept((0.25,), True)
+    with Study.open(tmp_path / "s") as study:
+        new = [one for one in study.lesions if one.amount == 0.25]
+        assert all(not len(study.outcomes(one)) for one in new)
