@@ -6,6 +6,7 @@ filters are smaller still and lead nowhere. `zweig` adds nothing.
 """
 
 import ctypes
+import os
 import sys
 import time
 
@@ -92,6 +93,9 @@ class NotFinite(nn.Module):
         return torch.log(-1 - self.conv(x).abs()).mean((2, 3))
 
 
+PAUSE = float(os.environ.get("PAUSE", "0.003"))  # seconds an image, longer on a busy machine
+
+
 class Slow(Dataset):
     """Images that take a while each, so that there is time to interrupt."""
 
@@ -99,7 +103,7 @@ class Slow(Dataset):
         return 400
 
     def __getitem__(self, index):
-        time.sleep(0.003)
+        time.sleep(PAUSE)
         image = torch.full((3, 8, 8), 0.1)
         image[2 - index % 3] = 0.5 + 0.0001 * index
         return image, index % 3
