@@ -42,8 +42,8 @@ def test_interrupted_says_how_to_go_on_and_goes_on(home, run, tmp_path, environm
     command = ("sweep", *home.with_(data=home.factory("Slow")), "--ratios", "0.5,0.75", "--full")
     process = subprocess.Popen(
         [*LESION, *map(str, command), "-o", str(out), "--workers", str(workers)],
-        env={**environment, "PAUSE": "0.03"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=heed,
+        env={**environment, "PAUSE": "0.03"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True, preexec_fn=heed,
     )  # fmt: skip
     while process.poll() is None and not measured(out):
         time.sleep(0.02)
