@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lesion.amounts import RATIOS
 from lesion.boundary import SEEDS
 from lesion.criteria import criterion as known_criterion
 from lesion.errors import LesionError
 from lesion.identity import HOLDOUT, check_holdout
-from lesion.plan import RATIOS, check_ratios
+from lesion.plan import check_ratios
 from lesion.recovery import Recover
 from lesion.recovery import parse as known_recovery
 

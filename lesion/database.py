@@ -13,9 +13,9 @@ from lesion.errors import StudyError
 from lesion.writing import new_file
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 4
-UNSEALED = 3  # can be read, and is made one of today by the first write
-PLANS = "CREATE TABLE plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE)"
+VERSION = 5
+LATER = {3: {"plans", "seals", "damages", "criteria"}, 4: {"damages", "criteria"}}
+"""The tables that a file of an earlier format may lack; the first write makes it one of today."""
 SCHEMA = f"""
 CREATE TABLE header (content BLOB NOT NULL);
 CREATE TABLE lesions (
@@ -44,8 +44,10 @@ CREATE INDEX of_lesion ON outcomes (lesion);
 CREATE TABLE checks (content TEXT NOT NULL);
 CREATE TABLE calibration (content TEXT NOT NULL);
 CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
-{PLANS};
+CREATE TABLE plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE);
 {seals.TABLE};
+CREATE TABLE damages (name TEXT PRIMARY KEY, amounts TEXT NOT NULL);
+CREATE TABLE criteria (name TEXT PRIMARY KEY, images TEXT NOT NULL);
 """
 TABLES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 WRITTEN = re.compile(r"(?:INTO|UPDATE|DELETE FROM) (\w+)")
@@ -72,6 +74,10 @@ class Store:
         """One change, within a transaction."""
         self._connection.execute(query, values)
         self._written.update(WRITTEN.findall(query))
+
+    def has(self, table: str) -> bool:
+        """Whether the file has a table, which one of an earlier format may lack."""
+        return bool(self.rows("SELECT 1 FROM sqlite_master WHERE name = ?", table))
 
     def version(self) -> int:
         """A number that changes when another process has written."""
@@ -119,7 +125,7 @@ def _filled(fresh: Path, content: bytes) -> None:
     try:
         connection.executescript(f"BEGIN; {SCHEMA}")
         connection.execute("INSERT INTO header VALUES (?)", (content,))
-        seals.renew(connection, _sealed())
+        seals.renew(connection, _sealed(connection))
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -153,7 +159,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if application != APPLICATION:
         raise _foreign(path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (UNSEALED, VERSION):
+    if version not in (*LATER, VERSION):
         how = "install a newer lesion to read it" if version > VERSION else "measure again"
         raise StudyError(
             f"Expected a study of format {VERSION}, but {path} is of format {version}: {how}."
@@ -163,7 +169,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if verdict != "ok":
         raise damaged(path, verdict)
     connection.execute("BEGIN")  # so that no other process writes in between
-    broken = seals.broken(connection, _sealed()) if version == VERSION else ""
+    sealed = [] if "seals" in LATER.get(version, ()) else _sealed(connection)
+    broken = seals.broken(connection, sealed)
     connection.execute("COMMIT")
     if broken:
         raise damaged(path, f"its table {broken} does not hold what was written")
@@ -172,7 +179,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _check_tables(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Raises StudyError for tables of another form, and for what would run by itself."""
     expected, present = _tables(), dict(connection.execute(TABLES))
-    later = {"plans", "seals"} if version == UNSEALED else set()
+    later = LATER.get(version, set())
     names = [name for name in expected if name in present or name not in later] + [*present]
     strange = next((name for name in names if expected.get(name) != present.get(name)), None)
     if strange is not None:
@@ -187,21 +194,21 @@ def _tables() -> dict[str, str]:
         return dict(connection.execute(TABLES))
 
 
-def _sealed() -> list[str]:
-    """The tables whose content is sealed."""
-    return [name for name, statement in _tables().items()
-            if statement.startswith("CREATE TABLE") and name != "seals"]  # fmt: skip
+def _sealed(connection: sqlite3.Connection) -> list[str]:
+    """The tables of a file whose content is sealed."""
+    present = dict(connection.execute(TABLES))
+    tables = (name for name, sql in _tables().items() if sql.startswith("CREATE TABLE"))
+    return [name for name in tables if name in present and name != "seals"]
 
 
 def _renewed(connection: sqlite3.Connection) -> None:
     """Within a transaction: a study of before gets what studies have today."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == UNSEALED:
+    if version != VERSION:
         present = dict(connection.execute(TABLES))
-        for name in ("plans", "seals"):
-            if name not in present:
-                connection.execute(_tables()[name])
-        seals.renew(connection, _sealed())
+        for name in LATER[version] - present.keys():
+            connection.execute(_tables()[name])
+        seals.renew(connection, _sealed(connection))
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lesion.adapter import Adapter, BatchAdapter, describe, moved
+from lesion.amounts import RATIOS
 from lesion.choices import Choices
 from lesion.dissect import Dissection, dissect
 from lesion.engine import edges
 from lesion.errors import LesionError, StudyError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.identity import open_evaluated
-from lesion.plan import RATIOS, Lesion, Target, targets
+from lesion.plan import Lesion, Target, targets
 from lesion.preparing import placed, planned
 from lesion.running import Progress, exhausted
 from lesion.study import Study

@@ -117,6 +117,10 @@ def _text(value: Any) -> str:
 
 
 def _take(made: Study, study: Study) -> None:
+    for name, amounts in study.damages.items():
+        made.set_damage(name, amounts)
+    for name, images in study.criteria.items():
+        made.set_criterion(name, images)
     made.add(study.lesions, study.skipped)
     for name, training in study.recoveries.items():
         made.set_recovery(name, training)

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from lesion.amounts import RATIOS
 from lesion.anatomy import CONSTANT, Anatomy, Unit
 from lesion.errors import LesionError
 
-RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROUNDINGS = ("floor-kept", "nearest")
 
 

@@ -1,9 +1,10 @@
 """The file that holds what was measured, and of what: one SQLite file that can be copied."""
 
+import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from lesion import database
 from lesion.aim import Aim
+from lesion.amounts import FILTERS, Amounts
 from lesion.anatomy import Anatomy
 from lesion.boundary import public
 from lesion.database import Store
@@ -74,8 +76,10 @@ class Study:
     def _check_lesions(self) -> None:
         """Raises StudyError where a lesion is not what its key says, or cuts what is not there."""
         keys = [row[0] for row in self._store.rows("SELECT key FROM lesions ORDER BY id")]
+        damages = self.damages
         for key, lesion in zip(keys, self.lesions, strict=True):
-            if key != lesion.key or not 0 <= lesion.pruned <= lesion.channels:
+            possible = 0 <= lesion.pruned <= lesion.channels and lesion.damage in damages
+            if key != lesion.key or not possible:
                 raise database.damaged(self.path, f"its lesion {key} cannot be")
 
     def close(self) -> None:
@@ -221,7 +225,7 @@ class Study:
 
     def _plans(self) -> dict[str, str]:
         """The family of each plan."""
-        if not self._store.rows("SELECT 1 FROM sqlite_master WHERE name = 'plans'"):
+        if not self._store.has("plans"):
             return {}
         return dict(self._store.rows("SELECT content, family FROM plans ORDER BY content"))
 
@@ -285,6 +289,50 @@ class Study:
     def recoveries(self) -> dict[str, str]:
         """The recoveries that lesions went through, each with its training images in a text."""
         return dict(self._store.rows("SELECT name, training FROM recoveries ORDER BY rowid"))
+
+    def set_damage(self, name: str, amounts: Amounts) -> None:
+        """Remember how the amounts of a kind of damage read, and which of them hurt more.
+
+        Raises StudyError where they are known otherwise.
+        """
+        known = self.damages.get(name)
+        if known is None:
+            with self._store.transaction():
+                content = json.dumps(asdict(amounts))
+                self._store.write("INSERT OR IGNORE INTO damages VALUES (?, ?)", name, content)
+        elif replace(known, grid=()) != replace(amounts, grid=()):
+            raise StudyError(
+                f"Expected the amounts of {name} that {self.path} knows, but they are counted "
+                "otherwise now: give that version of the damage, or name a new study file."
+            )
+
+    @property
+    def damages(self) -> dict[str, Amounts]:
+        """The kinds of damage that lesions may have here, and how their amounts read."""
+        known = self._store.has("damages")
+        rows = self._store.rows("SELECT * FROM damages ORDER BY rowid") if known else []
+        return {"filters": FILTERS, **{name: Amounts.from_json(text) for name, text in rows}}
+
+    def set_criterion(self, name: str, images: str) -> None:
+        """Remember a criterion that sees images, and a text that tells these from others.
+
+        Raises StudyError where it is known with other images.
+        """
+        with self._store.transaction():
+            self._store.write("INSERT OR IGNORE INTO criteria VALUES (?, ?)", name, images)
+            known = self.criteria[name]
+            if known != images:
+                raise StudyError(
+                    f"Expected the images that {self.path} knows of criterion {name} ({known}), "
+                    f"got others ({images}): give those, or name a new study file."
+                )
+
+    @property
+    def criteria(self) -> dict[str, str]:
+        """The criteria that saw images, each with these in a text."""
+        if not self._store.has("criteria"):
+            return {}
+        return dict(self._store.rows("SELECT name, images FROM criteria ORDER BY rowid"))
 
     def set_scores(
         self, target: str, kind: str, criterion: str, seed: int, scores: np.ndarray

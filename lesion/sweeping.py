@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 
 from lesion.adapter import Adapter
+from lesion.amounts import RATIOS
 from lesion.choices import Choices
 from lesion.goals import aimed
 from lesion.identity import HOLDOUT
 from lesion.memory import parse
-from lesion.plan import RATIOS
 from lesion.preparing import placed, prepare
 from lesion.recovery import Recover
 from lesion.running import Progress, exhausted

@@ -19,7 +19,8 @@ PIPELINE = (
     "boundary",
     "writing",
     "anatomy outcomes intervals wording question",
-    "aim plan cost process",
+    "aim amounts process",
+    "plan cost",
     "betting growth inversion",
     "strata beliefs",
     "adaptive",
@@ -94,7 +95,7 @@ FOLDERS = {
 }
 NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
-    "aim", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study", "merging",
+    "aim", "amounts", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study", "merging",
     "intervals", "question", "process", "betting", "strata", "growth", "beliefs", "adaptive",
     "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves", "classes",
     "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates", "composing",

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from lesion.amounts import RATIOS
 from lesion.dissect import dissect, find_layers
 from lesion.errors import LesionError
 from lesion.plan import (
-    RATIOS,
     Lesion,
     Skipped,
     Target,

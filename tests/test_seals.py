@@ -10,6 +10,7 @@ import pytest
 
 from lesion import database, seals
 from lesion.aim import Aim
+from lesion.amounts import FILTERS, Amounts
 from lesion.errors import StudyError
 from lesion.plan import Skipped
 from lesion.study import Study
@@ -19,7 +20,8 @@ BASE = planted.intact(IMAGES)
 FLIPS = 400
 DAMAGE = r"is damaged \(.+\): restore a copy|is something else|of format"
 TABLES = ("header", "lesions", "recoveries", "skipped", "scores", "aims", "intact", "outcomes",
-          "checks", "calibration", "evaluations", "plans")  # fmt: skip
+          "checks", "calibration", "evaluations", "plans", "damages", "criteria")  # fmt: skip
+BITS = Amounts((8, 6, 4, 2), "bits of the weights", "bits", rising=False, high=33, whole=True)
 
 
 @pytest.fixture
@@ -29,6 +31,8 @@ def path(tmp_path):
         lesions = planted.lesions(study.anatomy, (0.5,))[0][:4]
         study.add(lesions, [Skipped("fc", "tied", "it is read by nothing")])
         study.set_recovery("bn", "100 images")
+        study.set_damage("quantise", BITS)
+        study.set_criterion("taylor", "1024 images")
         study.set_scores("conv1", "branch", "l1", 0, np.arange(4.0))
         study.aim(Aim())
         study.add_plan("l1", "a plan")
@@ -56,7 +60,7 @@ def everything(path):
         return (
             study.header, study.lesions, study.skipped, study.failed, study.aims, study.plans,
             study.checks, study.calibration, study.recoveries, study.evaluations, scores,
-            [values.tobytes() for values in arrays],
+            [values.tobytes() for values in arrays], study.damages, study.criteria,
         )  # fmt: skip
 
 
@@ -154,21 +158,29 @@ def test_positions_beyond_the_order_and_archives_that_swell_are_told(path):
             everything(path)
 
 
-def as_before(path):
-    """Makes a study file one of the format without seals."""
+def as_before(path, version):
+    """Makes a study file one of an earlier format."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript("DROP TABLE seals; DROP TABLE plans; PRAGMA user_version = 3")
+        for name in database.LATER[version]:
+            connection.execute(f"DROP TABLE {name}")
+            if version > 3:
+                connection.execute("DELETE FROM seals WHERE name = ?", (name,))
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
-def test_a_study_of_before_is_read_as_it_is_and_sealed_by_the_first_write(path):
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_study_of_before_is_read_as_it_is_and_renewed_by_the_first_write(path, version):
     whole = everything(path)
-    as_before(path)
+    as_before(path, version)
     content = path.read_bytes()
     before = everything(path)
-    assert before[:5] == whole[:5] and before[6:] == whole[6:]
-    assert before[5] == () and path.read_bytes() == content
+    assert before[:5] == whole[:5] and before[6:-2] == whole[6:-2]
+    assert before[5] == (() if version == 3 else whole[5]) and path.read_bytes() == content
+    assert before[-2:] == ({"filters": FILTERS}, {})
     with Study.open(path) as study:
         study.add_plan("l1", "a plan")
+        study.set_damage("quantise", BITS)
+        study.set_criterion("taylor", "1024 images")
     assert everything(path) == whole
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (database.VERSION,)

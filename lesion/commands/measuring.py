@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lesion import options
 from lesion.aim import Aim
+from lesion.amounts import RATIOS
 from lesion.anatomy import Anatomy
 from lesion.attended import (
     baseline,
@@ -22,7 +23,6 @@ from lesion.commands.records import Measured, Recalled, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
 from lesion.options import Format, Rounding, Units
-from lesion.plan import RATIOS
 from lesion.showing import itemise, reasons, say, show, tell
 from lesion.texts import listed, numbers, seconds
 from lesion.wording import grouped

@@ -1,0 +1,116 @@
+"""Amounts of a kind of damage: which there are, how they read, and which of them hurt more."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lesion.errors import LesionError
+
+RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What the numbers of a kind of damage mean.
+
+    A study remembers it, so that its lesions are told apart, put in order and named wherever it is
+    read, whether or not the damage is installed there.
+
+    grid: what is measured where nothing else is asked for
+    title: what an amount counts, as the title of an axis; unit: what stands behind the number;
+        scale: by which it is multiplied before it is shown; of: what follows it in a sentence,
+        with "{noun}" for the layer's filters or outputs
+    rising: whether larger amounts do more harm, as ratios do and bits do not
+    low, high: between which amounts lie, both excluded; whole: whether they are whole numbers
+    example: a sentence of help
+
+    >>> bits = Amounts((8, 6, 4, 2), "bits of the weights", "bits", rising=False, high=32)
+    >>> bits.text(4), bits.phrase(4), bits.sort([4, 2, 8]), bits.up_to
+    ('4 bits', '4 bits', [8, 4, 2], 'down to')
+    """
+
+    grid: tuple[float, ...]
+    title: str
+    unit: str = ""
+    scale: float = 1.0
+    of: str = ""
+    rising: bool = True
+    low: float = 0.0
+    high: float = float("inf")
+    whole: bool = False
+    example: str = ""
+
+    @property
+    def up_to(self) -> str:
+        """Towards more harm, in words."""
+        return "up to" if self.rising else "down to"
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis of shown amounts."""
+        return f"{self.title} ({self.unit})" if self.unit == "%" else self.title
+
+    def severity(self, amount: float) -> float:
+        """A number that rises with the harm."""
+        return amount if self.rising else -amount
+
+    def sort(self, amounts: Sequence[float]) -> list[float]:
+        """In order of harm, the least first, each once."""
+        return sorted(set(amounts), key=self.severity)
+
+    def shown(self, amount: float) -> float:
+        """The number as it is shown."""
+        return self.scale * amount
+
+    def text(self, amount: float) -> str:
+        """An amount with its unit.
+
+        >>> FILTERS.text(0.125)
+        '12.5 %'
+        """
+        return f"{self.shown(amount):.4g} {self.unit}".rstrip()
+
+    def phrase(self, amount: float, noun: str = "filters") -> str:
+        """An amount in a sentence.
+
+        >>> FILTERS.phrase(0.3)
+        '30 % of its filters'
+        """
+        return self.text(amount) + self.of.replace("{noun}", noun)
+
+    def check(self, amounts: Sequence[float]) -> None:
+        """Raises LesionError unless there are amounts, all of which can be."""
+        for amount in amounts:
+            whole = not self.whole or float(amount).is_integer()
+            if not (self.low < amount < self.high and whole):
+                raise LesionError(f"Expected {self._range()}, got {amount:g}; {self.example}")
+        if not amounts:
+            some = ",".join(f"{amount:g}" for amount in (self.grid[0], self.grid[-1]))
+            raise LesionError(f"Expected at least one amount of damage, got none; try {some}.")
+
+    def _range(self) -> str:
+        kind = "whole numbers" if self.whole else "amounts"
+        return f"{kind} ({self.title}) between {self.low:g} and {self.high:g}"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Amounts":
+        """What a study remembers. Raises ValueError or TypeError for anything else."""
+        values: dict[str, Any] = json.loads(text)
+        found = cls(**{**values, "grid": tuple(values["grid"])})
+        for field in fields(cls):
+            value, kind = getattr(found, field.name), type(getattr(FILTERS, field.name))
+            if not isinstance(value, (int, float) if kind is float else kind):
+                raise ValueError(f"{field.name} is no {kind.__name__}")
+        return found
+
+
+FILTERS = Amounts(
+    RATIOS,
+    "filters pruned",
+    "%",
+    100.0,
+    " of its {noun}",
+    high=1.0,
+    example="0.3 removes 30 % of the filters.",
+)
