@@ -95,9 +95,10 @@ FOLDERS = {
 }
 NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
-    "aim", "amounts", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study", "merging",
-    "intervals", "question", "process", "betting", "strata", "growth", "beliefs", "adaptive",
-    "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves", "classes",
+    "aim", "amounts", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study",
+    "merging", "intervals", "question", "process", "betting", "strata", "growth", "beliefs",
+    "adaptive", "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves",
+    "classes",
     "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates", "composing",
     "calibration", "allocation", "accounting", "solving", "knobs", "shifts", "predicting",
     "searching", "within", "allocating", "shares", "masking", "exports", "plots",
