@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from lesion import zoo
+from lesion.amounts import RATIOS
 from lesion.choices import Choices
 from lesion.goals import Full
 from lesion.images import Images
-from lesion.plan import RATIOS
 from lesion.preparing import prepare
 from lesion.study import Study
 from lesion.subject import Subject

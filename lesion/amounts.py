@@ -18,19 +18,20 @@ class Amounts:
     read, whether or not the damage is installed there.
 
     grid: what is measured where nothing else is asked for
-    title: what an amount counts, as the title of an axis; unit: what stands behind the number;
+    called: what one is called; title: of an axis of them; unit: what stands behind the number;
         scale: by which it is multiplied before it is shown; of: what follows it in a sentence,
         with "{noun}" for the layer's filters or outputs
     rising: whether larger amounts do more harm, as ratios do and bits do not
     low, high: between which amounts lie, both excluded; whole: whether they are whole numbers
     example: a sentence of help
 
-    >>> bits = Amounts((8, 6, 4, 2), "bits of the weights", "bits", rising=False, high=32)
+    >>> bits = Amounts((8, 6, 4), "bit width", "bits of weights", "bits", rising=False, high=33)
     >>> bits.text(4), bits.phrase(4), bits.sort([4, 2, 8]), bits.up_to
     ('4 bits', '4 bits', [8, 4, 2], 'down to')
     """
 
     grid: tuple[float, ...]
+    called: str
     title: str
     unit: str = ""
     scale: float = 1.0
@@ -86,12 +87,13 @@ class Amounts:
             if not (self.low < amount < self.high and whole):
                 raise LesionError(f"Expected {self._range()}, got {amount:g}; {self.example}")
         if not amounts:
-            some = ",".join(f"{amount:g}" for amount in (self.grid[0], self.grid[-1]))
-            raise LesionError(f"Expected at least one amount of damage, got none; try {some}.")
+            ends = (self.grid[0], self.grid[len(self.grid) // 2], self.grid[-1])
+            usual = ",".join(f"{amount:g}" for amount in ends)
+            raise LesionError(f"Expected at least one {self.called}, got none; try {usual}.")
 
     def _range(self) -> str:
-        kind = "whole numbers" if self.whole else "amounts"
-        return f"{kind} ({self.title}) between {self.low:g} and {self.high:g}"
+        kind = "whole " if self.whole else ""
+        return f"{kind}{self.called}s between {self.low:g} and {self.high:g}"
 
     @classmethod
     def from_json(cls, text: str) -> "Amounts":
@@ -107,6 +109,7 @@ class Amounts:
 
 FILTERS = Amounts(
     RATIOS,
+    "pruning ratio",
     "filters pruned",
     "%",
     100.0,

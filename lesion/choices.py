@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lesion.amounts import RATIOS
 from lesion.boundary import SEEDS
+from lesion.criteria import Given
 from lesion.criteria import criterion as known_criterion
+from lesion.damage import Damage, Settings
+from lesion.damage import damage as known_damage
 from lesion.errors import LesionError
 from lesion.identity import HOLDOUT, check_holdout
-from lesion.plan import check_ratios
+from lesion.plan import check_rounding
 from lesion.recovery import Recover
 from lesion.recovery import parse as known_recovery
 
@@ -18,7 +20,10 @@ from lesion.recovery import parse as known_recovery
 class Choices:
     """What to measure.
 
-    ratios: pruning ratios in (0, 1); criterion: which filters go first; units: "free" or "all"
+    damage: what is done to a layer, by name or as an object, see `lesion.damage`
+    ratios: the amounts of it, pruning ratios in (0, 1) for filters; None for the damage's own
+    criterion: which filters go first, by name or as a function or object, see `lesion.criteria`
+    units: "free" or "all"
     layers: patterns of layer names, none for all; rounding: "floor-kept" or "nearest"
     seed: of the images' order, the images kept back, and criteria that draw
     holdout: share of the images kept back for checking advice, in [0, 1)
@@ -30,8 +35,8 @@ class Choices:
     source: how a command line named the subject, for those that follow
     """
 
-    ratios: Sequence[float] = RATIOS
-    criterion: str = "l1"
+    ratios: Sequence[float] | None = None
+    criterion: Given = "l1"
     units: str = "free"
     layers: Sequence[str] = ()
     rounding: str = "floor-kept"
@@ -41,6 +46,24 @@ class Choices:
     estimand: str = "set"
     recovery: str | Recover = ""
     source: Mapping[str, Any] = field(default_factory=dict)
+    damage: str | Damage = "filters"
+
+    @property
+    def kind(self) -> Damage:
+        """The damage. Raises LesionError where there is none of that name."""
+        return known_damage(self.damage)
+
+    @property
+    def amounts(self) -> Sequence[float]:
+        """How much of it."""
+        return self.kind.amounts.grid if self.ratios is None else self.ratios
+
+    @property
+    def settings(self) -> Settings:
+        """What the lesions have in common."""
+        recovery = known_recovery(self.recovery).name if self.recovery else ""
+        name = known_criterion(self.criterion).name
+        return Settings(name, self.rounding, self.seed, recovery)
 
     def check(self) -> None:
         """Raises LesionError for what cannot be, before any work."""
@@ -52,7 +75,8 @@ class Choices:
             raise LesionError(
                 f"Expected a seed from 0 to {SEEDS}, got {self.seed}; such as 0, 1 or 2."
             )
-        check_ratios(self.ratios, self.rounding)
+        check_rounding(self.rounding)
+        self.kind.amounts.check(self.amounts)
         known_criterion(self.criterion)
         check_holdout(self.holdout)
         if self.recovery:

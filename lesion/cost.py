@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lesion.amounts import FILTERS
 from lesion.anatomy import Anatomy
 from lesion.errors import LesionError
-from lesion.plan import Target, check_ratios, falling
+from lesion.plan import Target, check_rounding, falling
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def cost_at(
         if unit is None or unit.kind == "tied":
             why = unit.reason if unit else "no unit has that name"
             raise LesionError(f"Expected a unit that can be removed, got '{name}': {why}.")
-        check_ratios([ratio], rounding)
+        FILTERS.check([ratio])
+        check_rounding(rounding)
         own = (scores or {}).get(name, np.zeros(unit.channels))
         fallen = falling(anatomy, Target(name, unit.kind), own, ratio, rounding)
         gone[unit.first : unit.first + unit.channels] = fallen

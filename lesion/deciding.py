@@ -12,7 +12,6 @@ from lesion import sequential
 from lesion.aim import Aim
 from lesion.outcomes import Intact
 from lesion.plan import Lesion
-from lesion.schedule import Standing
 from lesion.sequential import Forecast, Process, Question, Verdict
 from lesion.spending import shares, tolerances
 from lesion.study import Study
@@ -163,34 +162,6 @@ class Decisions:
         """Drop, and both ends of its anytime-valid interval, as proportions: (lesions, 3)."""
         found = sequential.intervals(self.process, self.places(lesions), 1 - level)
         return np.stack([found.drop, found.low, found.high], axis=1)
-
-    def standings(self, failed: Iterable[Lesion]) -> tuple[list[list[Lesion]], list[Standing]]:
-        """The lesions of each target with ratios rising, and how far they have come."""
-        targets: dict[tuple[Any, ...], list[Lesion]] = {}
-        for lesion in sorted(self.lesions, key=lambda one: one.amount):
-            key = (lesion.target, lesion.kind, lesion.seed, lesion.rounding)
-            targets.setdefault(key, []).append(lesion)
-        groups, verdicts = list(targets.values()), self.verdicts()
-        verdicts |= dict.fromkeys(failed, Verdict.SENSITIVE)  # none beyond it can be recommended
-        forecast = self.forecast()
-        left = np.where(self.process.seen < self.images, np.maximum(forecast.images, 1), 0)
-        return groups, [self._standing(group, verdicts, forecast.safe, left) for group in groups]
-
-    def _standing(
-        self, group: Sequence[Lesion], verdicts: dict[Lesion, Verdict], safe: np.ndarray,
-        left: np.ndarray,
-    ) -> Standing:  # fmt: skip
-        places, first = self.places(group), group[0]
-        layers = self.study.anatomy.layers
-        own = None if first.kind == "branch" else first.target
-        macs = sum(one.macs for one in layers if one.unit == own or one.name == first.target)
-        return Standing(
-            verdict=[verdicts[lesion].value for lesion in group],
-            seen=self.process.seen[places].tolist(),
-            safe=safe[places].tolist(),
-            left=left[places].tolist(),
-            gain=[macs * lesion.pruned / lesion.channels for lesion in group],
-        )
 
 
 def asked(intact: Intact, aim: Aim, settings: Mapping[str, Any]) -> Question:

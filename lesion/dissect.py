@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Dissection:
     reads: the edges of operations that mix channels, with final labels
     flows: for each layer the edges at which its channels, not yet united with others, arrive; a
         depthwise layer on the way follows, so that its bias is not left
-    sizes: bytes of each node's value for one image
+    sizes: bytes of each node's value for one image; nodes: where each layer runs
     """
 
     anatomy: Anatomy
@@ -41,6 +42,20 @@ class Dissection:
     reads: tuple[Edge, ...]
     flows: dict[str, tuple[Edge, ...]]
     sizes: dict[int, int]
+    nodes: dict[str, tuple[int, ...]]
+
+    @cached_property
+    def readers(self) -> dict[str, list[int]]:
+        """For each unit the places in `reads` of the edges that read any of its channels."""
+        units = sorted(self.anatomy.units, key=lambda unit: unit.first)
+        firsts = np.array([unit.first for unit in units])
+        readers: dict[str, list[int]] = {unit.name: [] for unit in units}
+        for place, edge in enumerate(self.reads):
+            labels = np.unique(edge.labels.numpy())
+            numbers = np.searchsorted(firsts, labels[labels != CONSTANT], side="right") - 1
+            for number in np.unique(numbers).tolist():
+                readers[units[number].name].append(place)
+        return readers
 
 
 def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
@@ -69,7 +84,8 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         whole=whole,
     )
     reads = tuple(_final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm"))
-    return Dissection(anatomy, graph, call, reads, flows, coupling.sizes)
+    nodes = {name: tuple(made.nodes) for name, made in makings.items()}
+    return Dissection(anatomy, graph, call, reads, flows, coupling.sizes, nodes)
 
 
 def _followed_through(

@@ -1,6 +1,6 @@
-"""One batch of images and lesions in, the outputs of each lesioned network out."""
+"""One batch of images and edits in, the outputs of each edited network out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -10,181 +10,241 @@ import torch
 from torch import Tensor
 
 from lesion.coupling import Edge
-from lesion.damage import filters
 from lesion.dissect import Dissection
+from lesion.edits import Channels, Edit, channels, edges
 from lesion.keeping import Kept, places
-from lesion.plan import Cuttable, Target
-from lesion.replay import Behind, Program, Run, Step, behind, compile_program, frees
+from lesion.memory import that_fit
+from lesion.plan import Target
+from lesion.replay import Behind, Program, Run, Step, behind, compile_program
 from lesion.rows import Trial, Way, rows_at
 
-One = TypeVar("One", bound=Cuttable)
 LOOKED_AT = 10_000  # images that lesions come back to, at most, where they stop early
 
 
-@dataclass(frozen=True)
-class Cut:
-    """The edges that a target's lesions cut, and what of the program depends on them."""
+class Measurable(Hashable, Protocol):
+    """What an edit is measured for: a lesion, or several units together."""
 
-    edges: tuple[Edge, ...]
-    behind: Behind
+    @property
+    def key(self) -> str:
+        """A text that names it."""
+
+    @property
+    def seed(self) -> int:
+        """Where the random numbers of its recovery start."""
+
+
+Name = TypeVar("Name", bound=Measurable)
 
 
 @dataclass(frozen=True, eq=False)
-class Cutting:
-    """What a lesion drops, and on which images of a batch it is measured.
+class Cut:
+    """An edit, and on which images of a batch it is measured.
 
-    dropped: the labels that fall, as booleans; rows: places in the batch, rising, None for all
+    rows: places in the batch, rising, None for all
     """
 
-    dropped: np.ndarray
+    edit: Edit
     rows: np.ndarray | None = None
 
-    def within(self, now: range) -> "Cutting":
+    def within(self, part: range) -> "Cut":
         """The same for a part of the batch."""
         if self.rows is None:
             return self
-        inside = self.rows[(self.rows >= now.start) & (self.rows < now.stop)] - now.start
-        return Cutting(self.dropped, None if len(inside) == len(now) else inside)
+        inside = self.rows[(self.rows >= part.start) & (self.rows < part.stop)] - part.start
+        return Cut(self.edit, None if len(inside) == len(part) else inside)
 
-    def among(self, rows: np.ndarray) -> "Cutting":
+    def among(self, rows: np.ndarray) -> "Cut":
         """The same where only some rows of the batch are there, its own among them."""
-        own = rows if self.rows is None else self.rows
-        return Cutting(self.dropped, None if len(own) == len(rows) else np.searchsorted(rows, own))
+        kept = rows if self.rows is None else self.rows
+        return Cut(self.edit, None if len(kept) == len(rows) else np.searchsorted(rows, kept))
 
     @property
-    def some(self) -> bool:
+    def any(self) -> bool:
         """Whether there is an image to measure it on."""
         return self.rows is None or len(self.rows) > 0
 
 
-class Engine(Protocol):
-    """Knows one thing: images and lesions in, outputs out."""
+@dataclass(frozen=True)
+class Batches:
+    """How many images run at once: in the intact network's first pass, and later."""
 
-    def obstacle(self, target: Target) -> str:
-        """Why a target's lesions cannot be measured exactly; "" if they can."""
+    first: int
+    later: int
+
+
+class Engine:
+    """Knows one thing: images and edits in, outputs out.
+
+    recovery: the name of what an edited network goes through first, "" for nothing; images: what
+        tells the images that it sees from others
+    together: how many edited networks it has at once, None for any number
+    replays: whether an edit costs less than a whole pass
+    """
+
+    dissection: Dissection
+    recovery = ""
+    images = ""
+    together: int | None = None
+    replays = False
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
+        self,
+        tensors: Sequence[Tensor],
+        cuts: Mapping[Name, Cut],
+        intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
-        """The outputs of each lesion, and last under None the intact network's, for one batch.
+    ) -> Iterator[tuple[Name | None, Tensor]]:
+        """The outputs of each cut, and last under None the intact network's, for one batch.
 
-        A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
+        A cut's outputs are those of its rows; intact: whether the intact ones are wanted
         keys: numbers of the images, by which an engine may remember them
         """
+        raise NotImplementedError
+
+    def obstacle(self, edit: Edit) -> str:
+        """Why an edit cannot be measured exactly; "" if it can."""
+        return ""
+
+    def hindrance(self, edit: Edit) -> str:
+        """Why an edited network cannot go through the recovery exactly; "" if it can."""
+        return ""
+
+    def avoid(self, digests: np.ndarray) -> None:
+        """From now on no image with these digests may take part in a recovery."""
+
+    def fit(self, fastest: int, room: int) -> int:
+        """Makes use of so many bytes; how many images run at once, at most `fastest`."""
+        return fastest
+
+    def fit_again(self, edits: Iterable[Edit], images: int, fastest: Batches, room: int) -> Batches:
+        """The same where edits come back to some of so many images, one edit a target."""
+        first = self.fit(fastest.first, room)
+        return Batches(first, first)
+
+    def edit(self, target: Target, dropped: np.ndarray) -> Edit:
+        """The edit that removes labels of a target from this engine's network."""
+        return channels(self.dissection, target, dropped)
+
+    def around(self, dropped: np.ndarray) -> "Engine | None":
+        """An engine for sets of labels that differ in few units from these; None for no faster."""
+        return None
 
 
-class Replay:
-    """Measures by replay: the intact network runs once, each lesion from its cut on.
+class Replay(Engine):
+    """Measures by replay: the intact network runs once, each edit from where it changes it.
 
     fold: whether batch norm is folded; most: how many rows of a batch are replayed at once
     """
+
+    replays = True
 
     def __init__(self, dissection: Dissection, *, fold: bool = True, most: int = 1024) -> None:
         self.dissection, self.fold, self.most = dissection, fold, most
         self.kept: Kept | None = None
         self.program: Program = compile_program(dissection.graph, fold=fold)
-        self.position = self.program.position()
-        self._cuts: dict[Target, Cut] = {}
+        self._behind: dict[tuple[int, ...], Behind] = {}
 
-    def obstacle(self, target: Target) -> str:
-        """Why a target's lesions cannot be measured exactly; "" if they can."""
-        return "" if edges(self.dissection, target) else "nothing reads its channels"
-
-    def cut(self, lesion: Cuttable) -> Cut:
-        """Where a lesion cuts."""
-        return self.cut_of(lesion.at)
-
-    def cut_of(self, target: Target) -> Cut:
-        """Where a target's lesions cut."""
-        if target not in self._cuts:
-            found = edges(self.dissection, target)
-            self._cuts[target] = Cut(found, behind(self.program, {edge.node for edge in found}))
-        return self._cuts[target]
+    def behind(self, edit: Edit) -> Behind:
+        """What of the program depends on an edit."""
+        if edit.nodes not in self._behind:
+            self._behind[edit.nodes] = behind(self.program, edit.nodes)
+        return self._behind[edit.nodes]
 
     def run(
-        self, tensors: Sequence[Tensor], cuts: Mapping[One, Cutting], intact: bool = True,
+        self,
+        tensors: Sequence[Tensor],
+        cuts: Mapping[Name, Cut],
+        intact: bool = True,
         keys: np.ndarray | None = None,
-    ) -> Iterator[tuple[One | None, Tensor]]:  # fmt: skip
-        """The outputs of each lesion, in order of their cuts, and last under None the intact ones.
-
-        A lesion's outputs are those of its rows; intact: whether the intact ones are wanted
-        keys: numbers of the images by which values may be kept between calls
-        """
+    ) -> Iterator[tuple[Name | None, Tensor]]:
+        """The outputs of each cut, in order of where they change the network; see `Engine.run`."""
         if keys is None or self.kept is None or intact:
             run, images = Run(self.program, tensors), len(tensors[0])
-            yield from self._lesions(run, cuts, images)
+            yield from self._cut(run, cuts, images)
             if intact:
                 self._see(run, keys)
                 yield None, run.output()
             return
         for place, group in self._by_place(cuts).items():
-            rows = _union([cutting.rows for cutting in group.values()], len(keys))
+            rows = _union([cut.rows for cut in group.values()], len(keys))
             if place is None:
                 run = Run(self.program, tensors)
-                yield from self._lesions(run, group, len(keys))
+                yield from self._cut(run, group, len(keys))
                 continue
-            own = [t[rows] if t.dim() and len(t) == len(keys) else t for t in tensors]
-            run = Run(self.program, own, self.kept.at(place, own, keys[rows]), place)
-            cuts_here = {lesion: cutting.among(rows) for lesion, cutting in group.items()}
-            yield from self._lesions(run, cuts_here, len(rows))
+            part = [t[rows] if t.dim() and len(t) == len(keys) else t for t in tensors]
+            run = Run(self.program, part, self.kept.at(place, part, keys[rows]), place)
+            yield from self._cut(run, {n: cut.among(rows) for n, cut in group.items()}, len(rows))
 
     def _see(self, run: Run, keys: np.ndarray | None) -> None:
         """Keep values of the first pass over the images."""
         if self.kept is not None and self.kept.early and keys is not None:
             self.kept.keep(run, keys)
 
-    def _by_place(
-        self, cuts: Mapping[One, Cutting]
-    ) -> dict[int | None, dict[One, Cutting]]:  # fmt: skip
-        """The lesions by the last place before their cut at which values are kept."""
+    def _by_place(self, cuts: Mapping[Name, Cut]) -> dict[int | None, dict[Name, Cut]]:
+        """The cuts by the last place before their edit at which values are kept."""
         assert self.kept is not None
-        found: dict[int | None, dict[One, Cutting]] = {}
-        for lesion, cutting in cuts.items():
-            place = self.kept.before(self.cut(lesion).behind.pause)
-            found.setdefault(place, {})[lesion] = cutting
-        return found
+        groups: dict[int | None, dict[Name, Cut]] = {}
+        for name, cut in cuts.items():
+            place = self.kept.before(self.behind(cut.edit).pause)
+            groups.setdefault(place, {})[name] = cut
+        return groups
 
-    def _lesions(
-        self, run: Run, cuts: Mapping[One, Cutting], images: int
-    ) -> Iterator[tuple[One, Tensor]]:
-        """The outputs of each lesion, in order of their cuts; equal ones are replayed once."""
+    def _cut(
+        self, run: Run, cuts: Mapping[Name, Cut], images: int
+    ) -> Iterator[tuple[Name, Tensor]]:
+        """The outputs of each cut, in order of their edits; equal ones are replayed once."""
         before: tuple[tuple[Any, ...], Tensor] | None = None
-        for lesion in sorted(cuts, key=lambda one: self.cut(one).behind.pause):
-            cut, cutting = self.cut(lesion), cuts[lesion]
-            rows = b"" if cutting.rows is None else cutting.rows.tobytes()
-            same = (id(cut), cutting.dropped.tobytes(), cutting.rows is None, rows)
+        for name in sorted(cuts, key=lambda name: self.behind(cuts[name].edit).pause):
+            cut, after = cuts[name], self.behind(cuts[name].edit)
+            rows = b"" if cut.rows is None else cut.rows.tobytes()
+            same = (cut.edit.key, cut.rows is None, rows)
             if before is None or before[0] != same:
-                run.forward(cut.behind.pause)
-                run.ahead(cut.behind.ahead)
-                before = same, self._rows(run, cut, cutting, images)
-            yield lesion, before[1]
+                run.forward(after.pause)
+                run.ahead(after.ahead)
+                before = same, self._rows(run, cut, images)
+            yield name, before[1]
 
-    def _rows(self, run: Run, cut: Cut, cutting: Cutting, images: int) -> Tensor:
-        """The outputs of a lesion's rows, as few replayed as can be."""
-        if cutting.rows is None and images <= self.most:
-            return self._replay(run, cut, cutting.dropped, None)
-        own = np.arange(images) if cutting.rows is None else cutting.rows
-        rows = torch.from_numpy(own).to(run.device)
-        found = []
+    def _rows(self, run: Run, cut: Cut, images: int) -> Tensor:
+        """The outputs of a cut's rows, as few replayed as can be."""
+        if cut.rows is None and images <= self.most:
+            return self._replay(run, cut.edit, None)
+        rows = torch.from_numpy(np.arange(images) if cut.rows is None else cut.rows).to(run.device)
+        outputs = []
         for start in range(0, len(rows), self.most):
-            some = rows[start : start + self.most]
-            at = rows_at(run.values, self._ways, cut.behind.reads, some, images)
+            part, reads = rows[start : start + self.most], self.behind(cut.edit).reads
+            at = rows_at(run.values, self._ways, reads, part, images)
             if at is None:
-                return self._replay(run, cut, cutting.dropped, None).index_select(0, rows)
-            found.append(self._replay(run, cut, cutting.dropped, at))
-        return torch.cat(found)
+                return self._replay(run, cut.edit, None).index_select(0, rows)
+            outputs.append(self._replay(run, cut.edit, at))
+        return torch.cat(outputs)
 
-    def keep(self, targets: Iterable[Target], images: int, budget: int) -> None:
-        """Keep values at a few places before the targets' cuts, for as many images, in `budget`
-        bytes at most."""
-        pauses = sorted(self.cut_of(target).behind.pause for target in targets)
-        costs = self._trial.costs
-        share = budget / min(images, LOOKED_AT)
+    def _replay(self, run: Run, edit: Edit, at: Mapping[int, Any] | None) -> Tensor:
+        after = self.behind(edit)
+        steps = {place: self.program.steps[place] for place in after.replayed}
+        steps |= edit.steps(self.program)
+        outputs: Tensor = run.replay(list(steps.values()), after.ends, at)
+        return outputs
+
+    def fit(self, fastest: int, room: int) -> int:
+        """As many images as have room beside their values, see `peak`."""
+        self.most = that_fit(self.program, self.dissection.sizes, room, fastest)
+        return self.most
+
+    def fit_again(self, edits: Iterable[Edit], images: int, fastest: Batches, room: int) -> Batches:
+        """Half of the room is for values that are kept, see `keep`."""
+        first = self.fit(fastest.first, room)
+        self.keep(edits, images, room // 2)
+        later = that_fit(self.program, self.dissection.sizes, room // 2, fastest.later)
+        return Batches(first, later)
+
+    def keep(self, edits: Iterable[Edit], images: int, room: int) -> None:
+        """Keep values at a few places before edits, for as many images, in `room` bytes at most."""
+        pauses = sorted(self.behind(edit).pause for edit in edits)
+        costs, share = self._trial.costs, room / min(images, LOOKED_AT)
         chosen = places(self.program, self._ways, self.dissection.sizes, costs, pauses, share)
-        room = min(images, budget // max(sum(chosen.values()), 1))
-        early = room == images
-        self.kept = Kept(self.program, self._ways, chosen, room, early) if chosen else None
+        holds = min(images, room // max(sum(chosen.values()), 1))
+        early = holds == images
+        self.kept = Kept(self.program, self._ways, chosen, holds, early) if chosen else None
 
     @property
     def _ways(self) -> dict[int, Way]:
@@ -195,24 +255,16 @@ class Replay:
         call = self.dissection.call
         return Trial.of(self.program, call.tensors(call.leaves))
 
-    def _replay(
-        self, run: Run, cut: Cut, dropped: np.ndarray, at: Mapping[int, Any] | None
-    ) -> Tensor:
-        steps = {place: self.program.steps[place] for place in cut.behind.replayed}
-        steps |= self._edited(cut, dropped)
-        outputs: Tensor = run.replay(list(steps.values()), cut.behind.ends, at)
-        return outputs
-
-    def _edited(self, cut: Cut, dropped: np.ndarray) -> dict[int, Step]:
-        """The steps at a cut without what falls."""
-        return edited(self.program, self.position, cut.edges, dropped)
+    def around(self, dropped: np.ndarray) -> "Around":
+        """See `Around`."""
+        return Around(self, dropped)
 
 
 class Around(Replay):
     """Measures by replay from a network that lacks some channels already.
 
-    A lesion names the units in which it differs from that network, and drops all that is gone with
-    it: what lies before these units runs once for all lesions. The outputs under None are those of
+    Its edits name the units in which a network differs from that one, and drop all that is gone
+    with it: what lies before these units runs once for all. The outputs under None are those of
     the network that lacks the channels.
 
     whole: the engine of the intact network; dropped: the labels that have fallen
@@ -223,61 +275,49 @@ class Around(Replay):
         self.whole = self.program
         self._reads: dict[int, list[Edge]] = {}
         for edge in self.dissection.reads:
-            self._reads.setdefault(self.position[edge.node], []).append(edge)
-        fallen = edited(self.whole, self.position, self._reading(dropped, self._reads), dropped)
-        steps = [fallen.get(at, step) for at, step in enumerate(self.whole.steps)]
+            self._reads.setdefault(edge.node, []).append(edge)
+        fallen = self._reading(dropped, self._reads).steps(self.whole)
+        steps = [fallen.get(place, step) for place, step in enumerate(self.whole.steps)]
         self.program = replace(self.whole, steps=tuple(steps))
 
-    def _edited(self, cut: Cut, dropped: np.ndarray) -> dict[int, Step]:
-        places = [self.position[edge.node] for edge in cut.edges]
-        whole = {place: self.whole.steps[place] for place in places}
-        return whole | edited(self.whole, self.position, self._reading(dropped, places), dropped)
+    def edit(self, target: Target, dropped: np.ndarray) -> Edit:
+        """The edit to a network without `dropped` that differs in a target's units."""
+        nodes = tuple(sorted({edge.node for edge in edges(self.dissection, target)}))
+        return _Instead(self._reading(dropped, nodes).edges, dropped, nodes, self.whole)
 
-    def _reading(self, dropped: np.ndarray, places: Iterable[int]) -> list[Edge]:
-        """The edges at some places that read what falls."""
+    def _reading(self, dropped: np.ndarray, nodes: Iterable[int]) -> Channels:
+        """The edit of some operations, where they read what falls."""
         gone = np.append(dropped, False)  # the last is CONSTANT's
-        return [
-            edge for place in dict.fromkeys(places) for edge in self._reads[place]
-            if gone[edge.labels.numpy()].any()
-        ]  # fmt: skip
+        reading = (edge for node in nodes for edge in self._reads[node])
+        return Channels(tuple(e for e in reading if gone[e.labels.numpy()].any()), dropped)
 
 
-def edited(
-    program: Program, position: Mapping[int, int], edges: Iterable[Edge], dropped: np.ndarray
-) -> dict[int, Step]:
-    """The steps of a program that are cut at edges, by their places."""
-    steps: dict[int, Step] = {}
-    for edge in edges:
-        place = position[edge.node]
-        steps[place] = filters.edit(steps.get(place, program.steps[place]), edge, dropped)
-    return steps
+@dataclass(frozen=True, eq=False)
+class _Instead(Channels):
+    """The intact network's operations at some nodes, without channels, in place of others there.
+
+    at: the nodes; whole: the intact network
+    """
+
+    at: tuple[int, ...]
+    whole: Program
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        return self.at
+
+    @property
+    def key(self) -> bytes:
+        return super().key + repr(self.at).encode()
+
+    def steps(self, program: Program) -> dict[int, Step]:
+        places = (self.whole.position[node] for node in self.at)
+        return {place: self.whole.steps[place] for place in places} | super().steps(self.whole)
 
 
 def _union(rows: Iterable[np.ndarray | None], images: int) -> np.ndarray:
     """The rows that any of them has; None stands for all."""
-    found = list(rows)
-    if any(own is None for own in found):
+    every = list(rows)
+    if any(part is None for part in every):
         return np.arange(images)
-    return np.unique(np.concatenate([own for own in found if own is not None]))
-
-
-def edges(dissection: Dissection, target: Target) -> tuple[Edge, ...]:
-    """The edges at which a target's channels are cut."""
-    if target.kind == "branch":
-        return dissection.flows[target.name]
-    anatomy = dissection.anatomy
-    own = np.zeros(anatomy.channels + 1, bool)  # the last is CONSTANT's
-    for name in target.units or (target.name,):
-        unit = anatomy.unit[name]
-        own[unit.first : unit.first + unit.channels] = True
-    return tuple(edge for edge in dissection.reads if own[edge.labels.numpy()].any())
-
-
-def peak(program: Program, sizes: Mapping[int, int]) -> int:
-    """Bytes alive at most in one image's intact run, twice over: as much again for a replay."""
-    alive = most = sum(sizes.get(index, 0) for index in program.inputs)
-    for step, done in zip(program.steps, frees(program.steps, ()), strict=True):
-        alive += sizes.get(step.index, 0)
-        most = max(most, alive)
-        alive -= sum(sizes.get(index, 0) for index in done)
-    return 2 * most
+    return np.unique(np.concatenate([part for part in every if part is not None]))

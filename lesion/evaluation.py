@@ -2,27 +2,29 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lesion.adapter import Adapter, BatchAdapter, describe, moved
-from lesion.amounts import RATIOS
 from lesion.choices import Choices
+from lesion.criteria import Given
+from lesion.damage import Damage
 from lesion.dissect import Dissection, dissect
-from lesion.engine import edges
+from lesion.edits import Edit
 from lesion.errors import LesionError, StudyError, SubjectError, first_line
 from lesion.hooks import Whole
 from lesion.identity import open_evaluated
-from lesion.plan import Lesion, Target, targets
-from lesion.preparing import placed, planned
+from lesion.plan import Lesion
+from lesion.preparing import Planning, placed
+from lesion.runners import Runner
+from lesion.runners.here import Runner as Here
 from lesion.running import Progress, exhausted
 from lesion.study import Study
 from lesion.subject import check_weights, device_of, evaluating, named
@@ -33,64 +35,75 @@ Evaluate = Callable[[nn.Module], Any]
 
 
 class Copies(Whole):
-    """Copies of a network from which a lesion's channels are cut by hooks."""
+    """Copies of a network that are edited for good."""
 
-    def obstacle(self, target: Target) -> str:
-        """Why a target's channels cannot be cut exactly; "" if they can."""
-        if not edges(self.dissection, target):
-            return "nothing reads its channels"
-        where = self.beyond(target)
+    def obstacle(self, edit: Edit) -> str:
+        """Why an edit cannot be made exactly; "" if it can."""
+        where = edit.obstacle(self.readers)
         return f"hooks cannot cut its channels at {where}" if where else ""
 
-    def copy(self, lesion: Lesion | None, dropped: np.ndarray | None) -> nn.Module:
-        """A copy of the network, without the channels `dropped` of the lesion if there is one."""
-        call = self.dissection.call
-        network = _copied(call.network)
-        if lesion is not None and dropped is not None:
-            other = Call(network, call.adapted, ())
-            self.without(other, lesion.at, dropped)
+    def copy(self, edit: Edit | None) -> nn.Module:
+        """A copy of the network, edited if there is an edit."""
+        network = _copied(self.call.network)
+        if edit is not None:
+            self.edited(Call(network, self.call.adapted, ()), edit)
         return network
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Measures by a function of the whole network: a worker whose tasks are edits."""
+
+    copies: Copies
+    evaluate: Evaluate
+
+    def __call__(self, tasks: Sequence[Edit | None]) -> Iterator[float]:
+        """What the function gives for each edited copy, None for an unedited one.
+
+        Raises SubjectError where the function fails.
+        """
+        with evaluating(self.copies.call.network):
+            for edit in tasks:
+                yield _number(self.evaluate, self.copies.copy(edit))
 
 
 @dataclass(eq=False)
 class WholeSweep:
     """Evaluations ready to run.  Iterating makes and saves one at a time, the intact one first.
 
-    lesions: each with the labels that fall; warnings: what differs from the study's first
-    environment
+    lesions: each with what it does; warnings: what differs from the study's first environment
     """
 
     study: Study
-    evaluate: Evaluate
-    copies: Copies
-    lesions: dict[Lesion, np.ndarray]
+    worker: Evaluator
+    lesions: Mapping[Lesion, Edit]
     warnings: list[str] = field(default_factory=list)
+    runner: Runner = field(default_factory=Here)
 
     def __iter__(self) -> Iterator[Progress]:
         known = {*self.study.evaluations, *self.study.failed}
-        wanted = [one for one in (None, *self.lesions) if one not in known]
-        with evaluating(self.copies.call.network):
-            if wanted and None in known:
-                self._check()
-            for done, lesion in enumerate(wanted, 1):
-                self._evaluate(lesion)
-                yield Progress(done, len(wanted))
+        wanted = [lesion for lesion in (None, *self.lesions) if lesion not in known]
+        if wanted and None in known:
+            self._check()
+        tasks = [None if lesion is None else self.lesions[lesion] for lesion in wanted]
+        values = self.runner.run(tasks, lambda: self.worker)
+        for done, (lesion, (_, value)) in enumerate(zip(wanted, values, strict=True), 1):
+            self._record(lesion, value)
+            yield Progress(done, len(wanted))
 
     def _check(self) -> None:
         """Raises StudyError where the intact network's evaluation is another: its function's name
         does not tell what that does."""
         before = self.study.evaluations[None]
-        now = _number(self.evaluate, self.copies.copy(None, None))
-        if not math.isclose(before, now, rel_tol=ELSEWHERE):
+        ((_, value),) = self.runner.run([None], lambda: self.worker)
+        if not math.isclose(before, value, rel_tol=ELSEWHERE):
             raise StudyError(
                 f"Expected the evaluation of the intact network that {self.study.path} holds, "
-                f"{before:.6g}, but {now:.6g} came: the images or the function are others, or it "
+                f"{before:.6g}, but {value:.6g} came: the images or the function are others, or it "
                 "draws at random; give what it was made with, or name a new study file."
             )
 
-    def _evaluate(self, lesion: Lesion | None) -> None:
-        cut = None if lesion is None else self.lesions[lesion]
-        value = _number(self.evaluate, self.copies.copy(lesion, cut))
+    def _record(self, lesion: Lesion | None, value: float) -> None:
         if math.isfinite(value):
             self.study.set_evaluation(value, lesion)
         elif lesion is not None:
@@ -109,14 +122,15 @@ def sweep_whole(
     example: Any,
     *,
     part: str = "",
-    ratios: Sequence[float] = RATIOS,
-    criterion: str = "l1",
+    ratios: Sequence[float] | None = None,
+    criterion: Given = "l1",
     units: str = "free",
     layers: Sequence[str] = (),
     rounding: str = "floor-kept",
     seed: int = 0,
     device: str | None = None,
     adapter: Adapter | None = None,
+    damage: str | Damage = "filters",
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """The study at `out`: each unit cut on its own, at rising ratios, and evaluated as a whole.
@@ -133,12 +147,12 @@ def sweep_whole(
     part: the name of the submodule in which to look for layers, where the whole network cannot be
         followed, such as a detection network's "backbone"; the example is then the part's input,
         and channels that leave the part are not cut
-    ratios, criterion, units, layers, rounding, seed: see `Choices`
+    ratios, criterion, units, layers, rounding, seed, damage: see `Choices`
 
     `network` itself is not changed, and calling again with the same file goes on where it
     stopped.  Raises SubjectError where the evaluation fails or the layers cannot be seen.
     """
-    choices = Choices(ratios, criterion, units, layers, rounding, seed)
+    choices = Choices(ratios, criterion, units, layers, rounding, seed, damage=damage)
     with placed(network, device):
         ready = prepare_whole(network, evaluate, out, example, choices, part, adapter)
         return exhausted(ready, ready.study, progress)
@@ -160,17 +174,17 @@ def prepare_whole(
     with evaluating(network):
         dissection = _dissected(network, _forward(part, adapter), example, part)
         copies = Copies(dissection)
-    targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
+    choices.kind.targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file
     own = {"evaluation": named(evaluate), **({"part": part} if part else {})}
     study, warnings = open_evaluated(
         Path(out), network, dissection.anatomy, own, {"source": choices.source}
     )
     try:
-        lesions = planned(study, dissection, copies, choices)
+        lesions = Planning(study, dissection, copies, choices).planned()
     except BaseException:
         study.close()
         raise
-    return WholeSweep(study, evaluate, copies, lesions, warnings)
+    return WholeSweep(study, Evaluator(copies, evaluate), lesions, warnings)
 
 
 def _check(network: nn.Module, evaluate: Evaluate, part: str) -> None:

@@ -1,14 +1,17 @@
 """What a sweep is to find out, and by which rounds of work."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from lesion.aim import Aim
 from lesion.deciding import MANY, Decisions, images_needed, least_images
 from lesion.errors import LesionError
 from lesion.plan import Lesion
-from lesion.schedule import Work, chosen, gathered, in_order
+from lesion.schedule import Standing, Work, chosen, gathered, in_order
+from lesion.sequential import Verdict
 from lesion.study import Study
 from lesion.wording import grouped, points
 
@@ -37,8 +40,11 @@ class Goal(Protocol):
     def obstacle(self, study: Study, images: int) -> str:
         """Why the study's images cannot reach the goal, whatever comes out; "" if they can."""
 
-    def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
-        """The rounds that are left; each is named when the one before it is recorded."""
+    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
+        """The rounds that are left; each is named when the one before it is recorded.
+
+        gains: the lesions, each with what it saves
+        """
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,9 @@ class Full:
         """Nothing."""
         return ""
 
-    def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
+    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
         """One round: the images in order, on each all lesions that have not seen it."""
-        going = _going(study, lesions)
+        going = _going(study, gains)
         missing = {one: ~study.seen(one)[:images] for one in going}
         total = sum(int(left.sum()) for left in missing.values())
         yield Round(in_order(missing, images, study.images), total)
@@ -98,14 +104,15 @@ class Decide:
             f"to call any of {why}"
         )
 
-    def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
+    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
         """First the intact network on all images, then the lesions that are worth most."""
-        return _stepwise(study, self.aim, lesions, images, self._next)
 
-    def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
-        groups, standings = decisions.standings(decisions.study.failed)
-        left = sum(own.left[place] for own in standings for place in own.next())
-        return [groups[target][place] for target, place in chosen(standings)], int(left)
+        def next_(decisions: Decisions) -> tuple[list[Lesion], int]:
+            groups, standings = standings_of(decisions, gains)
+            left = sum(standing.left[at] for standing in standings for at in standing.next())
+            return [groups[target][place] for target, place in chosen(standings)], int(left)
+
+        return _stepwise(study, self.aim, gains, images, next_)
 
 
 @dataclass(frozen=True)
@@ -122,9 +129,9 @@ class Narrow:
         """Nothing: once all images are seen the drop is known."""
         return ""
 
-    def rounds(self, study: Study, lesions: Sequence[Lesion], images: int) -> Iterator[Round]:
+    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
         """First the intact network on all images, then one step of all that are too wide."""
-        return _stepwise(study, self.aim, lesions, images, self._next)
+        return _stepwise(study, self.aim, gains, images, self._next)
 
     def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
         going = _going(decisions.study, decisions.lesions)
@@ -134,19 +141,50 @@ class Narrow:
         return found, len(found) * decisions.images // 2
 
 
+def standings_of(
+    decisions: Decisions, gains: Mapping[Lesion, float]
+) -> tuple[list[list[Lesion]], list[Standing]]:
+    """The lesions of each target, the least harm first, and how far they have come.
+
+    gains: what each saves
+    """
+    damages, targets = decisions.study.damages, dict[tuple[Any, ...], list[Lesion]]()
+    for lesion in sorted(gains, key=lambda one: damages[one.damage].severity(one.amount)):
+        key = (lesion.damage, lesion.target, lesion.kind, lesion.seed, lesion.rounding)
+        targets.setdefault(key, []).append(lesion)
+    verdicts = decisions.verdicts()
+    failed = decisions.study.failed  # nothing beyond what fails can be recommended
+    verdicts |= {lesion: Verdict.SENSITIVE for lesion in failed if lesion in gains}
+    forecast, process = decisions.forecast(), decisions.process
+    left = np.where(process.seen < decisions.images, np.maximum(forecast.images, 1), 0)
+    standings = []
+    for group in targets.values():
+        places = decisions.places(group)
+        standings.append(
+            Standing(
+                verdict=[verdicts[lesion].value for lesion in group],
+                seen=process.seen[places].tolist(),
+                safe=forecast.safe[places].tolist(),
+                left=left[places].tolist(),
+                gain=[gains[lesion] for lesion in group],
+            )
+        )
+    return list(targets.values()), standings
+
+
 def _stepwise(
-    study: Study, aim: Aim, lesions: Sequence[Lesion], images: int, next_: Next
+    study: Study, aim: Aim, gains: Mapping[Lesion, float], images: int, next_: Next
 ) -> Iterator[Round]:
     """The intact network on all images; then round by round the next step of some lesions.
 
     next_: the lesions to go on with, none at the end, and how many answers may be left in all
     """
-    if not lesions:
+    if not gains:
         return
     if study.images < images:
         yield Round(in_order({}, images, study.images), 0)
     study.aim(aim)
-    decisions, done = Decisions(study, aim, lesions, images), 0
+    decisions, done = Decisions(study, aim, list(gains), images), 0
     while (found := next_(decisions))[0]:
         now, left = found
         wanted = decisions.wanted(now)
@@ -156,7 +194,7 @@ def _stepwise(
         decisions.look(_going(study, now))
 
 
-def _going(study: Study, lesions: Sequence[Lesion]) -> list[Lesion]:
+def _going(study: Study, lesions: Iterable[Lesion]) -> list[Lesion]:
     failed = study.failed
     return [one for one in lesions if one not in failed]
 

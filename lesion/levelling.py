@@ -83,7 +83,7 @@ def level(
     drop, _, high = paired(intact.outcomes[column], first[taken], LEVEL)
     return replace(
         timed(study, found[taken], times), drop=100 * drop, high=100 * high, measured=True,
-        guarantee=f"Measured together after recovery by {bench.engine.recovery.name} on "
+        guarantee=f"Measured together after recovery by {bench.engine.recovery} on "
         f"{grouped(len(used))} images, by which they were also chosen, of {len(found)} sets of "
         "rates; `lesion verify --recover` measures them on others.",
     )  # fmt: skip

@@ -1,13 +1,13 @@
 """How many images fit at once."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from lesion.engine import peak
 from lesion.errors import LesionError
-from lesion.replay import Program
+from lesion.replay import Program, frees
 
 SHARE = 0.5  # of the memory that is free, unless the user says how much
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -42,6 +42,16 @@ def free(device: torch.device) -> int:
         return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-def that_fit(program: Program, sizes: dict[int, int], budget: int, most: int) -> int:
+def that_fit(program: Program, sizes: Mapping[int, int], budget: int, most: int) -> int:
     """How many images, at most `most` and at least one, run at once within `budget` bytes."""
     return max(1, min(most, budget // max(peak(program, sizes), 1)))
+
+
+def peak(program: Program, sizes: Mapping[int, int]) -> int:
+    """Bytes alive at most in one image's intact run, twice over: as much again for a replay."""
+    alive = most = sum(sizes.get(index, 0) for index in program.inputs)
+    for step, done in zip(program.steps, frees(program.steps, ()), strict=True):
+        alive += sizes.get(step.index, 0)
+        most = max(most, alive)
+        alive -= sum(sizes.get(index, 0) for index in done)
+    return 2 * most

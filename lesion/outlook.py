@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
+from lesion.adapter import moved
 from lesion.cost import cost
 from lesion.deciding import least_images
-from lesion.engine import Cutting, Replay
+from lesion.engine import Cut
 from lesion.goals import Decide
+from lesion.measure import Worker
 from lesion.plan import Lesion
 from lesion.running import Sweep
+from lesion.subject import device_of, evaluating
 
 FLOORS = 6  # a layer's boundary takes about so many times the images of the least possible verdict
 
@@ -61,19 +64,24 @@ def outlook(ready: Sweep) -> Outlook:
 
 def _seconds(ready: Sweep) -> tuple[float, float]:
     """Seconds of a whole pass and of a mean replay, for one image, timed on a batch."""
-    count = min(getattr(ready.engine, "most", 32), ready.images)
-    batch = ready.subject.images.batch(ready.study.header.order[:count])
-    tensors = ready.dissection.call.tensors(batch)
-    one_each = {lesion.at: lesion for lesion in ready.lesions}
-    cuts = {lesion: Cutting(ready.lesions[lesion]) for lesion in one_each.values()}
-    _timed(ready, tensors, {})  # the first pass also warms up
-    whole = _timed(ready, tensors, {})
-    every = _timed(ready, tensors, cuts) if isinstance(ready.engine, Replay) else whole * len(cuts)
+    worker = ready.worker
+    count = min(worker.batches.first, ready.images)
+    batch = moved(
+        worker.subject.images.batch(ready.study.header.order[:count]),
+        device_of(worker.subject.network),
+    )
+    tensors = worker.dissection.call.tensors(batch)
+    of_target = {lesion.at: lesion for lesion in ready.lesions}
+    cuts = {lesion: Cut(ready.lesions[lesion]) for lesion in of_target.values()}
+    _timed(worker, tensors, {})  # the first pass also warms up
+    whole = _timed(worker, tensors, {})
+    every = _timed(worker, tensors, cuts) if worker.engine.replays else whole * len(cuts)
     return whole / count, max(every - whole, 0.0) / max(len(cuts), 1) / count
 
 
-def _timed(ready: Sweep, tensors: tuple[torch.Tensor, ...], cuts: dict[Lesion, Cutting]) -> float:
+def _timed(worker: Worker, tensors: tuple[torch.Tensor, ...], cuts: dict[Lesion, Cut]) -> float:
     start = time.perf_counter()
-    for _, outputs in ready.engine.run(tensors, cuts):
-        float(outputs.reshape(-1)[0])  # waits for the device
+    with evaluating(worker.subject.network):
+        for _, outputs in worker.engine.run(tensors, cuts):
+            float(outputs.reshape(-1)[0])  # waits for the device
     return time.perf_counter() - start

@@ -1,14 +1,12 @@
 """Which lesions a study holds: every chosen unit at every ratio, each a record with a key."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Protocol
 
 import numpy as np
 
-from lesion.amounts import RATIOS
 from lesion.anatomy import CONSTANT, Anatomy, Unit
 from lesion.errors import LesionError
 
@@ -27,22 +25,6 @@ class Target:
     name: str
     kind: str
     units: tuple[str, ...] = ()
-
-
-class Cuttable(Hashable, Protocol):
-    """What an engine can cut: a lesion, or several units together."""
-
-    @property
-    def at(self) -> Target:
-        """What it cuts."""
-
-    @property
-    def key(self) -> str:
-        """A text that names it."""
-
-    @property
-    def seed(self) -> int:
-        """Where the random numbers of its recovery start."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +118,7 @@ def targets(
     """
     if units not in ("free", "all"):
         raise LesionError(f"Expected units free or all, got '{units}'; choose one of them.")
-    wanted = _matching(anatomy, layers)
+    wanted = matching(anatomy, layers)
     chosen, skipped = [], []
     for unit in anatomy.units:
         members = [name for name in unit.layers if name in wanted]
@@ -172,7 +154,8 @@ def _branch(anatomy: Anatomy, unit: Unit, name: str, units: str) -> tuple[bool, 
     )
 
 
-def _matching(anatomy: Anatomy, patterns: Sequence[str]) -> set[str]:
+def matching(anatomy: Anatomy, patterns: Sequence[str]) -> set[str]:
+    """The layers that patterns name, all for none. Raises LesionError for one that matches none."""
     names = [layer.name for layer in anatomy.layers]
     found = {name for name in names if not patterns}
     for pattern in patterns:
@@ -185,43 +168,8 @@ def _matching(anatomy: Anatomy, patterns: Sequence[str]) -> set[str]:
     return found
 
 
-def plan(
-    anatomy: Anatomy,
-    scores: Mapping[Target, np.ndarray],
-    criterion: str,
-    ratios: Sequence[float] = RATIOS,
-    rounding: str = "floor-kept",
-    seed: int = 0,
-    recovery: str = "",
-) -> tuple[list[Lesion], list[Skipped]]:
-    """The lesions of each target that has scores, ratios rising, and those that remove nothing."""
-    check_ratios(ratios, rounding)
-    lesions, skipped = [], []
-    for target, own in scores.items():
-        for ratio in sorted(set(ratios)):
-            fallen = int(falling(anatomy, target, own, ratio, rounding).sum())
-            lesion = Lesion(
-                target.name, target.kind, criterion, ratio, fallen, len(own),
-                rounding=rounding, seed=seed, recovery=recovery,
-            )  # fmt: skip
-            if fallen:
-                lesions.append(lesion)
-            else:
-                reason = f"{100 * ratio:g} % of its {len(own)} channels, rounded, is none"
-                skipped.append(Skipped(target.name, target.kind, reason))
-    return lesions, skipped
-
-
-def check_ratios(ratios: Sequence[float], rounding: str = "floor-kept") -> None:
-    """Raises LesionError unless every ratio lies in (0, 1) and the rounding is known."""
-    for ratio in ratios:
-        if not 0 < ratio < 1:
-            raise LesionError(
-                f"Expected pruning ratios between 0 and 1, got {ratio:g}; "
-                "0.3 removes 30 % of the filters."
-            )
-    if not ratios:
-        raise LesionError("Expected at least one pruning ratio, got none; try 0.1,0.5,0.9.")
+def check_rounding(rounding: str) -> None:
+    """Raises LesionError unless the rounding is known."""
     if rounding not in ROUNDINGS:
         raise LesionError(f"Expected rounding {' or '.join(ROUNDINGS)}, got '{rounding}'.")
 

@@ -1,39 +1,37 @@
 """From a subject to a sweep that is ready to run."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lesion import spending
-from lesion.adapter import cloned, describe, moved
+from lesion.activations import Observer, apart
 from lesion.aim import Aim
-from lesion.changeable import check_ending
 from lesion.choices import Choices
-from lesion.dissect import Dissection, dissect
-from lesion.engine import Engine, Replay
+from lesion.criteria import Criterion, criterion
+from lesion.damage import plan
+from lesion.dissect import Dissection
+from lesion.edits import Edit
+from lesion.engine import Engine
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.goals import Decide, Full, Goal
-from lesion.hooks import Whole
 from lesion.identity import open_study
 from lesion.images import digests
-from lesion.memory import SHARE, free, that_fit
-from lesion.plan import Lesion, Skipped, Target, dropped, plan, targets
-from lesion.recovered import Recovered, hinder, recovering, remember
+from lesion.plan import Lesion, Skipped, Target
+from lesion.runners import Runner
+from lesion.runners.here import Runner as Here
 from lesion.running import Sweep
-from lesion.schedule import CHUNK, TOGETHER
-from lesion.scoring import of_layer, scores
-from lesion.snapshot import unchanged
+from lesion.scoring import Scorer, norms
 from lesion.study import Study
-from lesion.subject import Subject, device_of, evaluating, judged
-
-SAME, CLOSE = 1e-4, 1e-2  # of the outputs' scale: float32 sums in another order; fewer digits
-FASTEST = {"cpu": 32}  # images at once where more would fit: these stay in the cache
+from lesion.subject import Subject, device_of, judged
+from lesion.training import Training
+from lesion.workers import Opening, check_train
 
 
 def prepare(
@@ -44,11 +42,15 @@ def prepare(
     *,
     limit: int | None = None,
     budget: int | None = None,
+    runner: Runner | None = None,
+    reopen: Callable[[], Subject] | None = None,
 ) -> Sweep:
     """A sweep of a subject into the study at `out`, new or gone on with.
 
     goal: what is to be known, by default a verdict on one point
     limit: use the first so many images of the order, None for all; budget: bytes to use.
+    runner: where it is measured, by default here; reopen: gives the subject where that is another
+        process, by default the subject itself is sent there
     Raises LesionError (its kinds) for choices or a subject that cannot be measured, and StudyError
     where the study is another subject's.
     """
@@ -57,56 +59,39 @@ def prepare(
     goal.check()
     if limit is not None and limit < 1:
         raise LesionError(f"Expected a limit of at least one image, got {limit}.")
+    seeing = choices.kind.scored and criterion(choices.criterion).needs != "weights"
+    check_train(subject, bool(choices.recovery) or seeing)
     _steady(subject)
-    device = device_of(subject.network)
-    room = budget or int(SHARE * free(device))
-    with evaluating(subject.network):
-        dissection = dissect(subject.network, subject.outputs, example_of(subject))
-        intact = engine_for(subject, dissection)
-        engine = recovering(intact, dissection, subject, choices.recovery, room)
-    targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file is made
+    worker = Opening(subject, choices.recovery, budget)()
+    anatomy = worker.dissection.anatomy
+    choices.kind.targets(anatomy, choices.units, choices.layers)  # refused before a file is made
     settings = {
-        "order": choices.order, "estimand": choices.estimand, "seed": choices.seed,
-        "holdout": choices.holdout, "source": choices.source,
-    }  # fmt: skip
+        "order": choices.order,
+        "estimand": choices.estimand,
+        "seed": choices.seed,
+        "holdout": choices.holdout,
+        "source": choices.source,
+    }
     study, warnings = open_study(
-        Path(out), subject, dissection.anatomy, choices.seed, choices.holdout, settings
+        Path(out), subject, anatomy, choices.seed, choices.holdout, settings
     )
     images = min(limit or len(study.header.order), len(study.header.order))
+    planning = Planning(study, worker.dissection, worker.engine, choices, subject)
     try:
-        lesions = planned(study, dissection, engine, choices, goal.aim, images)
+        lesions = planning.planned(goal.aim, images)
     except BaseException:
         study.close()
         raise
-    if subject.several:
-        warnings = [*warnings, subject.several]
-    if obstacle := goal.obstacle(study, images):
-        warnings = [*warnings, obstacle]
-    batch = first = FASTEST.get(device.type, CHUNK)
-    if isinstance(engine, Recovered) and isinstance(engine.base, Replay):
-        batch = first = that_fit(engine.base.program, dissection.sizes, room // 2, batch)
-    elif isinstance(engine, Replay):
-        first, batch = _fitted(engine, goal, lesions, images, room, batch)
+    warnings += [subject.several] if subject.several else []
+    warnings += [obstacle] if (obstacle := goal.obstacle(study, images)) else []
+    opening = Opening(reopen or subject, choices.recovery, budget)
     if not isinstance(goal, Full):
-        own = replace(subject.images, room=room // 8)
-        subject = replace(subject, images=own)
-    return Sweep(study, subject, dissection, engine, lesions, goal, images, batch, first, warnings)
-
-
-def _fitted(
-    engine: Replay, goal: Goal, lesions: Iterable[Lesion], images: int, budget: int, fastest: int
-) -> tuple[int, int]:
-    """How many images run at once, in the intact network's first pass and later.
-
-    Where lesions come back to images, values are kept for them.
-    """
-    sizes = engine.dissection.sizes
-    engine.most = that_fit(engine.program, sizes, budget, fastest)
-    if isinstance(goal, Full):
-        return engine.most, engine.most
-    targets = {lesion.at for lesion in lesions}
-    engine.keep(targets, images, budget // 2)
-    return engine.most, that_fit(engine.program, sizes, budget // 2, TOGETHER)
+        edits = {lesion.at: edit for lesion, edit in lesions.items()}
+        opening = replace(opening, edits=tuple(edits.values()), images=images)
+    opening.fit(worker)
+    gains = {lesion: choices.kind.saving(anatomy, lesion) for lesion in lesions}
+    where = runner or Here()
+    return Sweep(study, worker, opening, lesions, gains, goal, images, where, warnings)
 
 
 @contextmanager
@@ -134,100 +119,122 @@ def move(network: nn.Module, device: str) -> None:
         ) from error
 
 
-def example_of(subject: Subject) -> Any:
-    """The first images, where the network is."""
-    return moved(subject.example, device_of(subject.network))
-
-
 def _steady(subject: Subject) -> None:
     """Raises SubjectError where two reads of the same images differ."""
     first = range(min(8, len(subject.images)))
-    one, other = (digests(subject.images.batch(first), len(first)) for _ in range(2))
-    if not np.array_equal(one, other):
+    read, again = (digests(subject.images.batch(first), len(first)) for _ in range(2))
+    if not np.array_equal(read, again):
         raise SubjectError(
             "Expected images that are the same at every read, but two reads of the first ones "
             "differ: every lesion must see the same images; take the random augmentation out."
         )
 
 
-@torch.no_grad()
-def engine_for(subject: Subject, dissection: Dissection) -> Engine:
-    """Replay where it gives what the network gives, whole passes otherwise."""
-    example = example_of(subject)
-    with unchanged(subject.network):
-        outputs = subject.outputs(subject.network, cloned(example))
-    if subject.classes:
-        check_ending(subject.score, dissection.graph, outputs.shape[1])
-    if dissection.anatomy.whole:
-        return Whole(dissection)
-    fewer = outputs.device.type != "cpu" or outputs.dtype not in (torch.float32, torch.float64)
-    tensors = dissection.call.tensors(example)
-    for fold in (True, False) if fewer else (True,):  # unfolded, values are rounded as they were
-        engine = Replay(dissection, fold=fold)
-        ((_, replayed),) = engine.run(tensors, {})
-        difference = float((outputs.double() - replayed.double()).abs().max())
-        if difference <= (CLOSE if fewer else SAME) * (float(outputs.abs().max()) or 1.0):
-            return engine
-    raise SubjectError(
-        "Expected operations that give what the network gives, but on the first images the same "
-        f"operations run one by one are off by {difference:.2g}: {_cause(outputs)}."
-    )
+@dataclass(frozen=True, eq=False)
+class Planning:
+    """Lesions of a network, planned into a study.
 
-
-def _cause(outputs: Tensor) -> str:
-    if outputs.dtype in (torch.float16, torch.bfloat16):
-        kind = describe(outputs).split()[0]
-        return f"its outputs are rounded to {kind}, which is too coarse here; give network.float()"
-    return "its forward depends on what no trace sees; make it depend on the images alone"
-
-
-def planned(
-    study: Study,
-    dissection: Dissection,
-    engine: Engine,
-    choices: Choices,
-    aim: Aim | None = None,
-    images: int = 0,
-) -> dict[Lesion, np.ndarray]:
-    """The study's lesions of these choices, with the labels that fall; adds what is new.
-
-    aim, images: what is asked of them first, and of how many images; None where nothing is tested
-    Raises SubjectError where there is none; the study then holds the reasons.
+    subject: None where there are no images that a criterion could see
     """
-    anatomy = dissection.anatomy
-    chosen, skipped = targets(anatomy, choices.units, choices.layers)
-    known: dict[Target, np.ndarray] = {}
-    for target in chosen:
-        reason = engine.obstacle(target)
-        if not reason:
+
+    study: Study
+    dissection: Dissection
+    engine: Engine
+    choices: Choices
+    subject: Subject | None = None
+
+    def planned(self, aim: Aim | None = None, images: int = 0) -> dict[Lesion, Edit]:
+        """The study's lesions of these choices, with what they do; adds what is new.
+
+        aim, images: what is asked of them first, and of how many images; None where nothing is
+            tested
+        Raises SubjectError where there is none; the study then holds the reasons.
+        """
+        study, kind = self.study, self.choices.kind
+        targets, skipped = kind.targets(
+            self.dissection.anatomy, self.choices.units, self.choices.layers
+        )
+        known: dict[Target, np.ndarray | None] = {}
+        edits: dict[Lesion, Edit] = {}
+        without: list[Skipped] = []
+        for target in targets:
             try:
-                known[target] = scores(
-                    dissection, target.name, target.kind, choices.criterion, choices.seed
+                scores = self._scores(target) if kind.scored else None
+                lesions, nothing = plan(
+                    self.dissection.anatomy,
+                    {target: scores},
+                    self.choices.amounts,
+                    self.choices.settings,
+                    kind,
                 )
+                made = {lesion: self._edit(lesion, scores) for lesion in lesions}
             except LesionError as error:
-                reason = str(error)
-        if reason:
-            skipped.append(Skipped(target.name, target.kind, reason))
-    recovery = engine.recovery.name if isinstance(engine, Recovered) else ""
-    lesions, without = plan(
-        anatomy, known, choices.criterion, choices.ratios, choices.rounding, choices.seed,
-        recovery,
-    )  # fmt: skip
-    if recovery in study.recoveries:
-        remember(study, engine)  # refused if the training images are others
-    if aim:
-        spending.planned(study, lesions, aim, images)
-    study.add(lesions, skipped + without)
-    hinder(study, engine, lesions)
-    for target, own in known.items():
-        study.set_scores(target.name, target.kind, choices.criterion, choices.seed, own)
-    for layer in anatomy.layers:
-        study.set_norms(layer.name, of_layer(dissection, layer, "l1"))
-    _check_some(lesions, skipped + without)
-    return {lesion: dropped(anatomy, lesion, known[lesion.at]) for lesion in lesions}
+                skipped.append(Skipped(target.name, target.kind, str(error)))
+                continue
+            known[target], edits = scores, edits | made
+            without += nothing
+        self._add(edits, [*skipped, *without], aim, images)
+        for target, scores in known.items():
+            if scores is not None:
+                name, seed = self.choices.settings.criterion, self.choices.seed
+                study.set_scores(target.name, target.kind, name, seed, scores)
+        for layer, values in norms(self.dissection).items():
+            study.set_norms(layer, values)
+        _check_any(edits, skipped + without)
+        return edits
+
+    def _scores(self, target: Target) -> np.ndarray:
+        """A target's scores; of a criterion that sees images those that the study holds, if any."""
+        name, seed = self.choices.settings.criterion, self.choices.seed
+        if isinstance(criterion(self.choices.criterion), Criterion):
+            held = self.study.scores(target.name, target.kind, name, seed)
+            if held is not None:
+                return held
+        return self._scorer.scores(target)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        chosen, seed = criterion(self.choices.criterion), self.choices.seed
+        if not isinstance(chosen, Criterion):
+            return Scorer(self.dissection, chosen, seed)
+        if self.subject is None:
+            raise SubjectError(
+                f"Expected a criterion of weights where no images are scored, got {chosen.name}; "
+                "choose l1, or another of them."
+            )
+        training = Training.of(self.subject, f"criterion {chosen.name}")
+        training.shun(apart(self.study, self.subject))
+        observer = Observer.of(self.dissection, chosen, training)
+        observer.observe(seed)
+        count = min(chosen.images, len(training.images))
+        self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
+        return Scorer(self.dissection, chosen, seed, observer.reasons)
+
+    def _edit(self, lesion: Lesion, scores: np.ndarray | None) -> Edit:
+        """What a lesion does. Raises LesionError where that cannot be measured exactly."""
+        edit = self.choices.kind.edit(self.dissection, lesion, scores)
+        if reason := self.engine.obstacle(edit):
+            raise LesionError(reason)
+        return edit
+
+    def _add(
+        self, edits: Mapping[Lesion, Edit], skipped: list[Skipped], aim: Aim | None, images: int
+    ) -> None:
+        """Lesions into the study; those that cannot recover exactly have a reason at once."""
+        study, kind, engine = self.study, self.choices.kind, self.engine
+        if engine.recovery in study.recoveries:  # refused if the training images are others
+            study.set_recovery(engine.recovery, engine.images)
+        if kind.name != "filters":
+            study.set_damage(kind.name, kind.amounts)
+        if aim:
+            spending.planned(study, list(edits), aim, images)
+        study.add(edits, skipped)
+        for lesion, edit in edits.items():
+            if reason := engine.hindrance(edit):
+                study.fail(lesion, reason)
 
 
-def _check_some(lesions: Collection[Lesion], skipped: Sequence[Skipped]) -> None:
+def _check_any(lesions: Collection[Lesion], skipped: Sequence[Skipped]) -> None:
     """Raises SubjectError where nothing of what was chosen can be measured, with a reason."""
     if lesions:
         return

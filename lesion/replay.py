@@ -5,7 +5,7 @@ folded into it.  Values are freed after their last use, so that memory is what i
 batch at one moment.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.tracing import Graph, Ref, refs, resolve
+from lesion.tracing import Graph, Node, Ref, refs, resolve
 
 FOLDABLE = {"conv1d", "conv2d", "conv3d"}
 
@@ -38,20 +38,95 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """The steps in order, the input values' numbers, the number of the output."""
+    """The steps in order, the input values' numbers, the number of the output.
+
+    source: what the steps were compiled from, None for a program made by hand
+    """
 
     steps: tuple[Step, ...]
     inputs: tuple[int, ...]
     output: int
+    source: "Source | None" = None
 
     @cached_property
     def ends(self) -> list[list[int]]:
         """For each step the values that no later one reads, the output apart."""
         return frees(self.steps, (self.output,))
 
+    @cached_property
     def position(self) -> dict[int, int]:
         """Where in the program each value is computed."""
         return {step.index: position for position, step in enumerate(self.steps)}
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The tensors behind the parameters, as the network has them."""
+        assert self.source is not None
+        return self.source.graph.parameters
+
+    def recompiled(self, parameters: Mapping[str, Tensor]) -> dict[int, Step]:
+        """The steps that read some parameters, with other values of these, by their places."""
+        assert self.source is not None
+        steps = self.source.changed(parameters)
+        return {self.position[step.index]: step for step in steps if step.index in self.position}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A graph, and how its calls become steps.
+
+    fold: batch norm into convolutions; lay_out: weights in memory as is fastest here
+    """
+
+    graph: Graph
+    fold: bool
+    lay_out: bool
+
+    @cached_property
+    def folded(self) -> dict[int, int]:
+        """Convolutions with the batch norm that is folded into each."""
+        return _foldable(self.graph) if self.fold else {}
+
+    @cached_property
+    def values(self) -> dict[int, Any]:
+        """What stands in the steps for each node: a tensor, or a reference to a value."""
+        values: dict[int, Any] = {}
+        norms = set(self.folded.values())
+        for node in self.graph.nodes:
+            if node.kind == "parameter":
+                values[node.index] = self.graph.parameters[node.name]
+            elif node.index in norms:
+                values[node.index] = values[node.args[0].index]
+            else:
+                values[node.index] = Ref(node.index)
+        return values
+
+    def step(self, node: Node, values: Mapping[int, Any]) -> Step:
+        """A call as a step on such values, with the batch norm that is folded into it."""
+        assert node.op is not None
+        args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
+        if node.index in self.folded:
+            norm = self.graph.nodes[self.folded[node.index]]
+            args = _folded(args, resolve(norm.args, values))
+        if self.lay_out and node.name == "conv2d":
+            args = (args[0], _laid_out(args[1]), *args[2:])
+        return Step(node.index, node.name, node.op, args, kwargs)
+
+    def steps(self) -> list[Step]:
+        """All calls, but for batch norms that are folded."""
+        norms = set(self.folded.values())
+        calls = (node for node in self.graph.nodes if node.kind == "call")
+        return [self.step(node, self.values) for node in calls if node.index not in norms]
+
+    def changed(self, parameters: Mapping[str, Tensor]) -> Iterator[Step]:
+        """The steps of the calls that read some parameters, with other values of these."""
+        nodes = self.graph.nodes
+        held = {n.index: n.name for n in nodes if n.kind == "parameter" and n.name in parameters}
+        values = {**self.values, **{index: parameters[name] for index, name in held.items()}}
+        into = {norm: convolution for convolution, norm in self.folded.items()}
+        readers = [n.index for n in nodes if n.kind == "call" and held.keys() & set(n.inputs)]
+        for index in dict.fromkeys(into.get(index, index) for index in readers):
+            yield self.step(nodes[index], values)
 
 
 def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) -> Program:
@@ -59,28 +134,10 @@ def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) ->
 
     fold: batch norm into convolutions; lay_out: weights in memory as is fastest here
     """
-    folded = _foldable(graph) if fold else {}
-    values: dict[int, Any] = {
-        node.index: graph.parameters[node.name] if node.kind == "parameter" else Ref(node.index)
-        for node in graph.nodes
-    }
-    steps: list[Step] = []
-    for node in graph.nodes:
-        if node.kind != "call":
-            continue
-        if node.index in folded.values():
-            values[node.index] = values[node.args[0].index]
-            continue
-        assert node.op is not None
-        args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
-        if node.index in folded:
-            args = _folded(args, resolve(graph.nodes[folded[node.index]].args, values))
-        if lay_out and node.name == "conv2d":
-            args = (args[0], _laid_out(args[1]), *args[2:])
-        steps.append(Step(node.index, node.name, node.op, args, kwargs))
+    source = Source(graph, fold, lay_out)
     inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
-    output = values[graph.output].index
-    return Program(_needed(steps, output), inputs, output)
+    output = source.values[graph.output].index
+    return Program(_needed(source.steps(), output), inputs, output, source)
 
 
 def _foldable(graph: Graph) -> dict[int, int]:
@@ -225,7 +282,7 @@ class Behind:
 
 def behind(program: Program, nodes: Iterable[int]) -> Behind:
     """The part of the program that depends on an edit of the operations `nodes`."""
-    position = program.position()
+    position = program.position
     edited = {position[node] for node in nodes}
     pause = min(edited)
     changed: set[int] = set()

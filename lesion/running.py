@@ -1,23 +1,22 @@
 """A sweep under way: it measures and saves as it is iterated."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
-from lesion.dissect import Dissection
-from lesion.engine import Cutting, Engine
+from lesion.edits import Edit
+from lesion.engine import Cut
 from lesion.goals import Goal
-from lesion.images import digests
-from lesion.ledger import check_digests, check_scored
-from lesion.measure import Measured, measure
+from lesion.measure import Measured, Task, Worker
 from lesion.outcomes import Intact
 from lesion.plan import Lesion, Target
-from lesion.recovered import Recovered, remember
+from lesion.runners import Runner
+from lesion.runners.here import Runner as Here
 from lesion.schedule import Work, in_order
 from lesion.study import Study
-from lesion.subject import Subject, evaluating
+from lesion.workers import Opening
 
 
 @dataclass(frozen=True)
@@ -32,120 +31,122 @@ class Progress:
 class Sweep:
     """A sweep ready to run.  Iterating measures and saves some images at a time.
 
+    worker: that of this process; opening: what opens others, for runners elsewhere
+    lesions: each with what it does; gains: and with what it saves
     goal: what is to be known of the lesions; images: how many of the order may be used
-    batch: how many run at once; first: and in the intact network's first pass
     warnings: what differs from the study's first environment
     over: asked after each replay whether to stop there; what is measured by then is saved
     """
 
     study: Study
-    subject: Subject
-    dissection: Dissection
-    engine: Engine
-    lesions: dict[Lesion, np.ndarray]
+    worker: Worker
+    opening: Opening
+    lesions: Mapping[Lesion, Edit]
+    gains: Mapping[Lesion, float]
     goal: Goal
     images: int
-    batch: int
-    first: int
+    runner: Runner = field(default_factory=Here)
     warnings: list[str] = field(default_factory=list)
     over: Callable[[], bool] = field(default=lambda: False, repr=False)
     _intact: Intact | None = field(default=None, repr=False)
-    _resumed: bool = field(default=False, repr=False)
+    _again: bool = field(default=False, repr=False)
+
+    @property
+    def batch(self) -> int:
+        """How many images run at once, the intact network's first pass apart."""
+        return self.worker.batches.later
 
     def __iter__(self) -> Iterator[Progress]:
-        done, self._resumed = 0, self.study.images > 0
-        with evaluating(self.subject.network):
-            for work in self._before():
-                done += work.passes
-                yield Progress(done, self.images * (1 + len(self.lesions)))
-                if self.over():
-                    return
-            groups = self._groups()
-            for place, group in enumerate(groups):
-                before = done
-                for round in self.goal.rounds(self.study, group, self.images):
-                    for work in self._works(round.works):
-                        done += work.passes
-                        total = before + round.total * (len(groups) - place)
-                        yield Progress(done, max(done, total))
-                        if self.over():
-                            return
+        done, self._again = 0, self.study.images > 0
+        self.worker.over = self.over
+        for work in self._before():
+            done += work.passes
+            yield Progress(done, self.images * (1 + len(self.lesions)))
+            if self.over():
+                return
+        groups = self._groups()
+        for place, group in enumerate(groups):
+            before = done
+            for round in self.goal.rounds(self.study, group, self.images):
+                for work in self._works(round.works):
+                    done += work.passes
+                    total = before + round.total * (len(groups) - place)
+                    yield Progress(done, max(done, total))
+                    if self.over():
+                        return
 
     def _before(self) -> Iterator[Work]:
         """Before a network may recover: which images are scored, by the intact one's pass."""
-        if isinstance(self.engine, Recovered):
+        if self.worker.engine.recovery:
             yield from self._works(in_order({}, self.images, self.study.images))
-            self.engine.training.shun(self.study.intact().digest)
+            scored = self.study.intact().digest
+            self.worker.engine.avoid(scored)
+            self.opening = replace(self.opening, avoid=scored)
 
-    def _groups(self) -> list[list[Lesion]]:
-        """The lesions that are measured side by side; recovered ones by target, as copies fit."""
-        if not isinstance(self.engine, Recovered):
-            return [list(self.lesions)]
-        own: dict[Target, list[Lesion]] = {}
-        for lesion in self.lesions:
-            own.setdefault(lesion.at, []).append(lesion)
-        most = self.engine.together
-        return [some[at : at + most] for some in own.values() for at in range(0, len(some), most)]
+    def _groups(self) -> list[dict[Lesion, float]]:
+        """The lesions that are measured side by side, with what they save; those of an engine that
+        has few edited networks at once by target, as they fit."""
+        most = self.worker.engine.together
+        if most is None:
+            return [dict(self.gains)]
+        targets: dict[Target, list[Lesion]] = {}
+        for lesion in self.gains:
+            targets.setdefault(lesion.at, []).append(lesion)
+        parts = chain.from_iterable(_parts(lesions, most) for lesions in targets.values())
+        return [{lesion: self.gains[lesion] for lesion in part} for part in parts]
 
     def _works(self, works: Iterable[Work]) -> Iterator[Work]:
         """Each work once it is measured and saved."""
-        works, order = list(works), self.study.header.order
-        plan = [[order[at] for at in work.images] for work in works]
-        for work, images in zip(works, self.subject.images.batches(plan), strict=True):
-            self._measure(work, images)
+        works = list(works)
+        tasks = [self._task(work) for work in works]
+        results = self.runner.run(tasks, self._open)
+        for work, (_, measured) in zip(works, results, strict=True):
+            self._record(measured)
             yield work
 
-    def _measure(self, work: Work, images: Any) -> None:
-        failed, known = self.study.failed, self._predictions(work, images)
+    @property
+    def _open(self) -> Callable[[], Worker]:
+        """What opens a worker: here the one that is open already."""
+        return (lambda: self.worker) if isinstance(self.runner, Here) else self.opening
+
+    def _task(self, work: Work) -> Task[Lesion]:
+        failed, recorded = self.study.failed, self._recorded(work.images)
         cuts = {
-            one: Cutting(self.lesions[one], _rows(work.images, own))
-            for one, own in work.lesions.items()
-            if one not in failed
+            lesion: Cut(self.lesions[lesion], _rows(work.images, positions))
+            for lesion, positions in work.lesions.items()
+            if lesion not in failed
         }
-        if known is not None and self._resumed:
-            self._check(work, images)
-        batch = self.first if known is None else self.batch
-        found = measure(
-            self.engine,
-            self.dissection.call,
-            self.subject,
-            images,
-            work.images,
-            cuts,
-            known,
-            batch,
-            self.over,
-        )
-        if found.outcomes:
-            remember(self.study, self.engine)
-        self.study.record(found.outcomes, found.intact)
-        for lesion, reason in found.failed.items():
+        again = recorded is not None and self._again
+        self._again = self._again and not again
+        order = self.study.header.order
+        images = [order[position] for position in work.images]
+        known = None if recorded is None else recorded.prediction
+        return Task(images, work.images, cuts, known, recorded, again)
+
+    def _recorded(self, positions: np.ndarray) -> Intact | None:
+        """The intact network's rows, None where it has not seen all of the images yet."""
+        if self._intact is None or positions[-1] >= len(self._intact):
+            self._intact = self.study.intact()
+        return None if positions[-1] >= len(self._intact) else self._intact.take(positions)
+
+    def _record(self, measured: Measured[Lesion]) -> None:
+        engine, failed = self.worker.engine, self.study.failed
+        outcomes = {key: value for key, value in measured.outcomes.items() if key not in failed}
+        if outcomes and engine.recovery:
+            self.study.set_recovery(engine.recovery, engine.images)
+        self.study.record(outcomes, measured.intact)
+        for lesion, reason in measured.failed.items():
             self.study.fail(lesion, reason)
 
-    def _check(self, work: Work, images: Any) -> None:
-        """Raises StudyError where the intact network is scored otherwise than the study says."""
-        self._resumed = False
-        call = self.dissection.call
-        now: Measured[Lesion] = measure(
-            self.engine, call, self.subject, images, work.images, {}, None, self.first
-        )
-        assert self._intact is not None and now.intact is not None
-        check_scored(self._intact.take(work.images), now.intact)
 
-    def _predictions(self, work: Work, images: Any) -> np.ndarray | None:
-        """The intact network's predictions, None where it has not seen the images yet."""
-        if self._intact is None or work.images[-1] >= len(self._intact):
-            self._intact = self.study.intact()
-        if work.images[-1] >= len(self._intact):
-            return None
-        rows = self._intact.take(work.images)
-        check_digests(rows.digest, digests(images, len(work.images)), work.images)
-        return rows.prediction
+def _parts(lesions: Sequence[Lesion], most: int) -> Iterator[Sequence[Lesion]]:
+    for start in range(0, len(lesions), most):
+        yield lesions[start : start + most]
 
 
-def _rows(images: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+def _rows(images: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
     """Where a lesion's images stand among those read, None for all of them."""
-    return None if len(own) == len(images) else np.searchsorted(images, own)
+    return None if len(wanted) == len(images) else np.searchsorted(images, wanted)
 
 
 def exhausted(

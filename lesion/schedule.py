@@ -55,11 +55,11 @@ def gathered(wanted: Mapping[Lesion, np.ndarray]) -> Iterator[Work]:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """How far the lesions of one target have come, ratios rising.
+    """How far the lesions of one target have come, the least harm first.
 
     verdict: "safe", "sensitive" or "undecided"; seen: images looked at; safe: the forecast that
     it is safe, a probability; left: images that a verdict is expected to take, 0 where none is
-    left; gain: MACs saved
+    left; gain: what it saves, such as MACs
     """
 
     verdict: Sequence[str]
@@ -71,10 +71,10 @@ class Standing:
     def next(self) -> list[int]:
         """The lesions to go on with, none when the boundary is certified on both sides.
 
-        The highest ratio is tried first; between the highest that looks safe and the lowest above
-        it that does not, ratios are bisected by a few images each; then those two are certified.
-        Ratios below a safe one and above a sensitive one are not needed; a safe one above a
-        sensitive one counts for nothing.
+        The most harm is tried first; between the most that looks safe and the least above it that
+        does not, amounts are bisected by a few images each; then those two are certified.
+        Less harm than a safe one does and more than a sensitive one is not needed; a safe one
+        that does more than a sensitive one counts for nothing.
         """
         known = list(self.verdict)
         high = known.index("sensitive") if "sensitive" in known else len(known)
@@ -104,7 +104,7 @@ class Standing:
         return self.verdict[place] == "safe"
 
     def worth(self, place: int) -> float:
-        """The MACs that a lesion's verdict is expected to free for every image it takes."""
+        """What a lesion's verdict is expected to save for every image it takes."""
         best = max((g for g, v in zip(self.gain, self.verdict, strict=True) if v == "safe"),
                    default=0.0)  # fmt: skip
         return self.safe[place] * max(self.gain[place] - best, 0.0) / max(self.left[place], 1.0)
@@ -113,7 +113,7 @@ class Standing:
 def chosen(standings: Sequence[Standing], share: float = 0.25) -> list[tuple[int, int]]:
     """(target, lesion) pairs for the next round: those whose worth is near the best, half at least.
 
-    What would cost much and free few MACs waits, and so does certifying what is sensitive.
+    What would cost much and save little waits, and so does certifying what is sensitive.
     """
     found = [(target, place) for target, own in enumerate(standings) for place in own.next()]
     worth = [standings[target].worth(place) for target, place in found]

@@ -8,13 +8,16 @@ from typing import Any
 from torch import nn
 
 from lesion.adapter import Adapter
-from lesion.amounts import RATIOS
 from lesion.choices import Choices
+from lesion.criteria import Given
+from lesion.damage import Damage
 from lesion.goals import aimed
 from lesion.identity import HOLDOUT
 from lesion.memory import parse
 from lesion.preparing import placed, prepare
 from lesion.recovery import Recover
+from lesion.runners import Runner
+from lesion.runners import runner as known_runner
 from lesion.running import Progress, exhausted
 from lesion.study import Study
 from lesion.subject import Subject, judged
@@ -31,8 +34,8 @@ def sweep(
     half_width: float | None = None,
     full: bool = False,
     score: str | Score = "top1",
-    ratios: Sequence[float] = RATIOS,
-    criterion: str = "l1",
+    ratios: Sequence[float] | None = None,
+    criterion: Given = "l1",
     units: str = "free",
     layers: Sequence[str] = (),
     rounding: str = "floor-kept",
@@ -46,6 +49,8 @@ def sweep(
     adapter: Adapter | None = None,
     recovery: str | Recover = "",
     train: Any = None,
+    damage: str | Damage = "filters",
+    runner: str | Runner = "here",
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """The study at `out`: each unit cut on its own, at rising ratios, until it is told apart.
@@ -63,7 +68,10 @@ def sweep(
         which of several outputs is scored, such as lesion.Output(1)
     recovery: what each lesioned network goes through before it is scored: "bn" (batch norms'
         statistics estimated anew), "finetune:STEPS", or a function `recover(network, batches)`, see
-        `lesion.recovery`; train: its training images, a Dataset or DataLoader without scored ones
+        `lesion.recovery`; train: its training images, a Dataset or DataLoader without scored ones,
+        which a criterion sees that needs images
+    damage: what is done to each layer, see `lesion.damage`; ratios: how much of it
+    runner: where it is measured, see `lesion.runners`
 
     The network comes back bit for bit, also after an error or an interrupt.  Calling again with
     the same file goes on where it stopped, and with another goal uses all that it holds.  The drop
@@ -71,8 +79,18 @@ def sweep(
     given; one study holds both.
     """
     choices = Choices(
-        ratios, criterion, units, layers, rounding, seed, holdout, order, estimand, recovery
-    )  # fmt: skip
+        ratios,
+        criterion,
+        units,
+        layers,
+        rounding,
+        seed,
+        holdout,
+        order,
+        estimand,
+        recovery,
+        damage=damage,
+    )
     choices.check()
     with placed(network, device):
         subject = Subject.of(network, data, adapter=adapter, score=score, train=train)
@@ -80,5 +98,6 @@ def sweep(
             warnings.warn(subject.several, stacklevel=2)
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
         budget = parse(memory) if memory else None
-        ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
+        where = known_runner(runner) if isinstance(runner, str) else runner
+        ready = prepare(subject, out, choices, goal, limit=limit, budget=budget, runner=where)
         return exhausted(ready, ready.study, progress)

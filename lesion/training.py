@@ -50,17 +50,17 @@ class Training:
     _known: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, subject: Subject, recovery: str, room: int = 0) -> "Training":
+    def of(cls, subject: Subject, asking: str, room: int = 0) -> "Training":
         """The training images of a subject; `room` is how many bytes of them may be kept.
 
-        recovery: what asks for them.  Raises LesionError where there are none, and SubjectError
-        where the network cannot take them or they change from read to read though every random
-        number starts anew.
+        asking: what asks for them, such as "recovery by bn".  Raises LesionError where there are
+        none, and SubjectError where the network cannot take them or they change from read to read
+        though every random number starts anew.
         """
         images = subject.train
         if images is None:
             raise LesionError(
-                f"Expected training images for recovery by {recovery}, got none; give them with "
+                f"Expected training images for {asking}, got none; give them with "
                 "train=… (--train DATA), and none of those that are scored."
             )
         example = images.batch(range(min(EXAMPLE_IMAGES, len(images))))

@@ -10,9 +10,10 @@ from small_networks import NETWORKS
 from lesion.allocation import Allocation, UnitRate
 from lesion.anatomy import Anatomy, Unit, keeps
 from lesion.cost import Cost, cost
+from lesion.criteria import criterion as known_criterion
 from lesion.dissect import Dissection
 from lesion.plan import Target, falling
-from lesion.scoring import scores
+from lesion.scoring import Scorer
 
 SUBJECT = {"weights": "3f5a", "preprocessing": "mean 0.5, |std| 0.25", "order": "seed 0"}
 GUARANTEE = "With 95 % confidence no claim is wrong, on these 10 000 images."
@@ -26,8 +27,8 @@ def by_ratio(
     for unit in dissection.anatomy.units:
         ratio = ratios if isinstance(ratios, float) else ratios.get(unit.name, 0.0)
         if unit.kind != "tied" and ratio:
-            own = scores(dissection, unit.name, unit.kind, criterion)
             target = Target(unit.name, unit.kind)
+            own = Scorer(dissection, known_criterion(criterion)).scores(target)
             gone = falling(dissection.anatomy, target, own, ratio, "floor-kept")
             fallen[unit.name] = np.flatnonzero(gone).tolist()
     return by_channels(dissection.anatomy, fallen)

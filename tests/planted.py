@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lesion.amounts import RATIOS
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter, Unit
+from lesion.damage.filters import damage as filters
 from lesion.goals import Goal
 from lesion.header import Header
 from lesion.outcomes import Intact, Outcomes
-from lesion.plan import RATIOS, Lesion, Skipped, kept
+from lesion.plan import Lesion, Skipped, kept
 from lesion.study import Study
 
 CLASSES, PART = 10, 128
@@ -237,6 +239,7 @@ def sweep(
 ) -> None:
     """Write of planted outcomes what a goal asks for, as a sweep would, `most` works at most."""
     record(made, base, {}, len(base))
-    works = (work for round in goal.rounds(made, list(whole), len(base)) for work in round.works)
+    gains = {lesion: filters.saving(made.anatomy, lesion) for lesion in whole}
+    works = (work for round in goal.rounds(made, gains, len(base)) for work in round.works)
     for work in islice(works, most):
         made.record({one: whole[one].take(own) for one, own in work.lesions.items()})

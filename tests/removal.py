@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torchvision
+from cutting import cut
 from pruned_elsewhere import prune
 from randomised import randomise
 from slicing import shrink
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from lesion.anatomy import Unit
 from lesion.dissect import Dissection, dissect
-from lesion.engine import Cutting, Replay, edges
+from lesion.edits import edges
+from lesion.engine import Replay
 from lesion.plan import Lesion, Target
 from lesion.zoo import networks
 
@@ -168,7 +170,7 @@ class Replayed:
 
 def _replayed(replay: Replay, x: Tensor, unit: Unit, dropped: np.ndarray) -> Replayed:
     lesion = whole(unit, dropped)
-    found = dict(replay.run((x,), {lesion: Cutting(dropped)}))
+    found = dict(replay.run((x,), {lesion: cut(replay, lesion, dropped)}))
     return Replayed(found[None], found[lesion])
 
 

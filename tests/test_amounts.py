@@ -14,7 +14,9 @@ from lesion.merging import merge
 from lesion.plan import Lesion
 from lesion.study import Study
 
-BITS = Amounts((8, 6, 4, 2), "bits of the weights", "bits", rising=False, high=33, whole=True)
+BITS = Amounts(
+    (8, 6, 4, 2), "bits", "bits of the weights", "bits", rising=False, high=33, whole=True
+)
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def study(tmp_path):
 def test_ratios_and_bits_read_as_people_say_them():
     assert (FILTERS.text(0.3), FILTERS.phrase(0.3, "outputs")) == ("30 %", "30 % of its outputs")
     assert (BITS.text(4), BITS.phrase(4)) == ("4 bits", "4 bits")
-    assert (FILTERS.axis, BITS.axis) == ("filters pruned (%)", "bits of the weights")
+    assert (FILTERS.axis, BITS.axis) == ("filters pruned (%)", "bits of weights")
 
 
 @given(st.lists(st.integers(1, 32), min_size=1))
@@ -40,8 +42,8 @@ def test_amounts_are_sorted_by_the_harm_they_do(amounts):
     ("amounts", "given_", "text"),
     [
         (FILTERS, [0.3, 1.0], r"between 0 and 1, got 1; 0\.3 removes 30 % of the filters"),
-        (FILTERS, [], "at least one amount of damage, got none; try 0.1,0.9"),
-        (BITS, [4, 2.5], "Expected whole numbers .bits of the weights. between 0 and 33, got 2.5"),
+        (FILTERS, [], "Expected at least one pruning ratio, got none; try 0.1,0.5,0.9"),
+        (BITS, [4, 2.5], "Expected whole bit widths between 0 and 33, got 2.5"),
         (BITS, [float("nan")], "got nan"),
         (BITS, [33], "got 33"),
     ],

@@ -8,12 +8,12 @@ import pytest
 import removal
 import torch
 from anatomies import net, planted
+from cutting import cut
 from small_networks import Net, conv, fc
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
-from lesion.engine import Cutting
 from lesion.plan import Lesion
 
 
@@ -44,7 +44,7 @@ def branch(case: removal.Case, layer: str, gone: np.ndarray) -> removal.Replayed
     dropped = np.zeros(anatomy.channels, bool)
     dropped[made[gone]] = True
     lesion = Lesion(layer, "branch", "random", 0.5, len(gone), len(made))
-    found = dict(case.replay.run((case.x,), {lesion: Cutting(dropped)}))
+    found = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
     return removal.Replayed(found[None], found[lesion])
 
 

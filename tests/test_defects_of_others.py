@@ -10,10 +10,11 @@ import planted
 import pytest
 
 from lesion.allocating import allocate
+from lesion.amounts import RATIOS
 from lesion.budget import Budget
 from lesion.errors import LesionError
 from lesion.judging import recommend
-from lesion.plan import RATIOS, kept
+from lesion.plan import kept
 
 IMAGES = 1000
 

@@ -5,13 +5,17 @@ import numpy as np
 import plain_loop
 import pytest
 import torch
+from cutting import cut
 from torch import nn
 
+from lesion.amounts import RATIOS
 from lesion.choices import Choices
 from lesion.dissect import dissect
-from lesion.engine import Cutting, Replay, edges, peak
+from lesion.edits import edges
+from lesion.engine import Replay
 from lesion.goals import Full
-from lesion.plan import RATIOS, Lesion, Target
+from lesion.memory import peak
+from lesion.plan import Lesion, Target
 from lesion.preparing import prepare
 from lesion.subject import Subject
 
@@ -34,13 +38,13 @@ def compare(network, data, path, ratios):
     """Predictions of a full sweep compared, how many differ from the plain loop's, and how far."""
     choices = Choices(ratios=ratios, units="all", holdout=0)
     ready = prepare(Subject.of(network, data), path, choices, Full())
-    ready.engine = listening = Listening(ready.engine)
+    ready.worker.engine = listening = Listening(ready.worker.engine)
     list(ready)
     order = list(ready.study.header.order)
     images, labels = (tensor[order] for tensor in data.tensors)
     compared, differ, gap = 0, 0, 0.0
-    for lesion, gone in ready.lesions.items():
-        zeros = plain_loop.places(network, ready.study.anatomy, lesion, gone)
+    for lesion, edit in ready.lesions.items():
+        zeros = plain_loop.places(network, ready.study.anatomy, lesion, edit.dropped)
         plain = plain_loop.logits(network, images, zeros)
         count, largest = plain_loop.differences(plain, listening.predictions[lesion])
         compared, differ, gap = compared + len(images), differ + count, max(gap, largest)
@@ -116,7 +120,7 @@ def ready():
 
 def answers(engine, images, dropped):
     with torch.no_grad():
-        cuts = {lesion: Cutting(gone) for lesion, gone in dropped.items()}
+        cuts = {key: cut(engine, key, gone) for key, gone in dropped.items()}
         return dict(engine.run((images,), cuts))
 
 
@@ -200,8 +204,8 @@ def test_layers_that_no_image_reaches_or_no_output_reads(tmp_path):
     }  # fmt: skip
     images = data.tensors[0][list(ready.study.header.order)]
     own = plain_loop.logits(network, images).argmax(1)
-    for lesion, gone in ready.lesions.items():
-        zeros = plain_loop.places(network, ready.study.anatomy, lesion, gone)
+    for lesion, edit in ready.lesions.items():
+        zeros = plain_loop.places(network, ready.study.anatomy, lesion, edit.dropped)
         agree = plain_loop.logits(network, images, zeros).argmax(1) == own
         assert np.array_equal(ready.study.outcomes(lesion)["agreement"], agree.numpy())
     ready.study.close()

@@ -7,15 +7,15 @@ import numpy as np
 import plain_loop
 import pytest
 import torch
+from cutting import cut
 from torch import nn
 from torch.nn import functional as F
 
 from lesion.dissect import dissect
-from lesion.engine import Cutting
 from lesion.errors import SubjectError
 from lesion.evaluation import sweep_whole
 from lesion.hooks import Whole
-from lesion.plan import Lesion, Target
+from lesion.plan import Lesion
 from lesion.sweeping import sweep
 
 
@@ -31,6 +31,12 @@ def lesion(engine, unit, count):
     gone = np.zeros(engine.dissection.anatomy.channels, bool)
     gone[record.first : record.first + count] = True
     return Lesion(unit, record.kind, "l1", 0.5, count, record.channels), gone
+
+
+def obstacle(engine, unit):
+    """Why a unit cannot be cut."""
+    cut, gone = lesion(engine, unit, 1)
+    return engine.obstacle(engine.edit(cut.at, gone))
 
 
 def test_it_says_so_and_equals_the_plain_loop(tmp_path):
@@ -56,7 +62,8 @@ def test_replay_and_whole_passes_agree():
     chosen = [None, np.array([0, 3, 7]), np.array([5]), None]
     planned = [lesion(engine, unit, count) for unit in "ab" for count in (1, 4)]
     cuts = {
-        one: Cutting(gone, rows) for (one, gone), rows in zip(planned, chosen, strict=True)
+        one: cut(engine, one, gone, rows)
+        for (one, gone), rows in zip(planned, chosen, strict=True)
     }  # fmt: skip
     with torch.no_grad():
         found = dict(engine.run((data.tensors[0],), cuts))
@@ -113,8 +120,8 @@ class Functional(networks.Wayward):
 def test_a_layer_used_as_a_function_has_a_reason():
     network, data = networks.plain(20, kind=Functional)
     engine = whole(network, data)
-    assert engine.obstacle(Target("a", "free")).endswith("hooks cannot cut its channels at b")
-    assert engine.obstacle(Target("b", "free")) == ""
+    assert obstacle(engine, "a").endswith("hooks cannot cut its channels at b")
+    assert obstacle(engine, "b") == ""
 
 
 class Choosing(networks.Plain):
@@ -258,8 +265,8 @@ def test_channels_are_cut_where_the_operation_reads_them(reader, tmp_path):
 
 def test_a_weight_that_is_read_for_more_than_its_operation_has_a_reason():
     engine = whole(*with_reader(Scaled))
-    assert engine.obstacle(Target("a", "free")).endswith("hooks cannot cut its channels at b")
-    assert engine.obstacle(Target("b", "free")) == ""
+    assert obstacle(engine, "a").endswith("hooks cannot cut its channels at b")
+    assert obstacle(engine, "b") == ""
 
 
 class Tied(networks.Wayward):
@@ -301,7 +308,7 @@ def test_what_a_copy_has_lost_stays_lost_whatever_training_does_to_it():
     other = copy.deepcopy(network)
     call = copy.copy(engine.call)
     call.network = other
-    engine.without(call, lost.at, gone)
+    engine.edited(call, engine.edit(lost.at, gone))
     images, optimiser = data.tensors[0], torch.optim.SGD(other.parameters(), 1e-3, momentum=0.9)
     for trained in (other, copy.deepcopy(other)):
         for _ in range(3):

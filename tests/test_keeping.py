@@ -5,33 +5,42 @@ import numpy as np
 import pytest
 import torch
 
+from lesion.criteria import criterion
+from lesion.damage import Settings, plan
+from lesion.damage.filters import damage as filters
 from lesion.dissect import dissect
-from lesion.engine import Cutting, Replay
+from lesion.engine import Cut, Replay
 from lesion.keeping import Kept, Shelf, alive, places
-from lesion.plan import Target, dropped, plan
+from lesion.plan import Target
 from lesion.replay import Run
-from lesion.scoring import scores
+from lesion.scoring import Scorer
 
 IMAGES = 12
 
 
 def opened(family):
-    """An engine, the images, and what each of some lesions drops."""
+    """An engine, the images, and what each of some lesions does."""
     network, data = networks.FAMILIES[family](IMAGES)
     images = data.tensors[0]
     with torch.no_grad():
         found = dissect(network, lambda net, x: net(x), images[:2])
     free = [Target(unit.name, "free") for unit in found.anatomy.units if unit.kind == "free"]
-    known = {target: scores(found, target.name, "free", "l1") for target in free}
-    lesions, _ = plan(found.anatomy, known, "l1", (0.25, 0.75))
-    gone = {lesion: dropped(found.anatomy, lesion, known[lesion.at]) for lesion in lesions}
-    return Replay(found, most=5), images, gone
+    scorer = Scorer(found, criterion("l1"))
+    known = {target: scorer.scores(target) for target in free}
+    lesions, _ = plan(found.anatomy, known, (0.25, 0.75), Settings(), filters)
+    edits = {lesion: filters.edit(found, lesion, known[lesion.at]) for lesion in lesions}
+    return Replay(found, most=5), images, edits
+
+
+def of_targets(edits):
+    """One edit a target."""
+    return list({lesion.at: edit for lesion, edit in edits.items()}.values())
 
 
 @torch.no_grad()
-def whole(engine, images, gone):
+def whole(engine, images, edits):
     """Every lesion's outputs on all images, straight through."""
-    found = engine.run((images,), {one: Cutting(own) for one, own in gone.items()})
+    found = engine.run((images,), {lesion: Cut(edit) for lesion, edit in edits.items()})
     return {one: outputs.clone() for one, outputs in found if one is not None}
 
 
@@ -39,19 +48,19 @@ def whole(engine, images, gone):
 @pytest.mark.parametrize("room", [IMAGES, 5, 0])
 @torch.no_grad()
 def test_outputs_do_not_depend_on_what_is_kept(family, room):
-    engine, images, gone = opened(family)
-    expected = whole(engine, images, gone)
-    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    engine, images, edits = opened(family)
+    expected = whole(engine, images, edits)
+    engine.keep(of_targets(edits), IMAGES, 1 << 30)
     if engine.kept is not None:
         engine.kept.room = room
     rng = np.random.default_rng(0)
     for _ in range(4):
         keys = np.sort(rng.permutation(IMAGES)[: rng.integers(1, IMAGES + 1)])
         cuts = {}
-        for lesion in gone:
+        for lesion in edits:
             rows = np.flatnonzero(rng.random(len(keys)) < 0.5)
             if len(rows):
-                cuts[lesion] = Cutting(gone[lesion], rows)
+                cuts[lesion] = Cut(edits[lesion], rows)
         found = dict(engine.run((images[keys],), cuts, False, keys))
         assert set(found) == set(cuts)
         for lesion, outputs in found.items():
@@ -61,8 +70,8 @@ def test_outputs_do_not_depend_on_what_is_kept(family, room):
 
 @torch.no_grad()
 def test_the_first_pass_fills_what_there_is_room_for_and_nothing_runs_again():
-    engine, images, gone = opened("vgg")
-    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    engine, images, edits = opened("vgg")
+    engine.keep(of_targets(edits), IMAGES, 1 << 30)
     assert engine.kept is not None and engine.kept.early
     keys = np.random.default_rng(0).permutation(IMAGES)
     for some in np.split(keys, 3):
@@ -80,15 +89,15 @@ def test_the_first_pass_fills_what_there_is_room_for_and_nothing_runs_again():
                                    [range(6), range(3, 9), range(12)]])  # fmt: skip
 @torch.no_grad()
 def test_images_that_are_seen_again_push_no_others_out(parts):
-    engine, images, gone = opened("vgg")
-    expected = whole(engine, images, gone)
-    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    engine, images, edits = opened("vgg")
+    expected = whole(engine, images, edits)
+    engine.keep(of_targets(edits), IMAGES, 1 << 30)
     for part in parts:
         keys = np.array(part)
         list(engine.run((images[keys],), {}, True, keys))
     every = np.arange(IMAGES)
     nowhere = torch.full_like(images, float("nan"))  # would spoil the outputs if it were run
-    cuts = {lesion: Cutting(dropped) for lesion, dropped in gone.items()}
+    cuts = {lesion: Cut(edit) for lesion, edit in edits.items()}
     for lesion, outputs in engine.run((nowhere,), cuts, False, every):
         want = expected[lesion]
         assert torch.allclose(outputs, want, atol=1e-4 * float(want.abs().max()))
@@ -96,8 +105,8 @@ def test_images_that_are_seen_again_push_no_others_out(parts):
 
 @torch.no_grad()
 def test_images_beyond_the_room_run_anew_beside_those_that_are_kept():
-    engine, images, gone = opened("vgg")
-    engine.keep({one.at for one in gone}, IMAGES, 1 << 30)
+    engine, images, edits = opened("vgg")
+    engine.keep(of_targets(edits), IMAGES, 1 << 30)
     kept, place = engine.kept, max(engine.kept.alive)
     kept.room = 5
     (index,) = (one for one in kept.alive[place] if kept.ways[one] == "image")
@@ -137,8 +146,8 @@ def test_a_shelf_gives_rows_back_in_the_layout_in_which_they_came(value):
 @pytest.mark.parametrize("share", [1.0, 0.5])
 @torch.no_grad()
 def test_what_is_kept_stays_within_the_budget(share):
-    engine, images, gone = opened("densenet")
-    targets = {one.at for one in gone}
+    engine, images, edits = opened("densenet")
+    targets = of_targets(edits)
     engine.keep(targets, IMAGES, 1 << 30)
     needed = IMAGES * sum(
         engine.dissection.sizes[index]
@@ -155,8 +164,8 @@ def test_what_is_kept_stays_within_the_budget(share):
 
 
 def test_places_go_where_least_is_alive_and_no_further_than_the_budget():
-    engine, _, gone = opened("vgg")
-    pauses = [engine.cut(one).behind.pause for one in gone]
+    engine, _, edits = opened("vgg")
+    pauses = [engine.behind(edit).pause for edit in edits.values()]
     trial, sizes = engine._trial, engine.dissection.sizes
     none = places(engine.program, trial.ways, sizes, trial.costs, pauses, 0)
     some = places(engine.program, trial.ways, sizes, trial.costs, pauses, 1 << 30)
@@ -169,7 +178,7 @@ def test_places_go_where_least_is_alive_and_no_further_than_the_budget():
 
 
 def test_a_value_that_does_not_go_by_the_image_is_no_place():
-    engine, _, gone = opened("vgg")
-    pauses = [engine.cut(one).behind.pause for one in gone]
+    engine, _, edits = opened("vgg")
+    pauses = [engine.behind(edit).pause for edit in edits.values()]
     assert places(engine.program, {}, engine.dissection.sizes, [1.0] * 99, pauses, 1 << 30) == {}
     assert Kept(engine.program, {}, (), 0).before(5) is None

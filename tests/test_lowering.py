@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from cutting import cut
 from removal import forward, whole
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from torch.nn.utils import parametrizations, prune
 
 from lesion.coupling import couple
 from lesion.dissect import dissect
-from lesion.engine import Cutting, Replay
+from lesion.engine import Replay
 from lesion.errors import SubjectError
 from lesion.lowering import lowered
 from lesion.tracing import trace
@@ -88,7 +89,8 @@ def measured(network: nn.Module, x: Tensor, layer: str, gone: list[int]) -> tupl
     dropped = np.zeros(dissection.anatomy.channels, bool)
     dropped[[dissection.anatomy.made_by(layer)[at] for at in gone]] = True
     lesion = whole(unit, dropped)
-    found = dict(Replay(dissection).run((x,), {lesion: Cutting(dropped)}))
+    replay = Replay(dissection)
+    found = dict(replay.run((x,), {lesion: cut(replay, lesion, dropped)}))
     return found[lesion], found[None]
 
 

@@ -6,20 +6,21 @@ import pytest
 import torch
 
 from lesion.dissect import dissect
-from lesion.engine import Cutting
+from lesion.edits import Channels
+from lesion.engine import Batches, Cut, Engine
 from lesion.errors import SubjectError
 from lesion.images import digests
-from lesion.measure import NOT_FINITE, measure
+from lesion.measure import NOT_FINITE, Task, Worker
 from lesion.plan import Lesion
 from lesion.subject import Subject
 
 LESIONS = [Lesion(name, "free", "l1", 0.5, 1, 2) for name in "ab"]
-NONE = np.zeros(0, bool)
-ALL = dict.fromkeys(LESIONS, Cutting(NONE))
+NONE = Channels((), np.zeros(0, bool))
+ALL = dict.fromkeys(LESIONS, Cut(NONE))
 POSITIONS = np.array([2, 3, 5, 8, 9, 11, 12, 20, 21, 30])
 
 
-class Planted:
+class Planted(Engine):
     """An engine whose logits are known: the image's number plus a lesion's own table."""
 
     def __init__(self, tables):
@@ -39,24 +40,29 @@ class Planted:
 
 @pytest.fixture
 def batch():
-    """A subject, the call behind it, a batch of ten numbered images, and tables of logits."""
+    """A subject, its network traced, a batch of ten numbered images, and tables of logits."""
     network, _ = networks.plain(2)
     images = torch.arange(10.0).reshape(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
     labels = torch.arange(10) % 3
     data = torch.utils.data.TensorDataset(images, labels)
     subject = Subject.of(network, data)
     with torch.no_grad():
-        call = dissect(network, subject.outputs, subject.example).call
+        dissection = dissect(network, subject.outputs, subject.example)
     numbers = torch.Generator().manual_seed(0)
     tables = {key: torch.randn(10, 3, generator=numbers) for key in (*LESIONS, None)}
-    return subject, call, [images, labels], tables
+    return subject, dissection, [images, labels], tables
+
+
+def measure(engine, dissection, subject, images, positions, cuts, known, size):
+    worker = Worker(subject, dissection, engine, Batches(size, size))
+    return worker.measure(Task(range(len(positions)), positions, cuts, known), images)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 128])
 def test_the_outcomes_are_those_of_the_logits_in_parts_of_any_size(batch, size):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
     engine = Planted(tables)
-    found = measure(engine, call, subject, images, POSITIONS, ALL, None, size)
+    found = measure(engine, dissection, subject, images, POSITIONS, ALL, None, size)
     assert engine.batches == [size] * (10 // size) + [10 % size] * (10 % size > 0)
     labels = images[1].numpy()
     own = tables[None].argmax(1).numpy()
@@ -76,13 +82,13 @@ def test_the_outcomes_are_those_of_the_logits_in_parts_of_any_size(batch, size):
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("size", [1, 3, 4, 128])
 def test_a_lesion_is_measured_on_its_own_rows_and_no_others(batch, size, known):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
     rows = {LESIONS[0]: np.array([0, 3, 4, 9]), LESIONS[1]: np.array([7])}
-    cuts = {lesion: Cutting(NONE, own) for lesion, own in rows.items()}
+    cuts = {lesion: Cut(NONE, own) for lesion, own in rows.items()}
     own = tables[None].argmax(1).numpy()
     engine = Planted(tables)
     found = measure(
-        engine, call, subject, images, POSITIONS, cuts, own if known else None, size
+        engine, dissection, subject, images, POSITIONS, cuts, own if known else None, size
     )  # fmt: skip
     assert engine.seen == {lesion: own.tolist() for lesion, own in rows.items()}
     assert engine.intact == (0 if known else 10)
@@ -96,8 +102,8 @@ def test_a_lesion_is_measured_on_its_own_rows_and_no_others(batch, size, known):
 
 
 def test_what_is_known_of_the_intact_network_is_what_lesions_agree_with(batch):
-    subject, call, images, tables = batch
-    found = measure(Planted(tables), call, subject, images, POSITIONS, ALL, np.full(10, 2), 4)
+    subject, dissection, images, tables = batch
+    found = measure(Planted(tables), dissection, subject, images, POSITIONS, ALL, np.full(10, 2), 4)
     for lesion in LESIONS:
         prediction = tables[lesion].argmax(1).numpy()
         assert np.array_equal(found.outcomes[lesion]["agreement"], prediction == 2)
@@ -106,12 +112,12 @@ def test_what_is_known_of_the_intact_network_is_what_lesions_agree_with(batch):
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("rows", [None, np.array([1, 2, 6, 8])])
 def test_total_variation_is_to_the_intact_logits_of_the_same_image(batch, known, rows):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
     subject = Subject.of(subject.network, subject.images.dataset, score="tv")
     own = tables[None].argmax(1).numpy()
-    cuts = {lesion: Cutting(NONE, rows) for lesion in LESIONS}
+    cuts = {lesion: Cut(NONE, rows) for lesion in LESIONS}
     found = measure(
-        Planted(tables), call, subject, images, POSITIONS, cuts, own if known else None, 4
+        Planted(tables), dissection, subject, images, POSITIONS, cuts, own if known else None, 4
     )  # fmt: skip
     for lesion in LESIONS:
         p, q = (tables[key].double().softmax(1) for key in (lesion, None))
@@ -122,22 +128,22 @@ def test_total_variation_is_to_the_intact_logits_of_the_same_image(batch, known,
 
 
 def test_a_score_gets_the_targets_of_its_own_rows(batch):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
 
     def score(outputs, targets):
         return torch.sigmoid(outputs[:, 0] + targets)
 
     subject = Subject.of(subject.network, subject.images.dataset, score=score)
     rows = np.array([1, 2, 6, 8])
-    cuts = {LESIONS[0]: Cutting(NONE, rows), LESIONS[1]: Cutting(NONE)}
-    found = measure(Planted(tables), call, subject, images, POSITIONS, cuts, None, 4)
+    cuts = {LESIONS[0]: Cut(NONE, rows), LESIONS[1]: Cut(NONE)}
+    found = measure(Planted(tables), dissection, subject, images, POSITIONS, cuts, None, 4)
     for lesion, chosen in ((LESIONS[0], rows), (LESIONS[1], np.arange(10))):
         wanted = torch.sigmoid(tables[lesion][:, 0] + images[1])[chosen]
         assert found.outcomes[lesion]["score"] == pytest.approx(wanted.numpy())
 
 
 def test_a_score_may_take_several_targets_an_image(batch):
-    subject, call, (images, labels), tables = batch
+    subject, dissection, (images, labels), tables = batch
 
     def score(outputs, targets):
         labels, weights = targets
@@ -152,9 +158,16 @@ def test_a_score_may_take_several_targets_an_image(batch):
 
     subject = Subject.of(subject.network, Nested(), score=score)
     rows = np.array([1, 2, 6, 8])
-    cuts = {LESIONS[0]: Cutting(NONE, rows), LESIONS[1]: Cutting(NONE)}
+    cuts = {LESIONS[0]: Cut(NONE, rows), LESIONS[1]: Cut(NONE)}
     found = measure(
-        Planted(tables), call, subject, subject.images.batch(range(10)), POSITIONS, cuts, None, 4
+        Planted(tables),
+        dissection,
+        subject,
+        subject.images.batch(range(10)),
+        POSITIONS,
+        cuts,
+        None,
+        4,
     )
     for lesion, chosen in ((LESIONS[0], rows), (LESIONS[1], np.arange(10))):
         wanted = (tables[lesion].argmax(1) == labels).numpy() * np.arange(10) / 10
@@ -162,17 +175,17 @@ def test_a_score_may_take_several_targets_an_image(batch):
 
 
 def test_a_lesion_with_one_infinite_logit_fails_alone(batch):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
     tables[LESIONS[0]][9, 1] = float("inf")
-    found = measure(Planted(tables), call, subject, images, POSITIONS, ALL, None, 4)
+    found = measure(Planted(tables), dissection, subject, images, POSITIONS, ALL, None, 4)
     assert found.failed == {LESIONS[0]: NOT_FINITE} and list(found.outcomes) == LESIONS[1:]
 
 
 def test_an_intact_network_without_numbers_is_refused(batch):
-    subject, call, images, tables = batch
+    subject, dissection, images, tables = batch
     tables[None][0, 0] = float("nan")
     with pytest.raises(SubjectError) as caught:
-        measure(Planted(tables), call, subject, images, POSITIONS, ALL, None, 4)
+        measure(Planted(tables), dissection, subject, images, POSITIONS, ALL, None, 4)
     assert str(caught.value) == (
         "Expected finite outputs of the intact network, but its outputs are not finite (NaN or "
         "infinity); check the weights, the preprocessing and the images."
@@ -180,13 +193,13 @@ def test_an_intact_network_without_numbers_is_refused(batch):
 
 
 def test_no_lesion_measures_the_intact_network(batch):
-    subject, call, images, tables = batch
-    found = measure(Planted(tables), call, subject, images, POSITIONS, {}, None, 4)
+    subject, dissection, images, tables = batch
+    found = measure(Planted(tables), dissection, subject, images, POSITIONS, {}, None, 4)
     assert len(found.intact) == 10 and found.outcomes == {}
 
 
 def test_labels_outside_the_outputs_are_refused(batch):
-    subject, call, (images, labels), tables = batch
+    subject, dissection, (images, labels), tables = batch
     wrong = [images, labels + 1]
     with pytest.raises(SubjectError, match="3"):
-        measure(Planted(tables), call, subject, wrong, POSITIONS, ALL, None, 4)
+        measure(Planted(tables), dissection, subject, wrong, POSITIONS, ALL, None, 4)

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lesion.amounts import RATIOS
+from lesion.choices import Choices
+from lesion.damage import Settings, plan
+from lesion.damage.filters import damage as filters
 from lesion.dissect import dissect, find_layers
 from lesion.errors import LesionError
 from lesion.plan import (
     Lesion,
     Skipped,
     Target,
-    check_ratios,
     dropped,
     falling,
     kept,
-    plan,
     targets,
 )
 from lesion.zoo.networks import CifarResNet
@@ -66,7 +67,7 @@ def test_the_float_trap():
 )
 def test_bad_ratios(ratios, rounding, words):
     with pytest.raises(LesionError) as caught:
-        check_ratios(ratios, rounding)
+        Choices(ratios, rounding=rounding).check()
     assert str(caught.value).startswith(words)
 
 
@@ -121,16 +122,15 @@ def test_patterns_choose_layers():
 
 
 def test_the_plan_has_every_ratio_once_and_records_what_is_achieved():
-    found, skipped = plan(
-        BODY, {Target("layer1.0.conv1", "free"): np.arange(16.0)}, "l1", (0.5, 0.1, 0.5)
-    )
+    scores = {Target("layer1.0.conv1", "free"): np.arange(16.0)}
+    found, skipped = plan(BODY, scores, (0.5, 0.1, 0.5), Settings(), filters)
     assert [(one.amount, one.pruned, one.channels) for one in found] == [(0.1, 2, 16), (0.5, 8, 16)]
     assert skipped == []
 
 
 def test_a_ratio_that_removes_nothing_is_a_row_with_a_reason():
     scores = {Target("layer1.0.conv1", "free"): np.arange(16.0)}
-    found, skipped = plan(BODY, scores, "l1", (0.02, 0.1), "nearest")
+    found, skipped = plan(BODY, scores, (0.02, 0.1), Settings(rounding="nearest"), filters)
     assert [one.amount for one in found] == [0.1]
     reason = "2 % of its 16 channels, rounded, is none"
     assert skipped == [Skipped("layer1.0.conv1", "free", reason)]

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import removal
 import torch
+from cutting import cut
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import STEPS, Empty, Program
-
-from lesion.engine import Cutting
 
 NAMES = sorted(STEPS)
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -38,7 +37,7 @@ def compare(steps, seed: int = 0) -> int:
             except Empty:
                 continue
             lesion = removal.whole(unit, dropped)
-            outputs = dict(case.replay.run((case.x,), {lesion: Cutting(dropped)}))
+            outputs = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
             effect = (expected - outputs[None]).abs().max()
             error = (outputs[lesion] - expected).abs().max()
             assert error <= 1e-9 * (1 + expected.abs().max()), (steps, unit, float(error))

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from lesion import preparing, schedule, sweeping
 from lesion.choices import Choices
 from lesion.curves import curves
-from lesion.engine import Cutting
+from lesion.engine import Cut
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.goals import Full
 from lesion.judging import recommend
@@ -114,13 +114,13 @@ def test_it_equals_recovery_of_the_physically_smaller_network(recovery, by_hand,
     train = training(size, dtype=torch.float64)
     ready = prepare(network, data, tmp_path / "s", recovery, train)
     assert len(ready.lesions) == 4
-    call = ready.dissection.call
-    for lesion, dropped in ready.lesions.items():
-        cut = {lesion: Cutting(dropped)}
+    call = ready.worker.dissection.call
+    for lesion, edit in ready.lesions.items():
+        cut = {lesion: Cut(edit)}
         with torch.no_grad():
-            found = dict(ready.engine.run(call.tensors(data.tensors), cut))
+            found = dict(ready.worker.engine.run(call.tensors(data.tensors), cut))
             small = by_hand(
-                copy.deepcopy(shrink(network, ready.dissection.anatomy, dropped)), *train.tensors
+                copy.deepcopy(shrink(network, ready.study.anatomy, edit.dropped)), *train.tensors
             )
             want, intact = small(images), network(images)
         effect = float((want - found[None]).abs().max())
@@ -140,11 +140,11 @@ def test_residual_networks_recover_too(tmp_path):
     measured = [one for one in ready.lesions if one not in ready.study.failed]
     assert {one.target for one in measured} == {f"layer{i}.0.conv1" for i in (1, 2, 3)}
     for lesion in measured[1::2]:
-        dropped = ready.lesions[lesion]
+        edit = ready.lesions[lesion]
         with torch.no_grad():
-            tensors = ready.dissection.call.tensors((images, data.tensors[1]))
-            found = dict(ready.engine.run(tensors, {lesion: Cutting(dropped)}))
-            small = copy.deepcopy(shrink(network, ready.dissection.anatomy, dropped))
+            tensors = ready.worker.dissection.call.tensors((images, data.tensors[1]))
+            found = dict(ready.worker.engine.run(tensors, {lesion: Cut(edit)}))
+            small = copy.deepcopy(shrink(network, ready.study.anatomy, edit.dropped))
             want = estimate(small, *train.tensors)(images)
         assert torch.allclose(found[lesion], want, rtol=0, atol=1e-9 * float(want.abs().max()))
     list(ready)
@@ -273,7 +273,7 @@ def test_the_order_is_no_studys(tmp_path):
     """Or the images kept back of a set of equal size would be those that networks recover with."""
     network, data = networks.plain(300)
     ready = prepare(network, data, tmp_path / "s", "bn", training(300))
-    batches = ready.engine.training.epoch(0, 0, 60)
+    batches = ready.worker.engine.training.epoch(0, 0, 60)
     first = {tuple(image.flatten().tolist()) for image in next(batches)[0]}
     back = training(300).tensors[0][list(ready.study.header.holdout)]
     assert len(back) == 60
@@ -324,16 +324,16 @@ def test_each_lesion_recovers_once(tmp_path):
 def test_copies_are_kept_as_room_allows(tmp_path):
     network, data = networks.plain(40)
     ready = prepare(network, data, tmp_path / "s", "bn", training())
-    assert isinstance(ready.engine, Recovered)
-    ready.engine.together = 1
-    run = ready.engine.run
-    cuts = {one: Cutting(dropped) for one, dropped in ready.lesions.items()}
-    tensors = ready.dissection.call.tensors(data.tensors)
+    assert isinstance(ready.worker.engine, Recovered)
+    ready.worker.engine.together = 1
+    run = ready.worker.engine.run
+    cuts = {lesion: Cut(edit) for lesion, edit in ready.lesions.items()}
+    tensors = ready.worker.dissection.call.tensors(data.tensors)
     with torch.no_grad():
         once = [outputs for _, outputs in run(tensors, cuts)]
         again = [outputs for _, outputs in run(tensors, cuts)]
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
-    assert len(ready.engine._copies) == 1
+    assert len(ready.worker.engine._copies) == 1
     ready.study.close()
 
 
@@ -341,15 +341,15 @@ def test_the_same_units_may_lose_other_channels(tmp_path):
     """One name for two sets of rates: each has a copy of its own."""
     network, data = networks.plain(40)
     ready = prepare(network, data, tmp_path / "s", "bn", training())
-    tensors, engine = ready.dissection.call.tensors(data.tensors), ready.engine
+    tensors, engine = ready.worker.dissection.call.tensors(data.tensors), ready.worker.engine
     for few, many in zip(list(ready.lesions)[::2], list(ready.lesions)[1::2], strict=True):
         assert few.target == many.target
         for lesion in (few, many):
-            dropped = ready.lesions[lesion]
+            edit = ready.lesions[lesion]
             with torch.no_grad():
-                wanted = dict(engine.run(tensors, {lesion: Cutting(dropped)}, False))[lesion]
+                wanted = dict(engine.run(tensors, {lesion: Cut(edit)}, False))[lesion]
                 joint = Joint((lesion.target,))
-                found = dict(engine.run(tensors, {joint: Cutting(dropped)}, False))[joint]
+                found = dict(engine.run(tensors, {joint: Cut(edit)}, False))[joint]
             assert torch.allclose(found, wanted)
     ready.study.close()
 

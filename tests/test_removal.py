@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import removal
 import torch
+from cutting import cut
 from removal import SLICING, TOLERANCE, TORCH_PRUNING, Removal
 from small_networks import NETWORKS, one_dimension
 from torchvision.models import ShuffleNetV2
 
 from lesion.anatomy import Unit
-from lesion.engine import Cutting
 from lesion.zoo.networks import CifarResNet
 
 FAMILIES = (
@@ -128,7 +128,7 @@ def test_a_channel_that_was_expanded_is_zero_in_all_its_copies():
     dropped = np.zeros(case.dissection.anatomy.channels, bool)
     dropped[[unit.first, unit.first + 2]] = True
     lesion = removal.whole(unit, dropped)
-    found = dict(case.replay.run((case.x,), {lesion: Cutting(dropped)}))
+    found = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
     keep = torch.tensor([0.0, 1.0, 0.0, 1.0]).double().reshape(-1, 1, 1)
     with case.network.a.register_forward_hook(lambda _module, _inputs, output: output * keep):
         expected = case.network(case.x)  # no norm reads the channels, so that zeros are removal

@@ -7,13 +7,15 @@ import networks
 import numpy as np
 import pytest
 import torch
+from cutting import cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torchvision import models
 
 from lesion.dissect import dissect
-from lesion.engine import Cutting, Replay
+from lesion.edits import Channels
+from lesion.engine import Cut, Replay
 from lesion.plan import Lesion
 from lesion.replay import Program, Step
 from lesion.rows import Trial, rows_at
@@ -135,13 +137,13 @@ def replayed(monkeypatch):
 def test_rows_give_what_the_batch_gives_and_no_other_image_is_replayed(name, replayed):
     x, found, dropped = opened(name)
     engine = Replay(found)
-    want = outputs(engine, x, {lesion: Cutting(gone) for lesion, gone in dropped.items()})
+    want = outputs(engine, x, {one: cut(engine, one, gone) for one, gone in dropped.items()})
     intact = outputs(engine, x, {}, intact=True)[None]
     moved = 0
     for place, (lesion, gone) in enumerate(dropped.items()):
         chosen = SOME[place % len(SOME)]
         replayed.clear()
-        (got,) = outputs(engine, x, {lesion: Cutting(gone, np.array(chosen))}).values()
+        (got,) = outputs(engine, x, {lesion: cut(engine, lesion, gone, np.array(chosen))}).values()
         assert torch.allclose(got, want[lesion][chosen], rtol=1e-9, atol=1e-9)
         whole = lesion.target in WHOLE.get(name, ())
         assert replayed == [IMAGES if whole else len(chosen)]
@@ -160,17 +162,17 @@ def test_any_rows_in_pieces_of_any_size(name, rows, most, lesion):
     x, found, dropped = opened(name)
     key, gone = list(dropped.items())[lesion % len(dropped)]
     engine = Replay(found, most=most)
-    (want,) = outputs(engine, x, {key: Cutting(gone)}).values()
-    (got,) = outputs(engine, x, {key: Cutting(gone, np.array(sorted(rows)))}).values()
+    (want,) = outputs(engine, x, {key: cut(engine, key, gone)}).values()
+    (got,) = outputs(engine, x, {key: cut(engine, key, gone, np.array(sorted(rows)))}).values()
     assert torch.allclose(got, want[sorted(rows)], rtol=1e-9, atol=1e-9)
 
 
 def test_lesions_on_rows_of_their_own_stand_beside_each_other():
     x, found, dropped = opened("resnet")
     engine = Replay(found)
-    want = outputs(engine, x, {one: Cutting(gone) for one, gone in dropped.items()}, True)
+    want = outputs(engine, x, {one: cut(engine, one, gone) for one, gone in dropped.items()}, True)
     rows = {one: np.array(SOME[place % 5]) for place, one in enumerate(dropped)}
-    cuts = {one: Cutting(gone, rows[one]) for one, gone in dropped.items()}
+    cuts = {one: cut(engine, one, gone, rows[one]) for one, gone in dropped.items()}
     got = outputs(engine, x, cuts, True)
     assert list(got)[-1] is None and torch.equal(got[None], want[None])
     for one in dropped:
@@ -180,7 +182,8 @@ def test_lesions_on_rows_of_their_own_stand_beside_each_other():
 def test_no_more_rows_at_once_than_fit(replayed):
     x, found, dropped = opened("plain")
     key, gone = next(iter(dropped.items()))
-    outputs(Replay(found, most=2), x, {key: Cutting(gone, np.array([0, 1, 2, 4, 5]))})
+    engine = Replay(found, most=2)
+    outputs(engine, x, {key: cut(engine, key, gone, np.array([0, 1, 2, 4, 5]))})
     assert replayed == [2, 2, 1]
 
 
@@ -193,8 +196,8 @@ def test_one_example_image_does_not_tell_and_all_images_are_replayed(replayed):
     unit = found.anatomy.units[0]
     gone = np.arange(found.anatomy.channels) < 4
     key = Lesion(unit.name, unit.kind, "l1", 0.5, 4, 8)
-    (want,) = outputs(engine, x, {key: Cutting(gone)}).values()
-    (got,) = outputs(engine, x, {key: Cutting(gone, np.array([1, 3]))}).values()
+    (want,) = outputs(engine, x, {key: cut(engine, key, gone)}).values()
+    (got,) = outputs(engine, x, {key: cut(engine, key, gone, np.array([1, 3]))}).values()
     assert torch.equal(got, want[[1, 3]]) and replayed == [IMAGES, IMAGES]
 
 
@@ -257,17 +260,17 @@ def test_rows_are_taken_as_values_go():
 
 @given(st.sets(st.integers(0, 29)), st.lists(st.integers(1, 9), min_size=1))
 def test_parts_of_a_batch_share_a_lesions_rows_out(rows, sizes):
-    whole = Cutting(np.zeros(3, bool), np.array(sorted(rows), int))
+    whole = Cut(Channels((), np.zeros(3, bool)), np.array(sorted(rows), int))
     ends = np.cumsum([0, *sizes]).clip(max=30)
     ends = np.append(ends[ends < 30], 30)
     found = []
     for start, stop in pairwise(ends.tolist()):
         now = range(start, stop)
         part = whole.within(now)
-        assert part.dropped is whole.dropped
+        assert part.edit is whole.edit
         own = np.arange(len(now)) if part.rows is None else part.rows
         assert part.some == (len(own) > 0)
         assert part.rows is None or len(part.rows) < len(now)  # all of a part need no choice
         found += [start + row for row in own]
-        assert Cutting(whole.dropped).within(now).rows is None
+        assert Cut(whole.edit).within(now).rows is None
     assert found == sorted(rows)

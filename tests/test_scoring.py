@@ -6,14 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from lesion.criteria import criterion
 from lesion.dissect import dissect
 from lesion.errors import LesionError
-from lesion.scoring import of_layer, scores
+from lesion.plan import Target
+from lesion.scoring import Scorer
 
 
 def opened(network, *shape):
     with torch.no_grad():
         return dissect(network.eval(), lambda net, x: net(x), torch.zeros(2, *shape))
+
+
+def scores(found, target, kind, name):
+    return Scorer(found, criterion(name)).scores(Target(target, kind))
 
 
 def l1(module):
@@ -123,4 +129,4 @@ def test_filters_of_a_transposed_convolution_lie_on_the_second_axis(groups):
         for group in range(groups)
         for place in range(6 // groups)
     ]
-    assert of_layer(found, found.anatomy.layer["1"], "l1") == pytest.approx(np.array(want))
+    assert scores(found, "1", "branch", "l1") == pytest.approx(np.array(want))

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import removal
 import torch
+from cutting import cut
 from slicing import shrink
 from small_networks import NETWORKS
 from torch.utils.flop_counter import FlopCounterMode
 
 from lesion.cost import cost
-from lesion.engine import Around, Cutting
+from lesion.engine import Around
 from lesion.plan import Joint
 
 NUMBERED = {"padded_and_sliced", "one_channel_expanded"}  # channel numbers stand in their forward
@@ -33,7 +34,7 @@ def several(case, seed=0):
 def compare(case, seed=0):
     """The joint lesion's error against the smaller network, relative to its own effect."""
     joint, gone = several(case, seed)
-    outputs = dict(case.replay.run((case.x,), {joint: Cutting(gone)}))
+    outputs = dict(case.replay.run((case.x,), {joint: cut(case.replay, joint, gone)}))
     small = shrink(case.network, case.dissection.anatomy, gone)
     wanted = small(case.x)
     effect = float((outputs[None] - wanted).abs().max())
@@ -70,7 +71,7 @@ def test_around_a_set_of_cuts_is_as_from_the_intact_network(name):
     _, other = several(case, 1)
     around = Around(case.replay, base)
     outputs = dict(around.run((case.x,), {}))
-    whole = dict(case.replay.run((case.x,), {joint: Cutting(base)}))
+    whole = dict(case.replay.run((case.x,), {joint: cut(case.replay, joint, base)}))
     assert torch.equal(outputs[None], whole[joint])
     for unit in case.units:
         own = slice(unit.first, unit.first + unit.channels)
@@ -78,8 +79,8 @@ def test_around_a_set_of_cuts_is_as_from_the_intact_network(name):
             gone = base.copy()
             gone[own] = there
             one = Joint((unit.name,))
-            found = dict(around.run((case.x,), {one: Cutting(gone)}))[one]
-            wanted = dict(case.replay.run((case.x,), {joint: Cutting(gone)}))[joint]
+            found = dict(around.run((case.x,), {one: cut(around, one, gone)}))[one]
+            wanted = dict(case.replay.run((case.x,), {joint: cut(case.replay, joint, gone)}))[joint]
             assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 

@@ -1,17 +1,27 @@
-"""Criteria: which filters go first.  One module each, with one function `score`; low goes first.
+"""Criteria: which filters go first; low scores go first.  One module each, found by its name.
 
-A module in this folder is a criterion under its own name; nothing else has to be told.
+A module in this folder is a criterion under its own name; other packages add theirs as entry
+points:
+
+    [project.entry-points."lesion.criteria"]
+    mine = "my_package.my_criterion"
+
+A module has `score`: a function of a layer's `Filters` that gives one number a filter, or for what
+depends on images a subclass of `Criterion`.  In Python either can be given as it is
+(`criterion=my_function`).
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
+from typing import Literal
 
 from torch import Tensor
 
 from lesion.errors import LesionError
+from lesion.plugins import Plugins
+
+plugins = Plugins(__name__, "lesion.criteria", "criterion", "score")
+Tap = Literal["output", "normalised", "activated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +38,68 @@ class Filters:
     seed: int
 
 
+class Criterion:
+    """A criterion that depends on images, which are never scored nor kept back.
+
+    name: as in keys, tables and options; what its scores depend on belongs into it
+    needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
+        any, else of what the intact network predicts) as well
+    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, or
+        "activated" by what follows
+    images: how many it sees, batch: how many of them at once
+    """
+
+    name: str
+    needs: Literal["activations", "gradients"] = "activations"
+    tap: Tap = "output"
+    images = 1024
+    batch = 64
+
+    def update(self, layer: str, activation: Tensor, gradient: Tensor | None) -> None:
+        """Takes in a layer's values on some images, (images, filters, positions), and the loss's
+        gradients with respect to them, None where they are not needed."""
+        raise NotImplementedError
+
+    def scores(self, filters: Filters) -> Tensor:
+        """One number a filter, after all images. Raises LesionError where a layer has none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A criterion that sees weights alone: a function of them, under its name."""
+
+    name: str
+    score: Callable[[Filters], Tensor]
+    needs: Literal["weights"] = "weights"
+
+    def scores(self, filters: Filters) -> Tensor:
+        """One number a filter."""
+        return self.score(filters)
+
+
+Given = str | Criterion | Callable[[Filters], Tensor]
+
+
 def names() -> list[str]:
     """The criteria there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.names()
 
 
-def criterion(name: str) -> Callable[[Filters], Tensor]:
-    """The score function of a criterion: Filters in, one float64 number a filter out."""
-    if name not in names():
-        close = get_close_matches(name, names(), 1)
-        hint = f"did you mean {close[0]}?" if close else "choose one of them."
-        raise LesionError(f"Expected a criterion ({', '.join(names())}), got '{name}'; {hint}")
-    score: Callable[[Filters], Tensor] = importlib.import_module(f"{__name__}.{name}").score
-    return score
+def criterion(given: Given) -> Criterion | Weights:
+    """A criterion by its name, or as it is given; one that sees images has seen none yet.
+
+    Raises LesionError where there is none.
+    """
+    if isinstance(given, str):
+        loaded = plugins.load(given)
+        return loaded() if isinstance(loaded, type) else Weights(given, loaded)
+    if isinstance(given, Criterion):
+        return given
+    if callable(given):
+        module = str(getattr(given, "__module__", "?")).partition("@")[0]
+        return Weights(f"{module}:{getattr(given, '__qualname__', '?')}", given)
+    raise LesionError(
+        f"Expected a criterion ({', '.join(names())}), a function of a layer's filters or an "
+        f"object of a subclass of lesion.Criterion, got {type(given).__name__}."
+    )

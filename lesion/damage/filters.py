@@ -1,122 +1,78 @@
-"""Filters removed: the channels they make are zero wherever an operation mixes channels.
+"""filters: channels removed, as in the physically smaller network (Li et al. 2017, section 3.1)."""
 
-A convolution or linear layer that reads the channels gets zeros for them, or zero weights, as is
-cheaper; a normalisation or a statistic over channels is computed over those that stay; in a sum (of
-a branch, or of one channel and all others) the channels contribute zero, also where they come
-through a depthwise layer: its filters fall with them.  The result is that of the physically smaller
-network.
-"""
-
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lesion.anatomy import keeps
-from lesion.coupling import CONVOLUTIONS, LINEAR, SOFTMAX, TRANSPOSED, Edge
-from lesion.damage.statistics import among
-from lesion.replay import Step
+from lesion.amounts import FILTERS
+from lesion.anatomy import Anatomy
+from lesion.damage import Damage, Settings
+from lesion.errors import LesionError
+from lesion.plan import Lesion, Skipped, Target, dropped, falling, targets
 
-
-def edit(step: Step, edge: Edge, dropped: np.ndarray) -> Step:
-    """The step without the channels whose labels are in the boolean array `dropped`."""
-    keep = torch.from_numpy(keeps(edge.labels.numpy(), dropped))
-    if edge.role == "norm":
-        if step.name in _NORMS:
-            return replace(step, op=_NORMS[step.name](keep))
-        return replace(step, op=among(step.op, keep, step.name in SOFTMAX))
-    if step.name in CONVOLUTIONS | TRANSPOSED | LINEAR and edge.role == "read":
-        return replace(step, op=_reader(step, keep.reshape(-1)))
-    return replace(step, op=_masked(step.op, edge.argument, keep))
+if TYPE_CHECKING:
+    from lesion.dissect import Dissection
+    from lesion.edits import Edit
 
 
-def _masked(op: Callable[..., Any], argument: int, keep: Tensor) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        x = args[argument]
-        return op(*args[:argument], x * keep.to(x), *args[argument + 1 :], **kwargs)
+class Filters(Damage):
+    """The filters of a layer, or the channels of a unit, that score lowest are gone.
 
-    return run
+    An amount is the pruning ratio: the share of them that falls.
+    """
 
+    name = "filters"
+    amounts = FILTERS
 
-def _reader(step: Step, keep: Tensor) -> Callable[..., Any]:
-    """The layer with zeros in place of the channels, in its weights or in what it reads."""
-    wide = along_weight(step.name, step.args[1], keep)
-    along = [1] * keep.dim()
+    def targets(
+        self, anatomy: Anatomy, units: str = "free", layers: Sequence[str] = ()
+    ) -> tuple[list[Target], list[Skipped]]:
+        """Units, and layers' parts in sums; see `lesion.plan.targets`."""
+        return targets(anatomy, units, layers)
 
-    def run(x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Any:
-        if weight.numel() <= x.numel():
-            weight = weight * wide.to(weight)
-        else:
-            shape = along if step.name in LINEAR else (1, -1, *[1] * (x.dim() - 2))
-            x = x * (keep.to(x) if step.name in LINEAR else keep.to(x).reshape(shape))
-        return step.op(x, weight, *rest, **kwargs)
+    def lesion(
+        self,
+        anatomy: Anatomy,
+        target: Target,
+        amount: float,
+        scores: np.ndarray | None,
+        settings: Settings,
+    ) -> Lesion | Skipped:
+        """The lesion, or that the ratio, rounded, removes nothing."""
+        assert scores is not None
+        fallen = int(falling(anatomy, target, scores, amount, settings.rounding).sum())
+        if not fallen:
+            reason = f"{100 * amount:g} % of its {len(scores)} channels, rounded, is none"
+            return Skipped(target.name, target.kind, reason)
+        return Lesion(
+            target.name,
+            target.kind,
+            settings.criterion,
+            amount,
+            fallen,
+            len(scores),
+            self.name,
+            settings.rounding,
+            settings.seed,
+            settings.recovery,
+        )
 
-    return run
+    def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
+        """The channels are zero, or left out, wherever an operation mixes them."""
+        from lesion.edits import channels
 
+        assert scores is not None
+        edit = channels(dissection, lesion.at, dropped(dissection.anatomy, lesion, scores))
+        if not edit.edges:
+            raise LesionError("nothing reads its channels")
+        return edit
 
-def along_weight(name: str, weight: Tensor, keep: Tensor) -> Tensor:
-    """`keep` of the input channels, in a shape that fits the weight of the operation `name`."""
-    if name in TRANSPOSED | {"transposed_linear"}:
-        return keep.reshape(-1, *[1] * (weight.dim() - 1))
-    groups = len(keep) // weight.shape[1]
-    by_group = keep.reshape(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)
-    return by_group.reshape(-1, weight.shape[1], *[1] * (weight.dim() - 2))
-
-
-def _layer_norm(keep: Tensor) -> Callable[..., Tensor]:
-    def run(
-        x: Tensor, shape: list[int], weight: Tensor | None = None, bias: Tensor | None = None,
-        eps: float = 1e-5, *_: Any,
-    ) -> Tensor:  # fmt: skip
-        axes = tuple(range(-len(shape), 0))
-        out = _standardised(x, keep.to(x).expand(x.shape), axes, eps)
-        out = out if weight is None else out * weight
-        return out if bias is None else out + bias
-
-    return run
-
-
-def _group_norm(keep: Tensor) -> Callable[..., Tensor]:
-    def run(
-        x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
-        eps: float = 1e-5, *_: Any,
-    ) -> Tensor:  # fmt: skip
-        parted = (len(x), groups, -1)
-        kept = keep.to(x).expand(x.shape).reshape(parted)
-        out = _standardised(x.reshape(parted), kept, (-1,), eps).reshape(x.shape)
-        per_channel = (1, -1, *[1] * (x.dim() - 2))
-        out = out if weight is None else out * weight.reshape(per_channel)
-        return out if bias is None else out + bias.reshape(per_channel)
-
-    return run
+    def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:
+        """The MACs of the layers that fall, and of those that only follow them."""
+        unit = None if lesion.kind == "branch" else lesion.target
+        layers = (n for n in anatomy.layers if n.unit == unit or n.name == lesion.target)
+        return sum(layer.macs for layer in layers) * lesion.pruned / lesion.channels
 
 
-def _rms_norm(keep: Tensor) -> Callable[..., Tensor]:
-    def run(
-        x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None
-    ) -> Tensor:
-        axes = tuple(range(-len(shape), 0))
-        kept = keep.to(x).expand(x.shape)
-        square = (x * x * kept).sum(axes, keepdim=True) / kept.sum(axes, keepdim=True)
-        out = x * (square + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
-        return out if weight is None else out * weight
-
-    return run
-
-
-def _standardised(x: Tensor, kept: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """x with mean 0 and variance 1 over the kept positions of `axes`."""
-    count = kept.sum(axes, keepdim=True)
-    centred = x - (x * kept).sum(axes, keepdim=True) / count
-    variance = (centred * centred * kept).sum(axes, keepdim=True) / count
-    return centred * (variance + eps).rsqrt()
-
-
-_NORMS: dict[str, Callable[[Tensor], Callable[..., Tensor]]] = {
-    "layer_norm": _layer_norm,
-    "group_norm": _group_norm,
-    "rms_norm": _rms_norm,
-}
+damage = Filters()

@@ -43,34 +43,34 @@ FORMULAS = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_formula(name, shape):
     weight = draw(0, shape)
-    found = criterion(name)(filters(weight))
+    found = criterion(name).scores(filters(weight))
     assert found.dtype == torch.float64 and found.shape == shape[:1]
     assert found.tolist() == pytest.approx(FORMULAS[name](weight), rel=1e-12)
 
 
 def test_fpgm_golden():
     """Filters 0, 1 and 3: distances 1 + 3, 1 + 2 and 3 + 2, so that the second goes first."""
-    found = criterion("fpgm")(filters(torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1, 1)))
+    found = criterion("fpgm").scores(filters(torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1, 1)))
     assert found.tolist() == [4, 3, 5]
 
 
 def test_fpgm_is_not_the_norm():
     """The smallest filter stands apart, and stays; of the two alike ones the first goes."""
     weight = torch.tensor([[0.1, 0.0], [5.0, 5.0], [5.0, 5.0], [6.0, 5.0]])
-    assert int(criterion("fpgm")(filters(weight)).argmin()) == 1
-    assert int(criterion("l1")(filters(weight)).argmin()) == 0
+    assert int(criterion("fpgm").scores(filters(weight)).argmin()) == 1
+    assert int(criterion("l1").scores(filters(weight)).argmin()) == 0
 
 
 def test_bn_scale_is_the_absolute_factor():
     scale = torch.tensor([0.5, -2.0, 0.0])
-    found = criterion("bn_scale")(filters(draw(0, (3, 2)), scale))
+    found = criterion("bn_scale").scores(filters(draw(0, (3, 2)), scale))
     assert found.tolist() == [0.5, 2, 0]
     with pytest.raises(LesionError, match=r"^no batch norm with a scale follows stem directly$"):
-        criterion("bn_scale")(filters(draw(0, (3, 2)), layer="stem"))
+        criterion("bn_scale").scores(filters(draw(0, (3, 2)), layer="stem"))
 
 
 def test_random_depends_on_seed_and_layer_alone():
-    score = criterion("random")
+    score = criterion("random").scores
     first = score(filters(draw(0, (200, 3))))
     assert torch.equal(first, score(filters(draw(1, (200, 3)))))
     assert not torch.equal(first, score(filters(draw(0, (200, 3)), seed=1)))
@@ -81,7 +81,7 @@ def test_random_depends_on_seed_and_layer_alone():
 
 def test_random_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    criterion("random")(filters(draw(0, (9, 3))))
+    criterion("random").scores(filters(draw(0, (9, 3))))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -90,7 +90,7 @@ def test_scores_follow_their_filters(seed, order):
     """No criterion of weights looks at a filter's place."""
     weight = draw(seed, (6, 2, 3))
     for name in FORMULAS:
-        score = criterion(name)
+        score = criterion(name).scores
         plain, mixed = score(filters(weight)), score(filters(weight[list(order)]))
         assert mixed.tolist() == pytest.approx(plain[list(order)].tolist())
 
@@ -109,7 +109,7 @@ def test_a_module_in_the_folder_is_a_criterion(tmp_path, monkeypatch):
     (tmp_path / "newest.py").write_text("def score(filters):\n    return -filters.weight[:, 0]\n")
     monkeypatch.setattr(criteria, "__path__", [*criteria.__path__, str(tmp_path)])
     assert "newest" in names()
-    assert criterion("newest")(filters([[3.0, 1.0], [4.0, 1.0]])).tolist() == [-3, -4]
+    assert criterion("newest").scores(filters([[3.0, 1.0], [4.0, 1.0]])).tolist() == [-3, -4]
 
 
 class Scaled(nn.Module):

@@ -13,7 +13,7 @@ from slicing import shrink
 from small_networks import chain, conv
 from torch import nn
 
-from lesion.engine import Cutting
+from lesion.engine import Cut
 from lesion.errors import LesionError
 from lesion.exports import export
 from lesion.exports.torch_prune import to_torch_prune
@@ -54,8 +54,8 @@ def spread(case, network, rates):
     """How far apart the outputs lie of the pruned network, the masked one and lesion's replay,
     relative to the removal's effect."""
     cut = Joint(tuple(rate.unit for rate in rates.cut))
-    cutting = Cutting(rates.dropped(case.dissection.anatomy))
-    found = dict(case.replay.run((case.x,), {cut: cutting}))
+    edit = case.replay.edit(cut.at, rates.dropped(case.dissection.anatomy))
+    found = dict(case.replay.run((case.x,), {cut: Cut(edit)}))
     masked = to_torch_prune(rates, copy.deepcopy(case.network), case.x).network(case.x)
     pruned = network.eval()(case.x)
     effect = (found[cut] - found[None]).abs().max()

@@ -5,11 +5,11 @@ import pytest
 import removal
 import torch
 from anatomies import anatomy, labels, mixing, net, planted
+from cutting import cut
 from small_networks import Net, conv, fc
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion.engine import Cutting
 from lesion.plan import targets
 
 
@@ -104,7 +104,7 @@ def test_a_channel_that_is_added_to_others_is_gone_from_their_sums(way, channel)
     dropped = np.zeros(case.dissection.anatomy.channels, bool)
     dropped[labels(case.dissection.anatomy, "f")[channel]] = True
     lesion = removal.whole(unit, dropped)
-    found = dict(case.replay.run((case.x,), {lesion: Cutting(dropped)}))
+    found = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
 
     def zero(_module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         return inputs[0].index_fill(1, torch.tensor(channel), 0)
