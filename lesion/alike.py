@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lesion.chance import drawing, kept, state, streams
 from lesion.errors import SubjectError
-from lesion.tracing import Call, Graph, Node, resolve
+from lesion.graph import Graph, Node, resolve
+from lesion.tracing import Call
 
 # differences that may be rounding, as parts of the outputs' scale: of the same kernels, of those
 # for another number of images, and of these in half precision or where sums have no fixed order

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tag, Tensor, nn
 
-from lesion.tracing import Graph, Node
+from lesion.graph import Graph, Node
 
 KEPT = {"copy", "fill", "zeros_like"}  # whose first argument gives its shape alone
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lesion.adapter import BY_SIGN
 from lesion.errors import LesionError, SubjectError
+from lesion.graph import Graph
 from lesion.tally import Given
-from lesion.tracing import Graph
 
 MOST = 1024  # classes that are tried as an answer
 WRAPPED = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to"}

@@ -14,13 +14,14 @@ from lesion.alike import Alike
 from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
 from lesion.coupling import Coupling, Edge, Making, couple, ids
 from lesion.errors import SubjectError
+from lesion.graph import Graph
 from lesion.lowering import lowered
 from lesion.readiness import check_eager, check_network
 from lesion.recording import record
 from lesion.snapshot import unchanged
 from lesion.stages import places
 from lesion.subject import Behind, device_of, evaluating, try_out
-from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, state_of, trace
+from lesion.tracing import Call, Forward, TraceError, of_the_batch, state_of, trace
 from lesion.units import Joined, join
 from lesion.unseen import others, with_hidden
 

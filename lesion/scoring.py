@@ -7,7 +7,7 @@ from lesion.anatomy import Layer
 from lesion.criteria import Filters, criterion
 from lesion.dissect import Dissection
 from lesion.errors import LesionError
-from lesion.tracing import Ref
+from lesion.graph import Ref
 
 
 def scores(dissection: Dissection, target: str, kind: str, name: str, seed: int = 0) -> np.ndarray:

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lesion.graph import Graph
 from lesion.recording import record
 from lesion.replay import Run, compile_program
-from lesion.tracing import Graph, TraceError, trace
+from lesion.tracing import TraceError, trace
 
 
 def relu(net, x):

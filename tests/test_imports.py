@@ -25,7 +25,7 @@ PIPELINE = (
     "strata beliefs",
     "adaptive",
     "sequential",
-    "adapter copying functional images snapshot tally tracing",
+    "adapter copying functional graph images snapshot tally tracing",
     "chance",
     "alike changeable readiness",
     "subject",

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lesion import find_layers, tracing
 from lesion.dissect import dissect
+from lesion.graph import Graph
 from lesion.replay import Run, compile_program
 
 
@@ -16,7 +17,7 @@ def plain_forward(network: nn.Module, x: Tensor) -> Tensor:
     return network(x)
 
 
-def traced(network: nn.Module, x: Tensor) -> tracing.Graph:
+def traced(network: nn.Module, x: Tensor) -> Graph:
     return tracing.trace(network.eval(), plain_forward, x)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Edge, compress, everywhere
+from lesion.graph import Node
 from lesion.rules.opaque import unknown
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 SUMS = {"add", "sub", "rsub"}

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Edge, Making, compress, everywhere, floats, ids
+from lesion.graph import Node, Ref
 from lesion.lowering import groups_of
-from lesion.tracing import Node, Ref
 from lesion.walk import Rule, Walk
 
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}

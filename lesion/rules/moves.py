@@ -7,10 +7,10 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import compress
+from lesion.graph import Node, Ref, resolve
 from lesion.rules.elementwise import join
 from lesion.rules.opaque import unknown
 from lesion.signatures import argument, takes
-from lesion.tracing import Node, Ref, resolve
 from lesion.walk import Rule, Walk
 
 MOVES = {

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, everywhere, ids
-from lesion.tracing import Node
+from lesion.graph import Node
 from lesion.unseen import HIDDEN
 from lesion.walk import Rule, Walk
 

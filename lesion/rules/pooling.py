@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lesion.graph import Node
 from lesion.rules.opaque import fixed, unknown
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 POOLS = {

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lesion.graph import Node
 from lesion.rules import opaque
 from lesion.rules.elementwise import Operand, meet
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 MATRICES = {"matmul", "bmm", "mm"}

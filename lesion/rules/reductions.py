@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import Edge, everywhere
+from lesion.graph import Node
 from lesion.rules.elementwise import pointwise
 from lesion.rules.opaque import unknown
 from lesion.signatures import argument, takes
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 SUMS = {"mean", "sum", "nansum", "nanmean"}
