@@ -58,7 +58,7 @@ def cost_at(
             why = unit.reason if unit else "no unit has that name"
             raise LesionError(f"Expected a unit that can be removed, got '{name}': {why}.")
         check_ratios([ratio], rounding)
-        own = (scores or {}).get(name, np.zeros(unit.channels))
-        fallen = falling(anatomy, Target(name, unit.kind), own, ratio, rounding)
+        ranking = (scores or {}).get(name, np.zeros(unit.channels))
+        fallen = falling(anatomy, Target(name, unit.kind), ranking, ratio, rounding)
         gone[unit.first : unit.first + unit.channels] = fallen
     return cost(anatomy, gone)

@@ -38,7 +38,7 @@ PIPELINE = (
     "walk",
     "lost rules",
     "coupling terms",
-    "stages units",
+    "stages units parameter_axes",
     "dissect criteria",
     "replay damage scoring",
     "rows",
