@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.adapter import BY_SIGN
 from lesion.errors import LesionError, SubjectError
 from lesion.graph import Graph
+from lesion.ground_truth import BY_SIGN
 from lesion.tally import Given
 
 MOST = 1024  # classes that are tried as an answer

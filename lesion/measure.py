@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lesion.adapter import moved, rows_of
+from lesion.adapter import moved
 from lesion.engine import Cutting, Engine, One
 from lesion.errors import SubjectError
+from lesion.ground_truth import rows_of
 from lesion.images import digests
 from lesion.outcomes import Intact, Outcomes
 from lesion.subject import Subject, device_of

@@ -25,7 +25,7 @@ PIPELINE = (
     "strata beliefs",
     "adaptive",
     "sequential",
-    "adapter copying functional graph images snapshot tally tracing",
+    "adapter copying functional graph ground_truth images snapshot tally tracing weights",
     "chance",
     "alike changeable readiness",
     "subject",

@@ -17,29 +17,12 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from lesion.adapter import (
-    BatchAdapter,
-    Unlabelled,
-    check_labels,
-    class_numbers,
-    describe,
-    logits,
-    moved,
-    output,
-    rows_of,
-    without_labels,
-)
+from lesion.adapter import BatchAdapter, Unlabelled, describe, logits, moved, output, without_labels
 from lesion.errors import SubjectError
+from lesion.ground_truth import check_labels, class_numbers, rows_of
 from lesion.images import Images, digests
-from lesion.subject import (
-    Subject,
-    check_weights,
-    device_of,
-    evaluating,
-    fingerprint,
-    judged,
-    named,
-)
+from lesion.subject import Subject, device_of, evaluating, judged, named
+from lesion.weights import check_weights, fingerprint
 
 
 class Squares(Dataset):

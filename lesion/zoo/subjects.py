@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, BatchAdapter, Output, class_numbers, without_labels
+from lesion.adapter import Adapter, BatchAdapter, Output, without_labels
 from lesion.adapter import output as output_of
 from lesion.errors import SubjectError
+from lesion.ground_truth import class_numbers
 from lesion.images import Images
 from lesion.readiness import check_network
 from lesion.recovery import Recover

@@ -12,7 +12,8 @@ from torchvision import models
 from torchvision.transforms import functional as F
 
 from lesion.errors import SubjectError
-from lesion.subject import Subject, fingerprint
+from lesion.subject import Subject
+from lesion.weights import fingerprint
 from lesion.zoo import demo, fashion_mnist, networks, open_data, open_network, open_subject
 
 NETWORK = """
