@@ -41,9 +41,9 @@ def masked(net, x):
 
 
 def booleans(net, x):
-    found = x > 0
-    found &= x < 1
-    return x * found
+    inside = x > 0
+    inside &= x < 1
+    return x * inside
 
 
 def out(net, x):
