@@ -24,9 +24,9 @@ from lesion.budget import Budget
 from lesion.dissect import dissect
 from lesion.errors import LesionError
 from lesion.latency import time_layers
-from lesion.preparing import example_of
 from lesion.rivals import uniform
 from lesion.subject import evaluating
+from lesion.workers import example_of
 
 HEADER = (
     "network", "rates", "MACs left", "predicted (ms)", "measured (ms)", "error",

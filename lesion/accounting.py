@@ -33,9 +33,12 @@ class Product:
 
     def at(self, choice: Mapping[str, int]) -> float:
         """Its value where each unit takes its choice."""
-        return self.factor * _left(self.first, self.one, choice) * _left(
-            self.second, self.two, choice
-        )  # fmt: skip
+        first, second = self.left(choice)
+        return self.factor * first * second
+
+    def left(self, choice: Mapping[str, int]) -> tuple[int, int]:
+        """What is left of its two axes."""
+        return _left(self.first, self.one, choice), _left(self.second, self.two, choice)
 
 
 def _rise(terms: Terms, unit: str, at: int) -> np.ndarray | int:
@@ -56,11 +59,11 @@ class Account:
     @cached_property
     def intact(self) -> float:
         """The cost of the network as it is."""
-        return sum(one.factor * one.first * one.second for one in self.products)
+        return sum(product.factor * product.first * product.second for product in self.products)
 
     def at(self, choice: Mapping[str, int]) -> float:
         """The cost where each unit takes its choice."""
-        return sum(one.at(choice) for one in self.products)
+        return sum(product.at(choice) for product in self.products)
 
     def each(self, choice: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
         """For each unit the costs if it takes another of its choices, the others as they are.
@@ -68,31 +71,31 @@ class Account:
         sizes: how many choices each unit has
         """
         now = self.at(choice)
-        found = {unit: np.full(size, now) for unit, size in sizes.items()}
-        for one in self.products:
-            first, second = _left(one.first, one.one, choice), _left(one.second, one.two, choice)
-            for unit in {**one.one, **one.two}:
-                left = first - _rise(one.one, unit, choice[unit])
-                right = second - _rise(one.two, unit, choice[unit])
-                found[unit] += one.factor * (left * right - first * second)
-        return found
+        costs = {unit: np.full(size, now) for unit, size in sizes.items()}
+        for product in self.products:
+            first, second = product.left(choice)
+            for unit in {**product.one, **product.two}:
+                left = first - _rise(product.one, unit, choice[unit])
+                right = second - _rise(product.two, unit, choice[unit])
+                costs[unit] += product.factor * (left * right - first * second)
+        return costs
 
 
 def macs(anatomy: Anatomy, candidates: Candidates) -> Account:
     """Multiply-accumulates of convolutions and linear layers for one image."""
     fallen = _fallen(anatomy, candidates)
-    return Account(tuple(
+    products = (
         _product(anatomy.parameter[layer.weight], layer.positions, fallen)
         for layer in anatomy.layers
-    ))  # fmt: skip
+    )
+    return Account(tuple(products))
 
 
 def parameters(anatomy: Anatomy, candidates: Candidates) -> Account:
     """Every trained number, batch norm and biases included."""
     fallen = _fallen(anatomy, candidates)
-    return Account(tuple(
-        _product(one, 1, fallen) for one in anatomy.parameters if one.trained
-    ))  # fmt: skip
+    trained = (parameter for parameter in anatomy.parameters if parameter.trained)
+    return Account(tuple(_product(parameter, 1, fallen) for parameter in trained))
 
 
 def axis_terms(anatomy: Anatomy, candidates: Candidates) -> Callable[[tuple[int, ...]], Terms]:
@@ -103,13 +106,13 @@ def axis_terms(anatomy: Anatomy, candidates: Candidates) -> Callable[[tuple[int,
 
 def _fallen(anatomy: Anatomy, candidates: Candidates) -> dict[str, np.ndarray]:
     """For each unit (choices, labels + 1) what falls; the last column is that of no label."""
-    found = {}
-    for name, own in candidates.items():
+    fallen = {}
+    for name, choices in candidates.items():
         unit = anatomy.unit[name]
-        gone = np.zeros((len(own), anatomy.channels + 1), bool)
-        gone[:, unit.first : unit.first + unit.channels] = [one.fallen for one in own]
-        found[name] = gone
-    return found
+        gone = np.zeros((len(choices), anatomy.channels + 1), bool)
+        gone[:, unit.first : unit.first + unit.channels] = [choice.fallen for choice in choices]
+        fallen[name] = gone
+    return fallen
 
 
 def _product(parameter: Parameter, factor: float, fallen: Mapping[str, np.ndarray]) -> Product:
@@ -122,10 +125,10 @@ def _product(parameter: Parameter, factor: float, fallen: Mapping[str, np.ndarra
     sizes = [parameter.shape[axis] for axis in labelled] + [1] * (2 - len(labelled))
     terms = [dict(_terms(parameter.axes[axis], fallen)) for axis in labelled]
     terms += [{}] * (2 - len(labelled))
-    (one, first), (two, second) = sorted(
+    (fewer, first), (more, second) = sorted(
         zip(terms, sizes, strict=True), key=lambda pair: len(pair[0])
     )
-    return Product(factor, first, second, one, two)
+    return Product(factor, first, second, fewer, more)
 
 
 def _terms(

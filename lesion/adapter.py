@@ -1,4 +1,4 @@
-"""From a batch of any shape to what the network gives: its outputs, their logits, the labels."""
+"""From a batch of any shape to what the network gives: its outputs, and the logits among them."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,6 @@ from torch.utils import _pytree as pytree
 
 from lesion.errors import SubjectError
 
-BY_SIGN = (
-    "judge one logit by its sign, with the score agreement or tv, or give an adapter that puts a 0 "
-    "before it, so that there are two"
-)
 TARGETS = ("labels", "label", "targets", "target", "y")
 
 
@@ -101,13 +97,13 @@ class Output:
     def forward(self, network: nn.Module, batch: Any) -> Any:
         """That output for a batch."""
         images = isinstance(batch, Tensor) and isinstance(self.adapter, BatchAdapter)
-        found = tensors_in(network(batch) if images else self.adapter.forward(network, batch))
-        named = all(isinstance(name, str) for name in found)
+        outputs = tensors_in(network(batch) if images else self.adapter.forward(network, batch))
+        named = all(isinstance(name, str) for name in outputs)
         if isinstance(self.output, int) and named:
-            found = {**dict(enumerate(found.values())), **found}
-        wanted = found.get(self.output)
+            outputs = {**dict(enumerate(outputs.values())), **outputs}
+        wanted = outputs.get(self.output)
         if wanted is None:
-            names = ", ".join(map(str, found)) or "a single tensor"
+            names = ", ".join(map(str, outputs)) or "a single tensor"
             raise SubjectError(
                 f"Expected one of the network's outputs ({names}), got {self.output}; give its "
                 "name, or its place counted from 0."
@@ -155,10 +151,10 @@ def inputs_needed(network: nn.Module) -> int:
         parameters = inspect.signature(network.forward).parameters.values()
     except (TypeError, ValueError):
         return 0
-    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 0
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in plain and one.default is one.empty for one in parameters)
+    return sum(p.kind in plain and p.default is p.empty for p in parameters)
 
 
 def split(batch: Any) -> tuple[Mapping[str, Any] | tuple[Any, ...], Any]:
@@ -208,29 +204,29 @@ def logits(outputs: Any) -> Tensor:
     >>> logits({"aux": torch.zeros(1, 2), "out": torch.ones(1, 2)})
     tensor([[1., 1.]])
     """
-    found = _tensor(outputs)
+    tensor = _tensor(outputs)
     if isinstance(outputs, (tuple, list)) and not _called_logits(outputs):
         fitting = [value for value in outputs if _may_be_logits(value)]
-        found = fitting[0] if len({value.shape for value in fitting}) == 1 else None
-    if not _may_be_logits(found):
+        tensor = fitting[0] if len({value.shape for value in fitting}) == 1 else None
+    if not _may_be_logits(tensor):
         choose = len(tensors_in(outputs)) > 1
         hint = "choose one of them (--output 1; adapter=lesion.Output(1)), or " if choose else ""
         raise SubjectError(
             "Expected logits of shape (images, classes) among the network's outputs, "
             f"got {describe(outputs)}; {hint}give an adapter whose forward returns them."
         )
-    return found
+    return tensor
 
 
 def output(outputs: Any) -> Tensor:
     """The tensor (N, …) in the outputs of a network, found as `logits` finds it, of any shape."""
-    found = _tensor(outputs)
-    if found is None:
+    tensor = _tensor(outputs)
+    if tensor is None:
         raise SubjectError(
             f"Expected one tensor among the network's outputs, got {describe(outputs)}; give an "
             "adapter whose forward returns it."
         )
-    return found
+    return tensor
 
 
 def _tensor(outputs: Any) -> Tensor | None:
@@ -270,39 +266,6 @@ def tensors_in(outputs: Any) -> dict[str | int, Tensor]:
     return {name: value for name, value in parts if isinstance(value, Tensor)}
 
 
-def class_numbers(targets: Any) -> Tensor:
-    """Labels as int64 of shape (N,); a column (N, 1) is taken as (N,).
-
-    Raises SubjectError for anything but whole numbers, one an image.
-
-    >>> class_numbers(torch.tensor([[3], [1]], dtype=torch.uint8))
-    tensor([3, 1])
-    """
-    try:
-        found = torch.as_tensor(targets)
-    except (TypeError, ValueError, RuntimeError):
-        found = None
-    if found is not None and found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found is None or found.ndim != 1 or found.is_floating_point() or found.is_complex():
-        raise SubjectError(
-            "Expected labels that are class numbers (integers, one an image), "
-            f"got {describe(targets)}; convert the data, or give an adapter."
-        )
-    return found.long()
-
-
-def check_labels(labels: Tensor, classes: int) -> None:
-    """Raises SubjectError unless every label is one of the network's outputs, 0 … classes - 1."""
-    outside = labels[(labels < 0) | (labels >= classes)]
-    if len(outside):
-        hint = "give the data that the network was trained for" if classes > 1 else BY_SIGN
-        raise SubjectError(
-            f"Expected labels from 0 to {classes - 1}, because the network has {classes} outputs, "
-            f"got {int(outside[0])}; {hint}."
-        )
-
-
 def moved(batch: Any, device: torch.device) -> Any:
     """The batch with every tensor in it on `device`; other things as they are."""
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
@@ -317,25 +280,6 @@ def moved(batch: Any, device: torch.device) -> Any:
 def cloned(batch: Any) -> Any:
     """The batch with copies of its tensors, for a network that may change what it is given."""
     return pytree.tree_map_only(Tensor, torch.clone, batch)
-
-
-def rows_of(targets: Any, rows: Any, images: int) -> Any:
-    """Some of the images' targets: the rows of every tensor in them, the entries of a list.
-
-    >>> rows_of({"mask": torch.arange(3)}, [0, 2], 3), rows_of(["a", "b", "c"], [0, 2], 3)
-    ({'mask': tensor([0, 2])}, ['a', 'c'])
-    """
-    if isinstance(targets, Mapping):
-        return {name: rows_of(value, rows, images) for name, value in targets.items()}
-    if isinstance(targets, (tuple, list)):
-        if len(targets) == images and not all(_by_image(value, images) for value in targets):
-            return [targets[row] for row in rows]
-        return [rows_of(value, rows, images) for value in targets]
-    return targets[rows] if _by_image(targets, images) else targets
-
-
-def _by_image(value: Any, images: int) -> bool:
-    return isinstance(value, Tensor) and value.shape[:1] == (images,)
 
 
 def describe(value: Any) -> str:

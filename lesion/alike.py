@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lesion.chance import drawing, kept, state, streams
 from lesion.errors import SubjectError
-from lesion.tracing import Call, Graph, Node, resolve
+from lesion.graph import Graph, Node, resolve
+from lesion.tracing import Call
 
 # differences that may be rounding, as parts of the outputs' scale: of the same kernels, of those
 # for another number of images, and of these in half precision or where sums have no fixed order
@@ -61,10 +62,10 @@ class Alike:
         if not all(map(torch.equal, copies, self.tensors)):
             return copies
         noise = torch.Generator().manual_seed(0)
-        for one in copies:
-            if one.dim() and len(one) == self.images and one.is_floating_point():
+        for tensor in copies:
+            if tensor.dim() and len(tensor) == self.images and tensor.is_floating_point():
                 rows = torch.arange(self.images) != row
-                one[rows] = 10 * torch.randn(one[rows].shape, generator=noise).to(one)
+                tensor[rows] = 10 * torch.randn(tensor[rows].shape, generator=noise).to(tensor)
         return copies
 
     def _check_passes(self, whole: bool) -> float:
@@ -83,25 +84,25 @@ class Alike:
         for size in (1, *(turn for turn in graph.turns if turn <= MOST)):
             rows = [-1 - place % self.images for place in range(size)]  # each in another place
             try:
-                found = self._run(self._rows(rows))
+                outputs = self._run(self._rows(rows))
             except Exception:  # a network may want two images, as where it squeezes its outputs
                 continue
-            if found.numel() == size * self.outputs[0].numel():
-                found = found.reshape(size, *self.outputs.shape[1:])
-                if _apart(self.outputs[rows], found) > _tolerance(found):
+            if outputs.numel() == size * self.outputs[0].numel():
+                outputs = outputs.reshape(size, *self.outputs.shape[1:])
+                if _apart(self.outputs[rows], outputs) > _tolerance(outputs):
                     raise _mixed(f"{size} of them are answered otherwise than {self.images}")
 
     @torch.no_grad()
     def _run(self, tensors: Sequence[Tensor]) -> Tensor:
         """The outputs; the network gets copies, for it may change what it is given."""
-        found: Tensor = self.call(*(tensor.clone() for tensor in tensors))
-        return found
+        outputs: Tensor = self.call(*(tensor.clone() for tensor in tensors))
+        return outputs
 
     def _rows(self, rows: list[int]) -> list[Tensor]:
-        several = (one.dim() and len(one) == self.images for one in self.tensors)
+        several = (tensor.dim() and len(tensor) == self.images for tensor in self.tensors)
         return [
-            one[rows] if by_image else one
-            for one, by_image in zip(self.tensors, several, strict=True)
+            tensor[rows] if by_image else tensor
+            for tensor, by_image in zip(self.tensors, several, strict=True)
         ]
 
 
@@ -115,11 +116,11 @@ def _check_draws(before: dict[str, bytes], whole: bool) -> None:
         raise _random(f"of {sources[-1]}")
 
 
-def _apart(one: Tensor, other: Tensor, row: int | None = None) -> float:
+def _apart(expected: Tensor, got: Tensor, row: int | None = None) -> float:
     """The largest difference of two outputs, or of their rows, as part of the first's scale."""
-    if one.shape != other.shape:
+    if expected.shape != got.shape:
         return float("inf")
-    first, second = one.detach().double(), other.detach().double()
+    first, second = expected.detach().double(), got.detach().double()
     scale = float(first.abs().max()) if first.numel() else 1.0
     if row is not None:
         first, second = first[row], second[row]
@@ -142,12 +143,13 @@ def _tolerance(outputs: Tensor) -> float:
 @torch.no_grad()
 def _culprit(graph: Graph, tensors: Sequence[Tensor], company: Sequence[Tensor], row: int) -> str:
     """Where an image's values first depend on those beside it."""
-    own, other = _values(graph, tensors), _values(graph, company)
+    values, among_copies = _values(graph, tensors), _values(graph, company)
     by_image = [
-        isinstance(one, Tensor) and one.dim() > 0 and len(one) == len(tensors[0]) for one in own
+        isinstance(value, Tensor) and value.dim() > 0 and len(value) == len(tensors[0])
+        for value in values
     ]
     for node in graph.nodes:
-        if by_image[node.index] and _apart(own[node.index], other[node.index], row) > 0:
+        if by_image[node.index] and _apart(values[node.index], among_copies[node.index], row) > 0:
             while inner := [n for n in node.inputs if not by_image[n] and _calls(graph, n)]:
                 node = graph.nodes[inner[0]]
             return f"first by {_where(node)}"
@@ -160,17 +162,17 @@ def _calls(graph: Graph, index: int) -> bool:
 
 def _values(graph: Graph, tensors: Sequence[Tensor]) -> list[Any]:
     """The value of each node."""
-    found: list[Any] = []
+    values: list[Any] = []
     inputs = iter(tensors)
     for node in graph.nodes:
         if node.kind == "input":
-            found.append(next(inputs))
+            values.append(next(inputs))
         elif node.kind == "parameter":
-            found.append(graph.parameters[node.name])
+            values.append(graph.parameters[node.name])
         else:
             assert node.op is not None
-            found.append(node.op(*resolve(node.args, found), **resolve(node.kwargs, found)))
-    return found
+            values.append(node.op(*resolve(node.args, values), **resolve(node.kwargs, values)))
+    return values
 
 
 def _where(node: Node) -> str:

@@ -148,16 +148,24 @@ class Anatomy:
         for layer in self.layers:
             unit = self.unit[layer.unit]
             yield {
-                "layer": layer.name, "number": layer.number, "stage": layer.stage,
-                "block": layer.block, "position": ", ".join(layer.position), "kind": layer.kind,
-                "channels": layer.channels, "unit": unit.name, "status": unit.kind,
+                "layer": layer.name,
+                "number": layer.number,
+                "stage": layer.stage,
+                "block": layer.block,
+                "position": ", ".join(layer.position),
+                "kind": layer.kind,
+                "channels": layer.channels,
+                "unit": unit.name,
+                "status": unit.kind,
                 "macs": layer.macs,
-                "params": sum(
-                    int(np.prod(self.parameter[name].shape))
-                    for name in (layer.weight, layer.bias) if name
-                ),
+                "params": self._numbers(layer),
                 "reason": unit.reason,
-            }  # fmt: skip
+            }
+
+    def _numbers(self, layer: Layer) -> int:
+        """How many numbers a layer's weight and bias hold."""
+        names = (name for name in (layer.weight, layer.bias) if name)
+        return sum(int(np.prod(self.parameter[name].shape)) for name in names)
 
     def table(self) -> pd.DataFrame:
         """One row a layer: name, number, stage, block, position, kind, channels, unit, costs."""

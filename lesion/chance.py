@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tag, Tensor, nn
 
-from lesion.tracing import Graph, Node
+from lesion.graph import Graph, Node
 
 KEPT = {"copy", "fill", "zeros_like"}  # whose first argument gives its shape alone
 
@@ -19,18 +19,18 @@ def drawing(graph: Graph) -> Node | None:
 
 def kept(graph: Graph) -> str:
     """The first parameter or buffer that the output depends on and the forward changes; or ""."""
-    own = (node.name for node in behind(graph) if node.kind == "parameter")
-    return next((name for name in own if name in graph.written), "")
+    parameters = (node.name for node in behind(graph) if node.kind == "parameter")
+    return next((name for name in parameters if name in graph.written), "")
 
 
 def behind(graph: Graph) -> list[Node]:
     """The nodes on whose values the output depends, in order."""
-    wanted, found = {graph.output}, []
+    wanted, nodes = {graph.output}, []
     for node in reversed(graph.nodes):
         if node.index in wanted:
-            found.append(node)
+            nodes.append(node)
             wanted.update(node.inputs[1:] if node.operation in KEPT else node.inputs)
-    return found[::-1]
+    return nodes[::-1]
 
 
 def _draws(node: Node) -> bool:
@@ -46,10 +46,10 @@ def _draws(node: Node) -> bool:
 def _arguments(node: Node) -> dict[str, object]:
     """A call's arguments by name, those left out with their defaults."""
     op: Any = getattr(node.op, "changing", node.op)
-    arguments = op._schema.arguments
-    given = {one.name: one.default_value for one in arguments if one.has_default_value()}
-    positional = zip((one.name for one in arguments), node.args, strict=False)
-    return {**given, **dict(positional), **node.kwargs}
+    parameters = op._schema.arguments
+    defaults = {p.name: p.default_value for p in parameters if p.has_default_value()}
+    positional = zip((p.name for p in parameters), node.args, strict=False)
+    return {**defaults, **dict(positional), **node.kwargs}
 
 
 def streams() -> dict[str, bytes]:
@@ -57,8 +57,8 @@ def streams() -> dict[str, bytes]:
     devices: list[Tensor] = []
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         devices = torch.cuda.get_rng_state_all()
-    torchs = b"".join(one.numpy().tobytes() for one in (torch.get_rng_state(), *devices))
-    numpys = b"".join(np.asarray(one).tobytes() for one in np.random.get_state())
+    torchs = b"".join(tensor.numpy().tobytes() for tensor in (torch.get_rng_state(), *devices))
+    numpys = b"".join(np.asarray(part).tobytes() for part in np.random.get_state())
     python = repr(random.getstate()).encode()
     return {"torch": torchs, "Python's random": python, "numpy.random": numpys}
 

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.adapter import BY_SIGN
 from lesion.errors import LesionError, SubjectError
+from lesion.graph import Graph
+from lesion.ground_truth import BY_SIGN
 from lesion.tally import Given
-from lesion.tracing import Graph
 
 MOST = 1024  # classes that are tried as an answer
 WRAPPED = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to"}
@@ -35,14 +35,14 @@ def check_choice(score: Any, classes: int) -> None:
 def check_given(tally: Given, outputs: Tensor, targets: Any) -> None:
     """Raises SubjectError where a user's score is the same whatever the outputs are."""
     try:
-        own = tally.answers(outputs, targets, None)["score"]
-        answers = (tally.answers(one, targets, None)["score"] for one in _others(outputs))
-        same = all((answer == own).all() for answer in answers)
+        scores = tally.answers(outputs, targets, None)["score"]
+        answers = (tally.answers(changed, targets, None)["score"] for changed in _others(outputs))
+        same = all((answer == scores).all() for answer in answers)
     except LesionError:  # of outputs that no network gives
         return
     if same:
         raise SubjectError(
-            f"Expected a score that depends on the outputs, got {own[0]:g} for the first image "
+            f"Expected a score that depends on the outputs, got {scores[0]:g} for the first image "
             "whatever they are; let the function compare the outputs with the targets."
         )
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lesion.anatomy import CONSTANT
-from lesion.tracing import Graph
+from lesion.graph import Graph
 
 FIXED = CONSTANT - 1  # the label of a position whose channel nothing can remove
 
@@ -112,8 +112,8 @@ class Coupling:
         a, b = a.expand(shape), b.expand(shape)
         both = (a >= 0) & (b >= 0)
         self.united.append((ids(a[both]), ids(b[both]), how))
-        for own, other in ((a, b), (b, a)):
-            self.tie(own[other == FIXED], "meets values whose channels cannot be removed")
+        for labels, met in ((a, b), (b, a)):
+            self.tie(labels[met == FIXED], "meets values whose channels cannot be removed")
 
     def tie(self, labels: Tensor, reason: str) -> None:
         """Notes that these labels' channels cannot be removed."""

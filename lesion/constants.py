@@ -10,13 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lesion.graph import Graph, Node, Ref, resolve
 from lesion.rewriting import Builder
-from lesion.tracing import Graph, Node, Ref, resolve
 
-WEIGHTED = {
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "linear", "transposed_linear",
-}  # fmt: skip  # calls that take a weight behind what they read, and then a bias
+WEIGHTED = {  # calls that take a weight behind what they read, and then a bias
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "linear",
+    "transposed_linear",
+}
 
 
 class Constants:
@@ -77,13 +83,13 @@ def _computed(graph: Graph) -> Iterator[tuple[int, tuple[Node, str]]]:
 
 def _equal(graph: Graph) -> dict[int, int]:
     """For each constant call the first that computes the same of the same parameters."""
-    varying, first, found = graph.varying(), dict[Any, int](), dict[int, int]()
+    varying, first, equal = graph.varying(), dict[Any, int](), dict[int, int]()
     for node in graph.nodes:
         if node.kind == "call" and node.index not in varying:
-            same = {index: Ref(found.get(index, index)) for index in node.inputs}
+            same = {index: Ref(equal.get(index, index)) for index in node.inputs}
             key = (node.op, repr(resolve((node.args, node.kwargs), same)))
-            found[node.index] = first.setdefault(key, node.index)
-    return found
+            equal[node.index] = first.setdefault(key, node.index)
+    return equal
 
 
 def _sources(graph: Graph, index: int) -> list[int]:
@@ -94,12 +100,12 @@ def _sources(graph: Graph, index: int) -> list[int]:
 
 def _above(graph: Graph, index: int) -> set[int]:
     """A node and all that it is computed from."""
-    found, todo = {index}, [index]
+    above, todo = {index}, [index]
     while todo:
-        new = set(graph.nodes[todo.pop()].inputs) - found
-        found |= new
+        new = set(graph.nodes[todo.pop()].inputs) - above
+        above |= new
         todo.extend(new)
-    return found
+    return above
 
 
 def _name(builder: Builder, value: Tensor, index: int, layer: Node, leaf: str) -> str:
@@ -116,18 +122,18 @@ def _name(builder: Builder, value: Tensor, index: int, layer: Node, leaf: str) -
 
 def new_name(builder: Builder, name: str) -> str:
     """A name that no parameter has yet."""
-    number, found = 1, name
-    while found in builder.parameters:
-        number, found = number + 1, f"{name}.{number + 1}"
-    return found
+    number, candidate = 1, name
+    while candidate in builder.parameters:
+        number, candidate = number + 1, f"{name}.{number + 1}"
+    return candidate
 
 
 def _replaces(graph: Graph, name: str, value: Tensor, index: int) -> bool:
     """Whether a parameter serves for nothing but a value of its shape."""
-    own = next((node.index for node in graph.nodes if node.name == name), None)
-    if own is None or graph.parameters[name].shape != value.shape:
+    start = next((node.index for node in graph.nodes if node.name == name), None)
+    if start is None or graph.parameters[name].shape != value.shape:
         return False
-    above, users, todo = _above(graph, index), graph.users(), [own]
+    above, users, todo = _above(graph, index), graph.users(), [start]
     while todo:
         at = todo.pop()
         if at not in above:

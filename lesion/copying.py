@@ -11,5 +11,5 @@ def copied(network: nn.Module) -> nn.Module:
     Of those copy.deepcopy copies none, and torch's older weight norm and masks keep the weight.
     """
     kept = (value for module in network.modules() for value in vars(module).values())
-    passing = [one for one in kept if isinstance(one, Tensor) and not one.is_leaf]
-    return copy.deepcopy(network, {id(one): one.detach().clone() for one in passing})
+    passing = [tensor for tensor in kept if isinstance(tensor, Tensor) and not tensor.is_leaf]
+    return copy.deepcopy(network, {id(tensor): tensor.detach().clone() for tensor in passing})

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from lesion.channels import Coupling, Edge, Making, ids
+from lesion.graph import Graph, Node
 from lesion.lost import Noted, tie_lost
 from lesion.rules import elementwise, layers, moves, norms, opaque, pooling, products, reductions
 from lesion.rules.elementwise import SUMS
 from lesion.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
 from lesion.rules.reductions import SOFTMAX
-from lesion.tracing import Graph, Node
 from lesion.walk import Rule, Walk
 
 __all__ = [
@@ -83,4 +83,4 @@ def _chosen(walk: Walk, node: Node, value: Any) -> Rule:
 
 def _holds_tensor(value: Any) -> bool:
     several = value if isinstance(value, (list, tuple)) else [value]
-    return any(isinstance(one, Tensor) for one in several)
+    return any(isinstance(element, Tensor) for element in several)

@@ -1,7 +1,6 @@
 """From a network and one batch to its anatomy, with the graph and edges that the engine cuts."""
 
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,16 +11,18 @@ from torch import Tensor, nn
 
 from lesion.adapter import Adapter, BatchAdapter, moved, output
 from lesion.alike import Alike
-from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter
-from lesion.coupling import Coupling, Edge, Making, couple, ids
+from lesion.anatomy import CONSTANT, Anatomy, Layer
+from lesion.coupling import Coupling, Edge, Making, couple
 from lesion.errors import SubjectError
+from lesion.graph import Graph
 from lesion.lowering import lowered
+from lesion.parameter_axes import parameters
 from lesion.readiness import check_eager, check_network
 from lesion.recording import record
 from lesion.snapshot import unchanged
 from lesion.stages import places
 from lesion.subject import Behind, device_of, evaluating, try_out
-from lesion.tracing import Call, Forward, Graph, TraceError, of_the_batch, state_of, trace
+from lesion.tracing import Call, Forward, TraceError, of_the_batch, trace
 from lesion.units import Joined, join
 from lesion.unseen import others, with_hidden
 
@@ -79,7 +80,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     anatomy = Anatomy(
         layers=_layers(graph, makings, joined, flows),
         units=joined.units,
-        parameters=_parameters(network, coupling, joined),
+        parameters=parameters(network, coupling, joined),
         notes=tuple(dict.fromkeys(coupling.notes)),
         whole=whole,
     )
@@ -177,14 +178,14 @@ def _final(edge: Edge, joined: Joined) -> Edge:
 def _flow(made: Making, coupling: Coupling, joined: Joined) -> tuple[Edge, ...]:
     """The edges where the layer's own labels arrive, other layers' labels there made CONSTANT."""
     mine, followers = _followed(made, coupling)
-    found = []
+    flow = []
     for edge in coupling.edges:
         raw = edge.labels.numpy().astype(int)
-        own = np.isin(raw, mine)
-        if own.any() and edge.node not in followers:
-            labels = np.where(own, joined.labels(raw), CONSTANT)
-            found.append(replace(edge, labels=torch.from_numpy(labels)))
-    return tuple(found)
+        arriving = np.isin(raw, mine)
+        if arriving.any() and edge.node not in followers:
+            labels = np.where(arriving, joined.labels(raw), CONSTANT)
+            flow.append(replace(edge, labels=torch.from_numpy(labels)))
+    return tuple(flow)
 
 
 def _followed(made: Making, coupling: Coupling) -> tuple[np.ndarray, set[int]]:
@@ -193,11 +194,11 @@ def _followed(made: Making, coupling: Coupling) -> tuple[np.ndarray, set[int]]:
     One that runs several times is left out: it may read other values there.
     """
     mine, nodes = made.makes, set[int]()
-    for other in coupling.makings.values():
-        read = np.isin(other.reads, mine)
-        if other.depthwise and len(other.nodes) == 1 and read.any():
-            mine = np.concatenate([mine, other.makes.reshape(len(read), -1)[read].reshape(-1)])
-            nodes.update(other.nodes)
+    for making in coupling.makings.values():
+        read = np.isin(making.reads, mine)
+        if making.depthwise and len(making.nodes) == 1 and read.any():
+            mine = np.concatenate([mine, making.makes.reshape(len(read), -1)[read].reshape(-1)])
+            nodes.update(making.nodes)
     return mine, nodes
 
 
@@ -246,73 +247,3 @@ def _branch(flow: tuple[Edge, ...]) -> str:
     if not roles:
         return "nothing reads its channels"
     return ""
-
-
-def _parameters(network: nn.Module, coupling: Coupling, joined: Joined) -> tuple[Parameter, ...]:
-    axes: dict[str, dict[int, tuple[int, ...]]] = {}
-    for made in coupling.makings.values():
-        makes, reads = (tuple(joined.labels(x).tolist()) for x in (made.makes, made.reads))
-        axes[made.weight] = _weight_axes(made, makes, reads)
-        if made.bias:
-            axes[made.bias] = {0: makes}
-    for name, labels in coupling.axes.items():
-        axes.setdefault(name, _axes(labels, joined))
-    graph, named = coupling.graph, dict(_each_once(network, axes))
-    own = [(made.weight, made.bias) for made in coupling.makings.values()]
-    computed = {name: graph.parameters[name] for pair in own for name in pair if name}
-    for name, source in _sources(graph, computed):
-        axes.setdefault(source, _same_axes(axes[name], computed[name], graph.parameters[source]))
-    return tuple(
-        Parameter(name, tuple(value.shape), axes.get(name, {}), isinstance(value, nn.Parameter))
-        for name, value in {**computed, **named}.items()
-    )
-
-
-def _each_once(network: nn.Module, known: Container[str]) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers; those with several names by the one that is known, if any."""
-    tensors = defaultdict[int, list[tuple[str, Tensor]]](list)
-    for name, value in state_of(network):
-        tensors[id(value)].append((name, value))
-    for same in tensors.values():
-        yield next((pair for pair in same if pair[0] in known), same[0])
-
-
-def _sources(graph: Graph, computed: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """What is computed from parameters, each with one of them that serves for nothing else."""
-    users, nodes = graph.users(), graph.nodes
-    for node in nodes:
-        if node.kind == "parameter" and node.name in computed:
-            sources = (index for index in node.inputs if users[index] == [node.index])
-            yield from ((node.name, nodes[index].name) for index in sources)
-
-
-def _same_axes(
-    axes: Mapping[int, tuple[int, ...]], value: Tensor, source: Tensor
-) -> dict[int, tuple[int, ...]]:
-    """The labels along the axes that a parameter has in common with what is computed from it."""
-    if source.dim() != value.dim():
-        return {}
-    return {axis: own for axis, own in axes.items() if source.shape[axis] == len(own)}
-
-
-def _weight_axes(
-    made: Making, makes: tuple[int, ...], reads: tuple[int, ...]
-) -> dict[int, tuple[int, ...]]:
-    """The labels along a layer's weight: all of one side on axis 0, a group's other side on 1."""
-    transposed = made.kind.startswith("transposed")
-    if made.depthwise:  # whose channels follow their input, and lie on axis 0 alone
-        return {0: makes[:: len(makes) // len(reads)] if transposed else makes}
-    first, second = (reads, makes) if transposed else (makes, reads)
-    return {0: first, 1: second[: len(second) // made.groups]}
-
-
-def _axes(labels: Tensor, joined: Joined) -> dict[int, tuple[int, ...]]:
-    """The axis along which a parameter's labels change, if there is one and only one."""
-    final = joined.labels(ids(labels).reshape(labels.shape))
-    if (final == CONSTANT).all():
-        return {}
-    for axis in range(final.ndim):
-        line = np.moveaxis(final, axis, 0).reshape(final.shape[axis], -1)
-        if (line == line[:, :1]).all():
-            return {axis: tuple(line[:, 0].tolist())}
-    return {}

@@ -27,8 +27,9 @@ from lesion.runners import Runner
 from lesion.runners.here import Runner as Here
 from lesion.running import Progress, exhausted
 from lesion.study import Study
-from lesion.subject import check_weights, device_of, evaluating, named
+from lesion.subject import device_of, evaluating, named
 from lesion.tracing import Call, Forward
+from lesion.weights import check_weights
 
 ELSEWHERE = 1e-2  # of an evaluation: by how much it may differ on another device
 Evaluate = Callable[[nn.Module], Any]

@@ -103,8 +103,8 @@ def _rewrite(graph: Graph) -> None:
     newest: dict[Node, Node] = {}  # what stands for a node since it was changed
     showing: dict[Place, list[Node]] = {}
     for node in graph.nodes:
-        node.args = map_arg(node.args, lambda one: newest.get(one, one))
-        node.kwargs = map_arg(node.kwargs, lambda one: newest.get(one, one))
+        node.args = map_arg(node.args, lambda old: newest.get(old, old))
+        node.kwargs = map_arg(node.kwargs, lambda old: newest.get(old, old))
         places = _places(node)
         if changes(node):
             newest.update(dict.fromkeys(showing[places[0]], node))
@@ -125,23 +125,26 @@ def _functional(op: OpOverload) -> OpOverload | None:
     if op._opname in RENAMED:
         return RENAMED[op._opname]
     packet = getattr(getattr(torch.ops, op.namespace), op._opname.removesuffix("_"), None)
-    found = getattr(packet, op._overloadname, None)
-    if not isinstance(found, OpOverload) or found._schema.is_mutable:
+    counterpart = getattr(packet, op._overloadname, None)
+    if not isinstance(counterpart, OpOverload) or counterpart._schema.is_mutable:
         return None
-    same = [[one.name for one in way._schema.arguments] for way in (op, found)]
-    return found if same[0] == same[1] else None
+    return counterpart if _parameters(op) == _parameters(counterpart) else None
+
+
+def _parameters(op: OpOverload) -> list[str]:
+    return [argument.name for argument in op._schema.arguments]
 
 
 def _same(op: OpOverload, node: Node) -> bool:
     """Whether its value is of the type and shape of what was changed in place."""
     value = node.meta["val"]
-    given: Any = map_arg((node.args, dict(node.kwargs)), lambda one: one.meta["val"])
+    given: Any = map_arg((node.args, dict(node.kwargs)), lambda operand: operand.meta["val"])
     try:
         with value.fake_mode, torch.no_grad():
-            found = op(*given[0], **given[1])
+            result = op(*given[0], **given[1])
     except Exception:  # torch raises a different class for each thing it cannot do
         return False
-    return bool(found.dtype == value.dtype and str(found.shape) == str(value.shape))
+    return bool(result.dtype == value.dtype and str(result.shape) == str(value.shape))
 
 
 def _changed(op: OpOverload) -> list[tuple[int, str]]:
@@ -173,7 +176,8 @@ def _places(node: Node) -> list[Place]:
     if isinstance(value, Tensor):
         return [_place(value)]
     several = value if isinstance(value, (tuple, list)) else []
-    return [(_place(one)[0], "one of several") for one in several if isinstance(one, Tensor)]
+    tensors = [element for element in several if isinstance(element, Tensor)]
+    return [(_place(tensor)[0], "one of several") for tensor in tensors]
 
 
 def _place(value: Tensor) -> Place:

@@ -17,7 +17,8 @@ from lesion.errors import LesionError
 from lesion.header import Header
 from lesion.outcomes import EVALUATION
 from lesion.study import Study
-from lesion.subject import Subject, device_of, fingerprint
+from lesion.subject import Subject, device_of
+from lesion.weights import fingerprint
 
 HOLDOUT = 0.2
 KNOWN = ("top1", "top5", "agreement", "tv")

@@ -98,10 +98,10 @@ class Images:
         )
         read = iter(loader)
         for _ in plan:
-            found = _next(read)
-            if isinstance(found, LesionError):
-                raise found
-            yield found
+            batch = _next(read)
+            if isinstance(batch, LesionError):
+                raise batch
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,8 @@ def digests(batch: Any, images: int) -> np.ndarray:
 
     Two reads of the same images differ in it where the dataset augments at random.
 
-    >>> one, other = digests([torch.tensor([0.0, 1.0])], 2), digests([torch.tensor([1.0])], 1)
-    >>> bool(one[1] == other[0]), bool(one[0] == other[0])
+    >>> both, second = digests([torch.tensor([0.0, 1.0])], 2), digests([torch.tensor([1.0])], 1)
+    >>> bool(both[1] == second[0]), bool(both[0] == second[0])
     (True, False)
     """
     leaves = [(name, leaf) for name, leaf in _leaves("", batch) if leaf.shape[:1] == (images,)]
@@ -189,14 +189,14 @@ def digests(batch: Any, images: int) -> np.ndarray:
         (_head(name, leaf[0]), _bytes(leaf).reshape(images, leaf[0].nbytes))
         for name, leaf in leaves
     ]
-    found = np.zeros(images, np.uint64)
+    hashes = np.zeros(images, np.uint64)
     for image in range(images):
         sha = hashlib.sha256()
         for head, values in parts:
             sha.update(head)
             sha.update(values[image])
-        found[image] = int.from_bytes(sha.digest()[:8], "little")
-    return found
+        hashes[image] = int.from_bytes(sha.digest()[:8], "little")
+    return hashes
 
 
 def update(sha: Any, name: str, tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ the numbers that the layers make.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from math import prod
@@ -51,6 +51,11 @@ class LayerTime:
     spread: float
     blocks: tuple[int, int] = (1, 1)
 
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "LayerTime":
+        """The law that an entry of a file holds."""
+        return cls(entry["layer"], tuple(entry["law"]), entry["spread"], tuple(entry["blocks"]))
+
     def at(self, reads: int, makes: int) -> float:
         """Milliseconds at a width.
 
@@ -84,12 +89,9 @@ class Times:
     def load(cls, path: str | Path) -> "Times":
         """The table in a JSON file. Raises LesionError where it holds none."""
         try:
-            own: dict[str, Any] = json.loads(Path(path).read_text())
-            layers = (
-                LayerTime(one["layer"], tuple(one["law"]), one["spread"], tuple(one["blocks"]))
-                for one in own.pop("layers")
-            )
-            return cls(layers=tuple(layers), **own)
+            content: dict[str, Any] = json.loads(Path(path).read_text())
+            layers = tuple(LayerTime.of(entry) for entry in content.pop("layers"))
+            return cls(layers=layers, **content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LesionError(
                 f"Expected a table of times as `lesion time` writes it in {path}, but it cannot be "
@@ -98,36 +100,36 @@ class Times:
 
     def account(self, anatomy: Anatomy, candidates: Candidates) -> Account:
         """The whole network's milliseconds as a sum of products, for the solver."""
-        if missing := {one.layer for one in self.layers} ^ set(anatomy.layer):
+        if missing := {timed.layer for timed in self.layers} ^ set(anatomy.layer):
             raise LesionError(
                 f"Expected a table of times of this network, but it differs in "
                 f"{', '.join(sorted(missing)[:3])}: measure its times."
             )
         terms = axis_terms(anatomy, candidates)
         numbers = sum(layer.positions * layer.channels for layer in anatomy.layers)
-        found = []
-        for one in self.layers:
-            layer = anatomy.layer[one.layer]
+        products = []
+        for timed in self.layers:
+            layer = anatomy.layer[timed.layer]
             rest = self.rest * layer.positions / numbers
-            a, b, c, d = one.law
+            a, b, c, d = timed.law
             deep, made = len(layer.makes), terms(layer.makes)
             (wide, reads), (tall, makes) = (
                 _in_blocks(len(labels), terms(labels), block)
-                for labels, block in zip((layer.reads, layer.makes), one.blocks, strict=True)
+                for labels, block in zip((layer.reads, layer.makes), timed.blocks, strict=True)
             )
-            found += [
+            products += [
                 Product(a, 1, 1, {}, {}),
                 Product(b, 1, wide, {}, reads),
                 Product(c, 1, tall, {}, makes),
                 Product(d, tall, wide, makes, reads),
                 Product(rest, 1, deep, {}, made),
             ]
-        return Account(tuple(found))
+        return Account(tuple(products))
 
     @property
     def spread(self) -> float:
         """How far a sum of the layers' laws may be off by their own misfit, one deviation."""
-        return float(np.sqrt(sum(one.spread**2 for one in self.layers)))
+        return float(np.sqrt(sum(timed.spread**2 for timed in self.layers)))
 
 
 @torch.no_grad()
@@ -142,7 +144,7 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
     tensors = [_repeated(t, batch) for t in call.tensors(moved(example, device))]
     program = compile_program(dissection.graph, fold=False, lay_out=False)
     layer_at = _layers_at(dissection)
-    run, found = Run(program, tensors), []
+    run, times = Run(program, tensors), []
     known: dict[tuple[object, ...], LayerTime] = {}  # equal layers are timed once
     for place, step in enumerate(program.steps):
         run.forward(place)
@@ -151,13 +153,13 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
             key = (step.name, x.shape, step.args[1].shape, repr((step.args[3:], step.kwargs)))
             if key not in known:
                 known[key] = _timed(layer, step, x)
-            found.append(replace(known[key], layer=layer.name))
+            times.append(replace(known[key], layer=layer.name))
     whole = _milliseconds(lambda: call(*tensors), 20 * BRIEF)
-    merged = tuple(_merged(found))
+    merged = tuple(_merged(times))
     full = 0.0
-    for one in merged:
-        layer = dissection.anatomy.layer[one.layer]
-        full += one.at(len(layer.reads), len(layer.makes))
+    for timed in merged:
+        layer = dissection.anatomy.layer[timed.layer]
+        full += timed.at(len(layer.reads), len(layer.makes))
     return Times(str(device), torch.get_num_threads(), batch, whole, max(whole - full, 0.0), merged)
 
 
@@ -172,15 +174,15 @@ def _layers_at(dissection: Dissection) -> dict[int, str]:
     """The layer that each operation of the graph is."""
     graph = dissection.graph
     names = {layer.weight: layer.name for layer in dissection.anatomy.layers}
-    weights = {n.index: names[n.name] for n in graph.nodes
-               if n.kind == "parameter" and n.name in names}  # fmt: skip
-    found = {}
+    parameters = (n for n in graph.nodes if n.kind == "parameter" and n.name in names)
+    weights = {n.index: names[n.name] for n in parameters}
+    layer_at = {}
     for node in graph.nodes:
         if node.kind == "call" and len(node.args) > 1:
             index = getattr(node.args[1], "index", None)
             if index in weights:
-                found[node.index] = weights[index]
-    return found
+                layer_at[node.index] = weights[index]
+    return layer_at
 
 
 def step_inputs(step: Step, run: Run) -> Tensor:
@@ -195,19 +197,19 @@ def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
     wide, deep = len(layer.reads), len(layer.makes)
     plain = layer.groups == 1 and step.name in CONVOLUTIONS | {"linear"}
     if not plain:
-        own = _milliseconds(lambda: step.op(x, *step.args[1:], **step.kwargs), BRIEF)
-        law = (0.0, 0.0, own / deep, 0.0) if layer.depthwise else (0.0, 0.0, 0.0, own / wide / deep)
-        return LayerTime(layer.name, law, 0.1 * own)
+        time = _milliseconds(lambda: step.op(x, *step.args[1:], **step.kwargs), BRIEF)
+        each = (time / deep, 0.0) if layer.depthwise else (0.0, time / wide / deep)
+        return LayerTime(layer.name, (0.0, 0.0, *each), 0.1 * time)
     axis = x.dim() - 1 if step.name == "linear" else 1
     widths, times = [], []
     for part in WIDTHS:
         for share in WIDTHS:
             reads, makes = max(1, round(part * wide)), max(1, round(share * deep))
             inputs = x.narrow(axis, 0, reads).contiguous(memory_format=layout(x))
-            own = weight[:makes, :reads].contiguous(memory_format=layout(weight))
+            kernel = weight[:makes, :reads].contiguous(memory_format=layout(weight))
             bias = step.args[2] if len(step.args) > 2 else None
             rest = (None if bias is None else bias[:makes].contiguous(), *step.args[3:])
-            times.append(_milliseconds(lambda i=inputs, w=own, r=rest: step.op(i, w, *r), BRIEF))
+            times.append(_milliseconds(lambda i=inputs, w=kernel, r=rest: step.op(i, w, *r), BRIEF))
             widths.append((reads, makes))
     return fitted(layer.name, widths, times)
 
@@ -220,14 +222,14 @@ def fitted(layer: str, widths: Sequence[tuple[int, int]], times: Sequence[float]
     larger than the layer.
     """
     measured, laws, axes = np.array(times), [], np.array(widths).T
-    reads, makes = ([block for block in BLOCKS if block <= own.max()] for own in axes)
+    reads, makes = ([block for block in BLOCKS if block <= axis.max()] for axis in axes)
     for blocks in sorted(product(reads, makes), key=prod):
-        wide, deep = (_up(own, block) for own, block in zip(axes, blocks, strict=True))
+        wide, deep = (_up(axis, block) for axis, block in zip(axes, blocks, strict=True))
         table = np.column_stack([np.ones(len(wide)), wide, deep, wide * deep])
         scale = table.max(0)
-        found, missed = nnls(table / scale / measured[:, None], np.ones(len(measured)))
-        residual = float(np.sqrt(np.mean((table @ (found / scale) - measured) ** 2)))
-        law = LayerTime(layer, tuple((found / scale).tolist()), residual, blocks)
+        coefficients, missed = nnls(table / scale / measured[:, None], np.ones(len(measured)))
+        residual = float(np.sqrt(np.mean((table @ (coefficients / scale) - measured) ** 2)))
+        law = LayerTime(layer, tuple((coefficients / scale).tolist()), residual, blocks)
         laws.append((missed, law))
     least = min(missed for missed, _ in laws)
     return next(law for missed, law in laws if missed <= WORSE * least + 1e-9)
@@ -239,15 +241,15 @@ def _milliseconds(call: Any, seconds: float) -> float:
     return 1000 * float(timer.blocked_autorange(min_run_time=seconds).median)
 
 
-def _merged(found: Sequence[LayerTime]) -> Iterator[LayerTime]:
+def _merged(times: Sequence[LayerTime]) -> Iterator[LayerTime]:
     """A layer that runs several times takes the sum, in the blocks of its first run."""
     by_name: dict[str, list[LayerTime]] = {}
-    for one in found:
-        by_name.setdefault(one.layer, []).append(one)
-    for name, own in by_name.items():
-        law = np.sum([one.law for one in own], axis=0)
-        spread = float(np.sqrt(sum(one.spread**2 for one in own)))
-        yield LayerTime(name, tuple(law.tolist()), spread, own[0].blocks)
+    for timed in times:
+        by_name.setdefault(timed.layer, []).append(timed)
+    for name, runs in by_name.items():
+        law = np.sum([timed.law for timed in runs], axis=0)
+        spread = float(np.sqrt(sum(timed.spread**2 for timed in runs)))
+        yield LayerTime(name, tuple(law.tolist()), spread, runs[0].blocks)
 
 
 def _up(width: Any, block: int) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from lesion.channels import Coupling, ids
-from lesion.tracing import Node, refs
+from lesion.graph import Node, refs
 from lesion.walk import Walk
 
 
@@ -58,5 +58,5 @@ def tie_lost(walk: Walk, node: Node, before: Noted, leaving: Any, moves: bool) -
 def _each(labels: Any) -> list[Tensor]:
     """One value's labels, or those of several, as a list."""
     if isinstance(labels, (list, tuple)):
-        return [one for part in labels for one in _each(part)]
+        return [array for part in labels for array in _each(part)]
     return [labels] if isinstance(labels, Tensor) else []

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lesion.constants import WEIGHTED, Constants, folded, new_name
+from lesion.graph import Graph, Node, Ref, resolve
 from lesion.rewriting import Builder
-from lesion.tracing import Graph, Node, Ref, resolve
 
 aten = torch.ops.aten
 TURNED = {"t", "transpose", "permute", "mT", "numpy_T", "swapaxes", "swapdims", "adjoint"}
@@ -43,12 +43,12 @@ def _formed(graph: Graph) -> Graph:
 
 def making_weights(graph: Graph) -> set[int]:
     """The nodes whose values end in the weight of a layer and nowhere else."""
-    users, found = graph.users(), set[int]()
+    users, making = graph.users(), set[int]()
     for node in reversed(graph.nodes):
-        reads = [graph.nodes[index] for index in users[node.index]]
-        if reads and all(one.index in found or _weighs(one, node.index) for one in reads):
-            found.add(node.index)
-    return found
+        readers = [graph.nodes[index] for index in users[node.index]]
+        if readers and all(r.index in making or _weighs(r, node.index) for r in readers):
+            making.add(node.index)
+    return making
 
 
 def _weighs(node: Node, index: int) -> bool:
@@ -90,9 +90,15 @@ def _turned_linear(builder: Builder, constants: Constants, node: Node) -> Ref | 
 
 
 def _linear(
-    builder: Builder, constants: Constants, node: Node, x: Ref, w: Ref, bias: Ref | None,
-    *, turned: bool,
-) -> Ref:  # fmt: skip
+    builder: Builder,
+    constants: Constants,
+    node: Node,
+    x: Ref,
+    w: Ref,
+    bias: Ref | None,
+    *,
+    turned: bool,
+) -> Ref:
     """A linear layer; turned: its weight has the inputs on axis 0."""
     source = builder.graph.nodes[w.index]
     if _turns(source, constants):
@@ -136,15 +142,15 @@ def _einsum(builder: Builder, constants: Constants, node: Node) -> Ref | None:
     at = sides[0].index(summed)
     last = builder.call(node, "movedim", aten.movedim.int, builder.refs[x.index], at, -1)
     builder.refs[x.index], before = last, builder.refs[x.index]
-    found = _linear(builder, constants, node, x, w, None, turned=sides[1][0] == summed)
+    layer = _linear(builder, constants, node, x, w, None, turned=sides[1][0] == summed)
     builder.refs[x.index] = before
     axes = sides[0].replace(summed, "") + made
-    return builder.call(node, "permute", aten.permute.default, found, [axes.index(a) for a in out])
+    return builder.call(node, "permute", aten.permute.default, layer, [axes.index(a) for a in out])
 
 
 def _is_linear(x: str, w: str, out: str) -> bool:
     """Whether "x,w->out" sums over one axis, which one new axis takes the place of."""
-    distinct = all(len(set(one)) == len(one) for one in (x, w, out))
+    distinct = all(len(set(side)) == len(side) for side in (x, w, out))
     summed, made = set(x) & set(w), set(w) - set(x)
     return distinct and len(summed) == len(made) == 1 and set(out) == set(x) - summed | made
 
@@ -185,9 +191,9 @@ def _in_roles(graph: Graph) -> Graph:
             continue
         weight = builder.refs[role[0]]
         if role not in names:
-            own = graph.nodes[role[0]].name
-            name = new_name(builder, f"{own.rpartition('.')[0] or own}.{node.name}.weight")
-            names[role] = builder.parameter(name, graph.parameters[own], [weight], node.module)
+            shared = graph.nodes[role[0]].name
+            name = new_name(builder, f"{shared.rpartition('.')[0] or shared}.{node.name}.weight")
+            names[role] = builder.parameter(name, graph.parameters[shared], [weight], node.module)
         builder.refs[role[0]] = names[role]
         builder.refs[node.index] = builder.copy(node)
         builder.refs[role[0]] = weight

@@ -7,10 +7,11 @@ from typing import Any, Generic
 import numpy as np
 import torch
 
-from lesion.adapter import moved, rows_of
+from lesion.adapter import moved
 from lesion.dissect import Dissection
 from lesion.engine import Batches, Cut, Engine, Name
 from lesion.errors import SubjectError
+from lesion.ground_truth import rows_of
 from lesion.images import digests
 from lesion.ledger import check_digests, check_scored
 from lesion.outcomes import Intact, Outcomes

@@ -9,9 +9,15 @@ EVALUATION = "evaluation"  # one number for all images: no column of outcomes ho
 # what can be judged, higher is better
 SCORES = ("top1", "top5", "agreement", "tv", "score", EVALUATION)
 TYPES: Mapping[str, type] = {
-    "top1": np.bool_, "top5": np.bool_, "agreement": np.bool_, "tv": np.float32,
-    "score": np.float32, "loss": np.float16, "margin": np.float16, EVALUATION: np.float64,
-}  # fmt: skip
+    "top1": np.bool_,
+    "top5": np.bool_,
+    "agreement": np.bool_,
+    "tv": np.float32,
+    "score": np.float32,
+    "loss": np.float16,
+    "margin": np.float16,
+    EVALUATION: np.float64,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +59,9 @@ class Outcomes:
     @classmethod
     def join(cls, parts: Iterable["Outcomes"], columns: Sequence[str]) -> "Outcomes":
         """The outcomes of different images as one, positions rising."""
-        found = [cls.none(columns), *parts]
-        images = np.concatenate([part.images for part in found])
-        joined = {name: np.concatenate([part[name] for part in found]) for name in columns}
+        pieces = [cls.none(columns), *parts]
+        images = np.concatenate([part.images for part in pieces])
+        joined = {name: np.concatenate([part[name] for part in pieces]) for name in columns}
         return cls(images, joined).take(np.argsort(images, kind="stable"))
 
 
@@ -81,27 +87,28 @@ class Intact:
     def take(self, chosen: np.ndarray | slice) -> "Intact":
         """Some of the rows."""
         return Intact(
-            self.outcomes.take(chosen), self.label[chosen], self.prediction[chosen],
-            self.margin[chosen], self.digest[chosen],
-        )  # fmt: skip
+            self.outcomes.take(chosen),
+            self.label[chosen],
+            self.prediction[chosen],
+            self.margin[chosen],
+            self.digest[chosen],
+        )
 
     @classmethod
     def join(cls, parts: Iterable["Intact"], columns: Sequence[str]) -> "Intact":
         """Rows that follow one another as one."""
-        found = [cls.none(columns), *parts]
+        pieces = [cls.none(columns), *parts]
         return cls(
-            Outcomes.join((part.outcomes for part in found), columns),
-            np.concatenate([part.label for part in found]),
-            np.concatenate([part.prediction for part in found]),
-            np.concatenate([part.margin for part in found]),
-            np.concatenate([part.digest for part in found]),
+            Outcomes.join((part.outcomes for part in pieces), columns),
+            np.concatenate([part.label for part in pieces]),
+            np.concatenate([part.prediction for part in pieces]),
+            np.concatenate([part.margin for part in pieces]),
+            np.concatenate([part.digest for part in pieces]),
         )
 
     @classmethod
     def none(cls, columns: Sequence[str]) -> "Intact":
         """The rows of no image."""
         nothing = np.zeros(0, np.int64)
-        return cls(
-            Outcomes.none(columns), nothing, nothing, np.zeros(0, np.float32),
-            np.zeros(0, np.uint64),
-        )  # fmt: skip
+        margin, digest = np.zeros(0, np.float32), np.zeros(0, np.uint64)
+        return cls(Outcomes.none(columns), nothing, nothing, margin, digest)

@@ -20,10 +20,11 @@ from lesion.anatomy import Unit
 from lesion.constants import WEIGHTED
 from lesion.copying import copied
 from lesion.dissect import Dissection, dissect
+from lesion.graph import Graph, Node, Ref, resolve
 from lesion.masking import masks
 from lesion.matching import Match
 from lesion.subject import evaluating
-from lesion.tracing import Graph, Node, Ref, resolve, state_of
+from lesion.tracing import state_of
 
 LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,

@@ -10,8 +10,8 @@ from lesion.errors import SubjectError
 def check_network(network: nn.Module) -> None:
     """Raises SubjectError for a network without weights yet, or with quantised ones."""
     for name, module in network.named_modules():
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if any(isinstance(one, UninitializedParameter) for one in own):
+        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if any(isinstance(tensor, UninitializedParameter) for tensor in tensors):
             raise SubjectError(
                 f"Expected weights, but {name or 'the network'} is a lazy module that has seen no "
                 "batch yet; run the network once on a batch first."

@@ -9,17 +9,8 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from lesion.functional import changes, written
-from lesion.tracing import (
-    Call,
-    Forward,
-    Graph,
-    functional,
-    graph_of,
-    named,
-    output_of,
-    quiet,
-    state_of,
-)
+from lesion.graph import Graph
+from lesion.tracing import Call, Forward, functional, graph_of, named, output_of, quiet, state_of
 
 
 def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
@@ -28,8 +19,8 @@ def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     state = {name: value.detach() for name, value in state_of(network, tied=False)}
 
     def run(parameters: dict[str, Tensor], *tensors: Tensor) -> Any:
-        own = {f"network.{name}": value for name, value in parameters.items()}
-        return torch.func.functional_call(call, own, tensors)
+        prefixed = {f"network.{name}": value for name, value in parameters.items()}
+        return torch.func.functional_call(call, prefixed, tensors)
 
     tensors = call.tensors(batch)
     with torch.no_grad(), quiet():
@@ -46,8 +37,8 @@ def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
             names[fx_node.name] = fx_node.target
             values[fx_node.target] = getattr(traced, fx_node.target)
     (end,) = (n for n in traced.graph.nodes if n.op == "output")
-    (found,) = end.args[0] if isinstance(end.args[0], (list, tuple)) else end.args
-    return graph_of(traced.graph, names, values, found)
+    (output,) = end.args[0] if isinstance(end.args[0], (list, tuple)) else end.args
+    return graph_of(traced.graph, names, values, output)
 
 
 def _recorded_anew(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.tracing import Graph, Node, Ref, refs, resolve
+from lesion.graph import Graph, Node, Ref, refs, resolve
 
 FOLDABLE = {"conv1d", "conv2d", "conv3d"}
 

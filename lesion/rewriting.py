@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lesion.tracing import Graph, Node, Ref, resolve
+from lesion.graph import Graph, Node, Ref, resolve
 
 
 class Builder:

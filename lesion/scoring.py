@@ -10,8 +10,8 @@ from lesion.anatomy import Layer
 from lesion.criteria import Criterion, Filters, Weights, criterion
 from lesion.dissect import Dissection
 from lesion.errors import LesionError, first_line
+from lesion.graph import Ref
 from lesion.plan import Target
-from lesion.tracing import Ref
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Weights that serve for more than one thing: which of them cannot lose a filter, and why not."""
 
 from lesion.constants import WEIGHTED
-from lesion.tracing import Graph, Node, Ref
+from lesion.graph import Graph, Node, Ref
 
 
 def shared(graph: Graph) -> dict[str, str]:
@@ -15,14 +15,14 @@ def shared(graph: Graph) -> dict[str, str]:
     for index, node in weights.items():
         for root in _roots(graph, index):
             uses.setdefault(root, []).append((index, node.name))
-    found: dict[str, str] = {}
-    for root, there in uses.items():
-        for index, _ in there:
-            others = [name for at, name in there if not _linked(graph, index, at, weights)]
+    conflicts: dict[str, str] = {}
+    for root, sharers in uses.items():
+        for index, _ in sharers:
+            others = [name for at, name in sharers if not _linked(graph, index, at, weights)]
             others += [node.name for node in _plain(graph, root)]
             if others and _follows(graph, root, index):
-                found[graph.nodes[index].name] = others[0]
-    return found
+                conflicts[graph.nodes[index].name] = others[0]
+    return conflicts
 
 
 def _weight(graph: Graph, node: Node) -> bool:
@@ -35,12 +35,12 @@ def _roots(graph: Graph, index: int) -> list[int]:
     return [root for at in sources for root in _roots(graph, at)] if sources else [index]
 
 
-def _linked(graph: Graph, one: int, other: int, weights: dict[int, Node]) -> bool:
+def _linked(graph: Graph, first: int, second: int, weights: dict[int, Node]) -> bool:
     """Whether two weights are the same, or one the other turned round, both without groups."""
-    if one == other:
+    if first == second:
         return True
-    same = graph.parameters[graph.nodes[one].name] is graph.parameters[graph.nodes[other].name]
-    return same and all(_ungrouped(weights[at]) for at in (one, other))
+    same = graph.parameters[graph.nodes[first].name] is graph.parameters[graph.nodes[second].name]
+    return same and all(_ungrouped(weights[at]) for at in (first, second))
 
 
 def _ungrouped(node: Node) -> bool:

@@ -22,8 +22,15 @@ from torch.utils import _pytree as pytree
 
 OTHERS = {*sys.stdlib_module_names, "torch", "numpy"} - {"__main__"}
 CACHE = type(functools.cache(lambda: None))
-FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, CACHE,
-             functools.partial)  # fmt: skip
+FUNCTIONS = (
+    types.FunctionType,
+    types.MethodType,
+    staticmethod,
+    classmethod,
+    property,
+    CACHE,
+    functools.partial,
+)
 MISSING = object()
 
 
@@ -43,17 +50,18 @@ def unchanged(network: nn.Module) -> Iterator[None]:
 
 def _drawn() -> Callable[[], None]:
     """Lets torch's, Python's and numpy's random numbers go on from where they stand now."""
-    own, python, numpys = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    torch_state, python_state = torch.get_rng_state(), random.getstate()
+    numpy_state = np.random.get_state()
     devices: list[Tensor] = []
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         devices = torch.cuda.get_rng_state_all()
 
     def undo() -> None:
-        torch.set_rng_state(own)
+        torch.set_rng_state(torch_state)
         if devices:
             torch.cuda.set_rng_state_all(devices)
-        random.setstate(python)
-        np.random.set_state(numpys)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
     return undo
 
@@ -67,10 +75,10 @@ class _Snapshot:
         self.seen: dict[int, Any] = {}  # held, so that no number is given twice
         self.todo: list[Any] = [network]
         while self.todo:
-            one = self.todo.pop()
-            if id(one) not in self.seen:
-                self.seen[id(one)] = one
-                self._take(one)
+            reached = self.todo.pop()
+            if id(reached) not in self.seen:
+                self.seen[id(reached)] = reached
+                self._take(reached)
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -80,117 +88,119 @@ class _Snapshot:
             if _holds_fake(gc.get_referents(cache)):
                 cache.cache_clear()
 
-    def _take(self, one: Any) -> None:
-        if isinstance(one, Tensor):
-            self._tensor(one)
-        elif isinstance(one, dict):
-            self._items(one)
-        elif isinstance(one, (list, deque, set)):
-            self._members(one)
-        elif isinstance(one, (tuple, frozenset)):
-            self.todo.extend(one)
-        elif isinstance(one, FUNCTIONS):
-            self._function(one)
-        elif isinstance(one, type):
-            self._class(one)
-        elif isinstance(one, np.ndarray):
-            self._state(one.copy(), lambda value: np.copyto(one, value))
-        elif isinstance(one, torch.Generator):
-            self._state(one.get_state(), one.set_state)
-        elif isinstance(one, (nn.Module, types.SimpleNamespace)) or not _foreign(type(one)):
-            self._object(one)
+    def _take(self, reached: Any) -> None:
+        if isinstance(reached, Tensor):
+            self._tensor(reached)
+        elif isinstance(reached, dict):
+            self._items(reached)
+        elif isinstance(reached, (list, deque, set)):
+            self._members(reached)
+        elif isinstance(reached, (tuple, frozenset)):
+            self.todo.extend(reached)
+        elif isinstance(reached, FUNCTIONS):
+            self._function(reached)
+        elif isinstance(reached, type):
+            self._class(reached)
+        elif isinstance(reached, np.ndarray):
+            self._state(reached.copy(), lambda value: np.copyto(reached, value))
+        elif isinstance(reached, torch.Generator):
+            self._state(reached.get_state(), reached.set_state)
+        elif isinstance(reached, (nn.Module, types.SimpleNamespace)) or not _foreign(type(reached)):
+            self._object(reached)
 
     def _state(self, value: Any, put: Callable[[Any], Any]) -> None:
         self.undo.append(lambda: put(value))
 
-    def _tensor(self, one: Tensor) -> None:
+    def _tensor(self, tensor: Tensor) -> None:
         try:
-            value = one.detach().clone()
+            value = tensor.detach().clone()
         except (RuntimeError, ValueError, NotImplementedError):  # without values, or lazy
             return
-        wanted = one.requires_grad
+        wanted = tensor.requires_grad
 
         def undo() -> None:
-            if one.shape != value.shape or one.dtype != value.dtype:
-                one.data = value
-            elif not torch.equal(one, value):
-                one.data.copy_(value)
-            if one.requires_grad != wanted:
-                one.requires_grad_(wanted)
+            if tensor.shape != value.shape or tensor.dtype != value.dtype:
+                tensor.data = value
+            elif not torch.equal(tensor, value):
+                tensor.data.copy_(value)
+            if tensor.requires_grad != wanted:
+                tensor.requires_grad_(wanted)
 
         self.undo.append(undo)
 
-    def _items(self, one: dict[Any, Any]) -> None:
-        before = dict(one)
+    def _items(self, mapping: dict[Any, Any]) -> None:
+        before = dict(mapping)
 
         def undo() -> None:
-            if list(map(id, one.values())) != list(map(id, before.values())) or [*one] != [*before]:
-                one.clear()
-                one.update(before)
+            same = list(map(id, mapping.values())) == list(map(id, before.values()))
+            if not same or [*mapping] != [*before]:
+                mapping.clear()
+                mapping.update(before)
 
         self.undo.append(undo)
         self.todo.extend(before.values())
 
-    def _members(self, one: Any) -> None:
-        before = list(one)
+    def _members(self, collection: Any) -> None:
+        before = list(collection)
 
         def undo() -> None:
-            if list(map(id, one)) != list(map(id, before)):
-                one.clear()
-                (one.update if isinstance(one, set) else one.extend)(before)
+            if list(map(id, collection)) != list(map(id, before)):
+                collection.clear()
+                (collection.update if isinstance(collection, set) else collection.extend)(before)
 
         self.undo.append(undo)
         self.todo.extend(before)
 
-    def _object(self, one: Any) -> None:
-        if isinstance(getattr(one, "__dict__", None), dict):
-            self.todo.append(vars(one))
-        for kind in type(one).__mro__:
+    def _object(self, instance: Any) -> None:
+        if isinstance(getattr(instance, "__dict__", None), dict):
+            self.todo.append(vars(instance))
+        for kind in type(instance).__mro__:
             for name in _slots(kind):
-                self._attribute(one, name)
-        self.todo.append(type(one))
+                self._attribute(instance, name)
+        self.todo.append(type(instance))
 
-    def _class(self, one: type) -> None:
-        for kind in one.__mro__:
+    def _class(self, class_: type) -> None:
+        for kind in class_.__mro__:
             if not _foreign(kind):
                 for name, value in vars(kind).items():
                     if not name.startswith("__") or isinstance(value, FUNCTIONS):
                         self._attribute(kind, name)
 
-    def _attribute(self, one: Any, name: str) -> None:
+    def _attribute(self, owner: Any, name: str) -> None:
         """A name of a class, of a module, or of an object with slots."""
 
         def held() -> Any:
             return (
-                vars(one).get(name, MISSING)
-                if isinstance(one, type)
-                else getattr(one, name, MISSING)
+                vars(owner).get(name, MISSING)
+                if isinstance(owner, type)
+                else getattr(owner, name, MISSING)
             )
 
         before = held()
 
         def undo() -> None:
             if held() is not before:
-                delattr(one, name) if before is MISSING else setattr(one, name, before)
+                delattr(owner, name) if before is MISSING else setattr(owner, name, before)
 
         self.undo.append(undo)
         self.todo.append(before)
 
-    def _function(self, one: Any) -> None:
-        if isinstance(one, CACHE):
-            self.caches.append(one)
+    def _function(self, function: Any) -> None:
+        if isinstance(function, CACHE):
+            self.caches.append(function)
         parts = ("__wrapped__", "__func__", "__self__", "fget", "func", "args", "keywords")
         self.todo.extend(
-            getattr(one, part) for part in parts if getattr(one, part, None) is not None
+            getattr(function, part) for part in parts if getattr(function, part, None) is not None
         )
-        if not isinstance(one, types.FunctionType) or _foreign(one):
+        if not isinstance(function, types.FunctionType) or _foreign(function):
             return
-        self.todo.extend((vars(one), one.__defaults__ or (), one.__kwdefaults__ or {}))
-        for cell in one.__closure__ or ():
+        defaults = (function.__defaults__ or (), function.__kwdefaults__ or {})
+        self.todo.extend((vars(function), *defaults))
+        for cell in function.__closure__ or ():
             self._cell(cell)
-        names = _names(one.__code__)
+        names = _names(function.__code__)
         for name in names:
-            self._global(one.__globals__, name, names)
+            self._global(function.__globals__, name, names)
 
     def _cell(self, cell: types.CellType) -> None:
         try:
@@ -205,8 +215,8 @@ class _Snapshot:
         before = names.get(name, MISSING)
         if isinstance(before, types.ModuleType):
             if before.__name__.partition(".")[0] not in OTHERS:
-                for own in attributes & vars(before).keys():
-                    self._attribute(before, own)
+                for attribute in attributes & vars(before).keys():
+                    self._attribute(before, attribute)
             return
 
         def undo() -> None:
@@ -217,9 +227,9 @@ class _Snapshot:
         self.todo.append(before)
 
 
-def _foreign(one: Any) -> bool:
+def _foreign(definition: Any) -> bool:
     """Whether a class or function is Python's, torch's or numpy's own."""
-    return str(getattr(one, "__module__", "builtins")).partition(".")[0] in OTHERS
+    return str(getattr(definition, "__module__", "builtins")).partition(".")[0] in OTHERS
 
 
 def _slots(kind: type) -> list[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby, takewhile
 
 from lesion.coupling import Making
-from lesion.tracing import Graph
+from lesion.graph import Graph
 
 MEETINGS = {"add", "cat", "stack", "sub", "add_"}
 
@@ -48,12 +48,12 @@ def places(graph: Graph, makings: Mapping[str, Making]) -> dict[str, Place]:
     shortcuts = set(_shortcuts(graph, makings))
     items = list(_items(makings, inside, shortcuts))
     stages = _stages(items)
-    number, found = 0, {}
+    number, by_layer = 0, {}
     for name in makings:
         number += name not in shortcuts
         stage, item, position = stages[name]
-        found[name] = Place(None if name in shortcuts else number, stage, item.block, position)
-    return found
+        by_layer[name] = Place(None if name in shortcuts else number, stage, item.block, position)
+    return by_layer
 
 
 def blocks(graph: Graph, layer_at: Mapping[int, str]) -> list[tuple[str, ...]]:
@@ -98,7 +98,7 @@ def _live_users(graph: Graph) -> list[list[int]]:
                 if live[index]:
                     users[index].append(node.index)
                     needed.add(index)
-    return [sorted(found) for found in users]
+    return [sorted(consumers) for consumers in users]
 
 
 def _post_dominators(graph: Graph, users: Sequence[Sequence[int]]) -> list[int]:
@@ -106,10 +106,10 @@ def _post_dominators(graph: Graph, users: Sequence[Sequence[int]]) -> list[int]:
     end = len(graph.nodes)
     meet = [end] * (end + 1)
     for index in reversed(range(end)):
-        found: int | None = None
+        common: int | None = None
         for user in users[index]:
-            found = user if found is None else _common(found, user, meet)
-        meet[index] = end if found is None else found
+            common = user if common is None else _common(common, user, meet)
+        meet[index] = end if common is None else common
     return meet
 
 
@@ -170,10 +170,10 @@ def _items(
             yield _Item((name,), None, made.positions, made.positions_in)
         elif span not in done:
             done.add(span)
-            own = tuple(layer for layer in span if inside[layer] == span)
-            body = [makings[layer] for layer in own if layer not in shortcuts]
-            body = body or [makings[layer] for layer in own]  # around a block of its own
-            yield _Item(own, _prefix(own), body[-1].positions, body[0].positions_in)
+            layers = tuple(layer for layer in span if inside[layer] == span)
+            body = [makings[layer] for layer in layers if layer not in shortcuts]
+            body = body or [makings[layer] for layer in layers]  # around a block of its own
+            yield _Item(layers, _prefix(layers), body[-1].positions, body[0].positions_in)
 
 
 def _prefix(names: Sequence[str]) -> str:
@@ -191,15 +191,15 @@ def _stages(items: Sequence[_Item]) -> dict[str, tuple[int | None, _Item, tuple[
     ]
     first = next((i for i, run in enumerate(runs) if any(item.block for item in run)), 0)
     keys = [size for size, _ in groupby(sizes)]
-    found = {}
+    by_layer = {}
     for index, (run, size) in enumerate(zip(runs, keys, strict=True)):
         stage = None if size == 0 else max(index - first + 1, 0)
         blocks_only = [item for item in run if item.block] or run
         for item in run:
             position = _position(item, blocks_only) if stage else ()
             for name in item.layers:
-                found[name] = (stage, item, position)
-    return found
+                by_layer[name] = (stage, item, position)
+    return by_layer
 
 
 def _sizes(items: Sequence[_Item]) -> list[int]:

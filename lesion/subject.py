@@ -1,6 +1,5 @@
 """What is measured: a network, its images, and the adapter between them."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from torch.utils import _pytree as pytree
 from lesion.adapter import (
     Adapter,
     BatchAdapter,
-    check_labels,
-    class_numbers,
     cloned,
     describe,
     logits,
@@ -27,11 +24,13 @@ from lesion.adapter import (
 from lesion.boundary import public
 from lesion.changeable import check_choice, check_given
 from lesion.errors import LesionError, SubjectError, first_line
-from lesion.images import Images, update
+from lesion.ground_truth import check_labels, class_numbers
+from lesion.images import Images
 from lesion.outcomes import SCORES
 from lesion.readiness import check_network
 from lesion.snapshot import unchanged
 from lesion.tally import Classification, Given, Score, Tally
+from lesion.weights import check_weights
 
 EXAMPLE_IMAGES = 2
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -102,39 +101,48 @@ class Subject:
             classes = max(2, classes)
         name = type(network).__name__ if name is None else name
         made = cls(
-            network, images, adapter, name, preprocessing, tally, named(score), classes, example,
-            None if train is None else Images.of(train, workers), which(outputs, bool(classes)),
-        )  # fmt: skip
+            network=network,
+            images=images,
+            adapter=adapter,
+            name=name,
+            preprocessing=preprocessing,
+            tally=tally,
+            score=named(score),
+            classes=classes,
+            example=example,
+            train=None if train is None else Images.of(train, workers),
+            several=which(outputs, bool(classes)),
+        )
         made.check(outputs)
         check_choice(score, classes)
         return made
 
     def check(self, outputs: Any) -> None:
         """Raises SubjectError unless the outputs for the example can be scored."""
-        found, targets = self._found(outputs), self.targets(self.example)
+        scored, targets = self._scored(outputs), self.targets(self.example)
         labels = targets if isinstance(self.tally, Classification) else None
         images = min(EXAMPLE_IMAGES, len(self.images)) if labels is None else len(labels)
-        if self.classes and len(found) != images:
+        if self.classes and len(scored) != images:
             raise SubjectError(
-                f"Expected one row of logits an image, got {len(found)} rows for {images} "
+                f"Expected one row of logits an image, got {len(scored)} rows for {images} "
                 "images; give an adapter whose forward returns logits (images, classes)."
             )
-        if not bool(found.isfinite().all()):
+        if not bool(scored.isfinite().all()):
             raise SubjectError(
                 "Expected finite outputs, got NaN or infinity for the first images; "
                 "check the weights and the preprocessing."
             )
-        targets = moved(targets, found.device)
-        self.tally.answers(found, targets, None)
+        targets = moved(targets, scored.device)
+        self.tally.answers(scored, targets, None)
         if isinstance(self.tally, Given):
-            check_given(self.tally, found, targets)
+            check_given(self.tally, scored, targets)
 
     def outputs(self, network: nn.Module, batch: Any) -> Tensor:
         """What `network`, this one or one made from it, gives a batch: logits (N, classes), or
         for a user's own score the tensor (N, …) among the outputs."""
-        return self._found(self.adapter.forward(network, batch))
+        return self._scored(self.adapter.forward(network, batch))
 
-    def _found(self, outputs: Any) -> Tensor:
+    def _scored(self, outputs: Any) -> Tensor:
         return logits(outputs) if self.classes else output(outputs)
 
     def targets(self, batch: Any) -> Any:
@@ -152,13 +160,13 @@ class Subject:
 def which(outputs: Any, of_logits: bool) -> str:
     """Which of several outputs is scored, in words; "" for a single one."""
     tensors = tensors_in(outputs)
-    found = logits(outputs) if of_logits else output(outputs)
+    scored = logits(outputs) if of_logits else output(outputs)
     if len(tensors) < 2:
         return ""
-    name = next(name for name, value in tensors.items() if value is found)
-    others = ", ".join(str(other) for other in tensors if other != name)
+    name = next(name for name, value in tensors.items() if value is scored)
+    others = ", ".join(str(choice) for choice in tensors if choice != name)
     return (
-        f"of {len(tensors)} outputs {name} is scored, {describe(found)}; to score another "
+        f"of {len(tensors)} outputs {name} is scored, {describe(scored)}; to score another "
         f"({others}), choose it by --output, in Python by adapter=lesion.Output(…)"
     )
 
@@ -258,51 +266,13 @@ def _in_batches(network: nn.Module, example: Any) -> Iterator[None]:
                 "the images; give torch.stack([image, image])."
             )
 
-    convolutions = [one for one in network.modules() if isinstance(one, CONVOLUTIONS)]
-    hooks = [one.register_forward_pre_hook(check) for one in convolutions]
+    convolutions = [layer for layer in network.modules() if isinstance(layer, CONVOLUTIONS)]
+    hooks = [layer.register_forward_pre_hook(check) for layer in convolutions]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def check_weights(network: nn.Module) -> None:
-    """Raises SubjectError naming the first tensor of the state_dict with NaN or infinity in it."""
-    for name, tensor in _tensors(network):
-        if tensor.layout is not torch.strided or tensor.is_meta:
-            raise SubjectError(
-                f"Expected dense weights with values, but '{name}' is sparse, or on the device "
-                "meta; give the network as it was trained."
-            )
-        numbers = tensor.is_floating_point() or tensor.is_complex()
-        if numbers and not bool(tensor.isfinite().all()):
-            bad = int((~tensor.isfinite()).sum())
-            raise SubjectError(
-                f"Expected finite weights, got NaN or infinity in {bad} of {tensor.numel()} values "
-                f"of '{name}'; give weights from before the training diverged."
-            )
-
-
-def fingerprint(network: nn.Module) -> str:
-    """The SHA-256 of a network's state_dict: sorted names, types, shapes, bytes; hexadecimal.
-
-    It changes with any weight or running statistic, not with the device.
-
-    >>> a, b = nn.Linear(2, 1), nn.Linear(2, 1)
-    >>> _ = b.load_state_dict(a.state_dict())
-    >>> fingerprint(a) == fingerprint(b)
-    True
-    """
-    sha = hashlib.sha256()
-    for name, tensor in sorted(_tensors(network)):
-        update(sha, name, tensor)
-    return sha.hexdigest()
-
-
-def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
-    state = network.state_dict()
-    return [(name, value) for name, value in state.items() if isinstance(value, Tensor)]
 
 
 def device_of(network: nn.Module) -> torch.device:

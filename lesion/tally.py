@@ -57,8 +57,9 @@ class Classification:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        own = ("top1", "top5", "agreement", "loss", "margin") if self.labelled else ("agreement",)
-        return (*own, "tv") if self.variation else own
+        with_labels = ("top1", "top5", "agreement", "loss", "margin")
+        columns = with_labels if self.labelled else ("agreement",)
+        return (*columns, "tv") if self.variation else columns
 
     @property
     def beside(self) -> bool:
@@ -67,41 +68,44 @@ class Classification:
     def answers(self, outputs: Tensor, targets: Any, intact: Tensor | None) -> Answers:
         outputs = two_classes(outputs)
         logits = outputs.float()
-        found = {"prediction": logits.argmax(1), "finite": logits.isfinite().all(1)}
+        answers = {"prediction": logits.argmax(1), "finite": logits.isfinite().all(1)}
         if self.labelled:
-            own = logits.gather(1, targets[:, None])
+            of_label = logits.gather(1, targets[:, None])
             loss = F.cross_entropy(logits.double(), targets, reduction="none")
-            found["rank"], found["loss"] = (logits > own).sum(1), loss.clamp(max=LARGEST)
-            found["margin"] = margins(logits, targets)
-            found["label"] = targets
+            answers["rank"], answers["loss"] = (logits > of_label).sum(1), loss.clamp(max=LARGEST)
+            answers["margin"] = margins(logits, targets)
+            answers["label"] = targets
         if self.variation:
             intact = outputs if intact is None else two_classes(intact)
             both = [x.double().softmax(1) for x in (logits, intact)]
-            found["tv"] = 1 - (both[0] - both[1]).abs().sum(1) / 2
-        return {name: value.cpu().numpy() for name, value in found.items()}
+            answers["tv"] = 1 - (both[0] - both[1]).abs().sum(1) / 2
+        return {name: value.cpu().numpy() for name, value in answers.items()}
 
     def margin(self, outputs: Tensor, targets: Any) -> np.ndarray:
         outputs = two_classes(outputs)
-        found = margins(outputs.float(), targets if self.labelled else outputs.argmax(1))
-        return found.cpu().numpy()
+        labels = targets if self.labelled else outputs.argmax(1)
+        return margins(outputs.float(), labels).cpu().numpy()
 
     def outcomes(self, answers: Answers, images: np.ndarray, known: Answers) -> Outcomes:
-        found = {"agreement": answers["prediction"] == known["prediction"]}
+        columns = {"agreement": answers["prediction"] == known["prediction"]}
         if self.labelled:
-            found["top1"] = answers["prediction"] == answers["label"]
-            found["top5"] = answers["rank"] < 5
-            found["loss"] = answers["loss"]
-            found["margin"] = answers["margin"].clip(-LARGEST, LARGEST)
+            columns["top1"] = answers["prediction"] == answers["label"]
+            columns["top5"] = answers["rank"] < 5
+            columns["loss"] = answers["loss"]
+            columns["margin"] = answers["margin"].clip(-LARGEST, LARGEST)
         if self.variation:
-            found["tv"] = answers["tv"].clip(0, 1)
-        return Outcomes(images, {name: found[name].astype(TYPES[name]) for name in self.columns})
+            columns["tv"] = answers["tv"].clip(0, 1)
+        return Outcomes(images, {name: columns[name].astype(TYPES[name]) for name in self.columns})
 
     def intact(self, answers: Answers, images: np.ndarray, digest: np.ndarray) -> Intact:
         label = answers.get("label", np.full(len(images), -1))
         return Intact(
-            self.outcomes(answers, images, answers), label, answers["prediction"],
-            answers["margin"].astype(np.float32), digest,
-        )  # fmt: skip
+            outcomes=self.outcomes(answers, images, answers),
+            label=label,
+            prediction=answers["prediction"],
+            margin=answers["margin"].astype(np.float32),
+            digest=digest,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,23 +124,23 @@ class Given:
         return np.full(len(outputs), np.nan, np.float32)
 
     def _checked(self, outputs: Tensor, targets: Any, finite: np.ndarray) -> np.ndarray:
-        found = self._called(outputs, targets)
-        if found.shape != (len(outputs),):
+        scores = self._called(outputs, targets)
+        if scores.shape != (len(outputs),):
             raise SubjectError(
                 f"Expected one score an image, {len(outputs)} in all, got an array of shape "
-                f"{found.shape}: let the score function return a value for each image."
+                f"{scores.shape}: let the score function return a value for each image."
             )
-        wrong = finite & ~((found >= 0) & (found <= 1))
+        wrong = finite & ~((scores >= 0) & (scores <= 1))
         if wrong.any():
             raise SubjectError(
-                f"Expected scores from 0 to 1, got {found[wrong][0]:g}: scale what the score "
+                f"Expected scores from 0 to 1, got {scores[wrong][0]:g}: scale what the score "
                 "function returns, larger being better."
             )
-        return found
+        return scores
 
     def _called(self, outputs: Tensor, targets: Any) -> np.ndarray:
         try:
-            found = self.score(outputs, targets)
+            scores = self.score(outputs, targets)
         except Exception as error:  # the function is the user's: it may raise anything
             raise SubjectError(
                 f"Expected a score function that takes outputs of shape {tuple(outputs.shape)} "
@@ -144,10 +148,10 @@ class Given:
                 f"{first_line(error)}; mend the function."
             ) from error
         try:
-            return torch.as_tensor(found).detach().cpu().double().numpy()
+            return torch.as_tensor(scores).detach().cpu().double().numpy()
         except (TypeError, ValueError, RuntimeError) as error:
             raise SubjectError(
-                f"Expected one score an image, {len(outputs)} in all, got {describe(found)}: let "
+                f"Expected one score an image, {len(outputs)} in all, got {describe(scores)}: let "
                 "the score function return a value for each image."
             ) from error
 
@@ -156,8 +160,8 @@ class Given:
 
     def intact(self, answers: Answers, images: np.ndarray, digest: np.ndarray) -> Intact:
         none = np.full(len(images), -1)
-        own = self.outcomes(answers, images, answers)
-        return Intact(own, none, none, answers["margin"], digest)
+        outcomes = self.outcomes(answers, images, answers)
+        return Intact(outcomes, none, none, answers["margin"], digest)
 
 
 def two_classes(logits: Tensor) -> Tensor:
@@ -175,9 +179,9 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     >>> margins(torch.tensor([[3.0, 1.0], [0.5, 2.0]]), torch.tensor([0, 0])).tolist()
     [2.0, -1.5]
     """
-    own = logits.gather(1, labels[:, None])
+    of_label = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf"))
-    return own[:, 0] - others.max(1).values
+    return of_label[:, 0] - others.max(1).values
 
 
 def joined(parts: Sequence[Answers]) -> Answers:

@@ -33,13 +33,13 @@ def added(coupling: Coupling) -> np.ndarray:
     changed = True
     while changed:
         changed = False
-        for one, before in factors.items():
-            now = made.get(one, -1)
-            for multiplied in products.get(one, {}).values():
-                now &= _any(factors.get(other, 0) for other in multiplied)
-            factors[one] = now
+        for channel, before in factors.items():
+            now = made.get(channel, -1)
+            for multiplied in products.get(channel, {}).values():
+                now &= _any(factors.get(factor, 0) for factor in multiplied)
+            factors[channel] = now
             changed |= now != before
-    several = [one for one, left in factors.items() if left == 0]
+    several = [channel for channel, left in factors.items() if left == 0]
     return np.isin(component, several)
 
 
@@ -48,8 +48,8 @@ def _made(coupling: Coupling, component: np.ndarray) -> dict[int, int]:
     made: dict[int, int] = {}
     for number, making in enumerate(coupling.makings.values()):
         if not making.depthwise:
-            for one in np.unique(component[making.makes]).tolist():
-                made[one] = made.get(one, -1) & 1 << number
+            for channel in np.unique(component[making.makes]).tolist():
+                made[channel] = made.get(channel, -1) & 1 << number
     return made
 
 
@@ -58,10 +58,14 @@ def _products(coupling: Coupling, component: np.ndarray) -> dict[int, dict[int, 
     products: dict[int, dict[int, list[int]]] = {}
     for factor, product, how in coupling.united:
         if how == "gate":
-            own = zip(component[product].tolist(), product.tolist(), component[factor].tolist(),
-                      strict=True)  # fmt: skip
-            for one, label, multiplied in own:
-                products.setdefault(one, {}).setdefault(label, []).append(multiplied)
+            gates = zip(
+                component[product].tolist(),
+                product.tolist(),
+                component[factor].tolist(),
+                strict=True,
+            )
+            for channel, label, multiplied in gates:
+                products.setdefault(channel, {}).setdefault(label, []).append(multiplied)
     return products
 
 

@@ -1,4 +1,4 @@
-"""A network as a list of functional operations that can be run from any of them on.
+"""From a network to its graph: a list of functional operations, run from any of them on.
 
 The front end is `torch.export`.  `torch.fx` traces torchvision's networks as well and much faster,
 but `torch.export` gives a small vocabulary of functional operations, whatever made them.
@@ -9,7 +9,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from lesion.errors import LesionError, first_line
 from lesion.functional import rewritten, written
+from lesion.graph import Graph, Node, Ref
 
 Forward = Callable[[nn.Module, Any], Any]
 BATCH_NORM = "_native_batch_norm_legit_no_training"  # torch's name for it in evaluation mode
@@ -31,103 +32,6 @@ BATCH_NORM = "_native_batch_norm_legit_no_training"  # torch's name for it in ev
 
 class TraceError(LesionError):
     """A network cannot be traced for inputs in general."""
-
-
-@dataclass(frozen=True)
-class Ref:
-    """The value of another node, in a node's arguments."""
-
-    index: int
-
-
-@dataclass(frozen=True)
-class Node:
-    """One step of the network.
-
-    kind: "input" (a tensor of the batch), "parameter" (a parameter, buffer or constant: name is
-        its dotted name, args are the parameters that it is computed from, if any) or "call" (op is
-        the function, name its short name, such as "conv2d")
-    module: the dotted name of the module in whose forward the step happens
-    """
-
-    index: int
-    kind: str
-    name: str
-    op: Callable[..., Any] | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    module: str = ""
-
-    @property
-    def operation(self) -> str:
-        """The short name of a call's function; of other nodes, whose names are free, nothing."""
-        return self.name if self.kind == "call" else ""
-
-    @property
-    def inputs(self) -> list[int]:
-        """The nodes it reads, in order of its arguments."""
-        return list(refs((self.args, self.kwargs)))
-
-
-def refs(args: Any) -> Iterator[int]:
-    """The node numbers in nested arguments."""
-    if isinstance(args, Ref):
-        yield args.index
-    elif isinstance(args, dict):
-        for value in args.values():
-            yield from refs(value)
-    elif isinstance(args, (tuple, list)):
-        for value in args:
-            yield from refs(value)
-
-
-def resolve(args: Any, values: Any) -> Any:
-    """Nested arguments with every Ref replaced by `values[index]`."""
-    if isinstance(args, Ref):
-        return values[args.index]
-    if isinstance(args, dict):
-        return {key: resolve(value, values) for key, value in args.items()}
-    if isinstance(args, (tuple, list)):
-        return type(args)(resolve(value, values) for value in args)
-    return args
-
-
-@dataclass(frozen=True)
-class Graph:
-    """The nodes in order of execution, the tensors behind the parameters, and the output node.
-
-    written: parameters and buffers that the forward itself changes; turns: numbers of images a
-    batch from which on it takes another way
-    """
-
-    nodes: tuple[Node, ...]
-    parameters: dict[str, Tensor]
-    output: int
-    written: tuple[str, ...] = ()
-    turns: tuple[int, ...] = ()
-
-    def users(self) -> list[list[int]]:
-        """For each node the nodes that read it."""
-        found: list[list[int]] = [[] for _ in self.nodes]
-        for node in self.nodes:
-            for index in dict.fromkeys(node.inputs):
-                found[index].append(node.index)
-        return found
-
-    def last_use(self) -> list[int]:
-        """For each node the last one that reads it; the output is read by the node after all."""
-        last = [max(users, default=index) for index, users in enumerate(self.users())]
-        last[self.output] = len(self.nodes)
-        return last
-
-    def varying(self, *, by_size: bool = True) -> set[int]:
-        """The nodes that depend on the inputs; by_size: on the size of the batch alone too."""
-        found: set[int] = set()
-        for node in self.nodes:
-            reads = node.kind == "input" or any(index in found for index in node.inputs)
-            if reads and (by_size or not node.name.startswith("sym_")):
-                found.add(node.index)
-        return found
 
 
 def batch_norm(
@@ -204,8 +108,8 @@ def output_of(program: ExportedProgram) -> FxNode:
     """What the network gives, among what it gives and what it changes."""
     (end,) = (node for node in program.graph.nodes if node.op == "output")
     kinds = [spec.kind for spec in program.graph_signature.output_specs]
-    found: FxNode = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
-    return found
+    result: FxNode = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
+    return result
 
 
 def named(nodes: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
@@ -274,7 +178,7 @@ def _first_of_batch_norm(fx_node: FxNode) -> bool:
 
 def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
     """A call; batch norm gives its result alone, without the statistics it did not compute."""
-    args, kwargs = (_own(part, numbers) for part in (fx_node.args, fx_node.kwargs))
+    args, kwargs = (_with_refs(part, numbers) for part in (fx_node.args, fx_node.kwargs))
     op = fx_node.target
     assert callable(op)
     name = str(getattr(op, "_opname", getattr(op, "__name__", op))).removesuffix("_")
@@ -282,8 +186,9 @@ def _call(index: int, fx_node: FxNode, numbers: dict[FxNode, int]) -> Node:
     module = stack[-1][0].removeprefix("network").removeprefix(".") if stack else ""
     if name == BATCH_NORM:
         x, weight, bias, mean, var, _, eps = args
-        return Node(index, "call", "batch_norm", batch_norm,
-                    (x, weight, bias, mean, var, eps), {}, module)  # fmt: skip
+        return Node(
+            index, "call", "batch_norm", batch_norm, (x, weight, bias, mean, var, eps), {}, module
+        )
     if name == "batch_norm" and args[5] is False:  # as torch.export names it, not yet rewritten
         return Node(index, "call", "batch_norm", batch_norm, (*args[:5], args[7]), {}, module)
     if name in ("view", "_unsafe_view"):  # which would ask for one layout in memory
@@ -298,14 +203,14 @@ def of_the_batch(node: Node) -> bool:
     return recorded or node.operation.startswith("_native_batch_norm_legit")
 
 
-def _own(args: Any, numbers: dict[FxNode, int]) -> Any:
+def _with_refs(args: Any, numbers: dict[FxNode, int]) -> Any:
     """fx's arguments with Refs for its nodes and plain lists for its immutable ones."""
     if isinstance(args, FxNode):
         return Ref(numbers[args])
     if isinstance(args, dict):
-        return {key: _own(value, numbers) for key, value in args.items()}
+        return {key: _with_refs(value, numbers) for key, value in args.items()}
     if isinstance(args, tuple):
-        return tuple(_own(value, numbers) for value in args)
+        return tuple(_with_refs(value, numbers) for value in args)
     if isinstance(args, list):
-        return [_own(value, numbers) for value in args]
+        return [_with_refs(value, numbers) for value in args]
     return args

@@ -18,14 +18,13 @@ from lesion.adapter import (
     Leading,
     Output,
     Unlabelled,
-    check_labels,
-    class_numbers,
     cloned,
     moved,
     split,
     without_labels,
 )
 from lesion.errors import LesionError, SubjectError
+from lesion.ground_truth import check_labels, class_numbers
 from lesion.images import Images, digests
 from lesion.subject import EXAMPLE_IMAGES, Subject, device_of, try_out
 from lesion.tally import Given
@@ -103,10 +102,10 @@ class Training:
 
         Raises SubjectError unless there is a class number among the network's outputs an image.
         """
-        found = self.subject.adapter.targets(batch)
+        targets = self.subject.adapter.targets(batch)
         if not self.subject.classes:
-            return found
-        labels = class_numbers(found)
+            return targets
+        labels = class_numbers(targets)
         check_labels(labels, self.subject.classes)
         return labels
 
@@ -114,8 +113,8 @@ class Training:
         if self.steady and self._known.issuperset(indices):
             return
         for guise in _guises(batch):
-            own = digests(guise, len(indices)).tolist()
-            for index, digest in zip(indices, own, strict=True):
+            hashes = digests(guise, len(indices)).tolist()
+            for index, digest in zip(indices, hashes, strict=True):
                 if digest in self._scored:
                     raise SubjectError(
                         f"Expected training images that are not scored, but image {index} of them "
@@ -148,8 +147,8 @@ def drawing(seed: int, device: torch.device | None = None) -> Iterator[None]:
     try:
         with torch.random.fork_rng(cuda):
             torch.default_generator.manual_seed(seed)
-            for one in cuda:
-                with torch.cuda.device(one):
+            for gpu in cuda:
+                with torch.cuda.device(gpu):
                     torch.cuda.manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed % 2**32)
@@ -161,18 +160,18 @@ def drawing(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 def _adapter(subject: Subject, example: Any) -> Adapter:
     """The subject's adapter, but by what these images have: labels or none."""
-    own = subject.adapter
+    adapter = subject.adapter
     if isinstance(subject.tally, Given):
-        return own
-    if isinstance(own, Output) and isinstance(own.adapter, (Unlabelled, Leading)):
-        own = Output(own.output)
-    elif isinstance(own, (Unlabelled, Leading)):
-        own = BatchAdapter()
+        return adapter
+    if isinstance(adapter, Output) and isinstance(adapter.adapter, (Unlabelled, Leading)):
+        adapter = Output(adapter.output)
+    elif isinstance(adapter, (Unlabelled, Leading)):
+        adapter = BatchAdapter()
     try:
-        class_numbers(own.targets(example))
+        class_numbers(adapter.targets(example))
     except SubjectError:
-        return without_labels(own, subject.network, example)
-    return own
+        return without_labels(adapter, subject.network, example)
+    return adapter
 
 
 def _read_twice(images: Images) -> tuple[bool, str]:
@@ -186,15 +185,15 @@ def _read_twice(images: Images) -> tuple[bool, str]:
         with drawing(0):
             return read()
 
-    found = seeded()
-    if not np.array_equal(found, seeded()):
+    hashes = seeded()
+    if not np.array_equal(hashes, seeded()):
         raise SubjectError(
             "Expected training images whose augmentation draws from the generators of torch, numpy "
             "or Python, but two reads of the first ones differ though these start anew: recovery "
             "must be the same each time; take that augmentation out."
         )
-    steady = np.array_equal(found, read()) and np.array_equal(found, read())
-    return steady, hashlib.sha256(found.tobytes()).hexdigest()[:12]
+    steady = np.array_equal(hashes, read()) and np.array_equal(hashes, read())
+    return steady, hashlib.sha256(hashes.tobytes()).hexdigest()[:12]
 
 
 def _guises(batch: Any) -> Iterator[Any]:

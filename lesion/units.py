@@ -32,12 +32,12 @@ def join(coupling: Coupling, names: dict[str, str]) -> Joined:
     several = np.unique(component[added(coupling)])
     number = np.full(component.max(initial=0) + 1, CONSTANT)
     units, first = [], 0
-    for own in _shared(component, makings):
-        number[own] = first + np.arange(len(own))
-        layers = tuple(names[m.weight] for m in makings if np.isin(component[m.makes], own).any())
-        reason = next((reasons[one] for one in own if one in reasons), "")
-        units.append(_unit(layers, first, len(own), reason, bool(np.isin(several, own).any())))
-        first += len(own)
+    for group in _shared(component, makings):
+        number[group] = first + np.arange(len(group))
+        layers = tuple(names[m.weight] for m in makings if np.isin(component[m.makes], group).any())
+        reason = next((reasons[channel] for channel in group if channel in reasons), "")
+        units.append(_unit(layers, first, len(group), reason, bool(np.isin(several, group).any())))
+        first += len(group)
     joined = Joined(tuple(units), number[component])
     cells = [joined.labels(raw) for raw in coupling.cells]
     return replace(joined, units=tuple(_with_cells(unit, cells) for unit in units))
@@ -52,11 +52,11 @@ def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]
         for m in makings
         if not m.depthwise or not known.intersection(component[m.makes].tolist())
     ]
-    links = [(own, np.full(len(own), own[0])) for own in makers]
+    links = [(channels, np.full(len(channels), channels[0])) for channels in makers]
     unit = components(int(component.max(initial=0)) + 1, links)
     groups: dict[int, dict[int, None]] = {}
-    for own in makers:
-        groups.setdefault(unit[own[0]], {}).update(dict.fromkeys(own.tolist()))
+    for channels in makers:
+        groups.setdefault(unit[channels[0]], {}).update(dict.fromkeys(channels.tolist()))
     return [list(group) for group in groups.values()]
 
 
@@ -64,14 +64,14 @@ def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -
     """Why a component's channels cannot be removed."""
     reasons: dict[int, str] = {}
     for labels, reason in coupling.tied:
-        for one in np.unique(component[labels]).tolist():
-            reasons.setdefault(one, reason)
-    heads = {one for labels in coupling.attention for one in component[labels].tolist()}
+        for channel in np.unique(component[labels]).tolist():
+            reasons.setdefault(channel, reason)
+    heads = {channel for labels in coupling.attention for channel in component[labels].tolist()}
     for making in coupling.makings.values():
         if heads.intersection(component[making.makes].tolist()):
             read = making.reads[making.reads >= 0]
-            for one in np.unique(component[read]).tolist():
-                reasons.setdefault(one, READ_BY_HEADS.format(names[making.weight]))
+            for channel in np.unique(component[read]).tolist():
+                reasons.setdefault(channel, READ_BY_HEADS.format(names[making.weight]))
     return reasons
 
 
@@ -102,10 +102,10 @@ def _with_cells(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
     uneven = any(_uneven(rows, list(cells.values())) for rows in operations)
     if uneven or len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
         return _tied(unit, "its groups are of different sizes and cannot lose equally many")
-    found = tuple(map(tuple, cells.values()))
-    if unit.kind != "tied" and max(map(len, found)) == 1:
+    partition = tuple(map(tuple, cells.values()))
+    if unit.kind != "tied" and max(map(len, partition)) == 1:
         return _tied(unit, "each of its groups has a single channel")
-    return Unit(unit.name, unit.kind, unit.first, unit.channels, unit.layers, found, unit.reason)
+    return replace(unit, cells=partition)
 
 
 def _alike(rows: np.ndarray) -> bool:
@@ -122,6 +122,5 @@ def _uneven(rows: np.ndarray, cells: Sequence[Sequence[int]]) -> bool:
 
 
 def _tied(unit: Unit, reason: str) -> Unit:
-    reason = unit.reason or reason
     cells = (tuple(unit.labels),)
-    return Unit(unit.name, "tied", unit.first, unit.channels, unit.layers, cells, reason)
+    return replace(unit, kind="tied", cells=cells, reason=unit.reason or reason)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from lesion.graph import Graph, Node, Ref
 from lesion.rewriting import Builder
-from lesion.tracing import Graph, Node, Ref
 
 HIDDEN = "hidden"  # the name of the call that stands for a way that is not seen
 NUMBERS = {"item", "_local_scalar_dense"}  # ways out of torch that a record does show

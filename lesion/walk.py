@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Coupling, Edge, everywhere
+from lesion.graph import Graph, Node, Ref, resolve
 from lesion.lowering import making_weights
 from lesion.sharing import shared
-from lesion.tracing import Graph, Node, Ref, resolve
 
 Rule = Callable[["Walk", Node, Any], Any]
 
@@ -79,9 +79,9 @@ class Walk:
             node = self.graph.nodes[index]
             shape = tuple(self.values[index].shape)
             if node.name not in self.out.axes:
-                one = math.prod(shape) <= 1
+                scalar = math.prod(shape) <= 1
                 self.out.axes[node.name] = (
-                    torch.full(shape, float(CONSTANT)) if one else self.out.fresh(shape, True)
+                    torch.full(shape, float(CONSTANT)) if scalar else self.out.fresh(shape, True)
                 )
             self.labels[index] = self.out.axes[node.name]
         return self.labels[index]
@@ -93,12 +93,12 @@ class Walk:
 
     def tensors(self, node: Node) -> list[tuple[int, int]]:
         """The tensor arguments of a call as (position, node), lists of tensors flattened."""
-        found = []
+        operands = []
         for position, argument in enumerate(node.args):
-            for one in argument if isinstance(argument, (list, tuple)) else [argument]:
-                if isinstance(one, Ref) and isinstance(self.values[one.index], Tensor):
-                    found.append((position, one.index))
-        return found
+            for element in argument if isinstance(argument, (list, tuple)) else [argument]:
+                if isinstance(element, Ref) and isinstance(self.values[element.index], Tensor):
+                    operands.append((position, element.index))
+        return operands
 
     def operands(self, node: Node) -> list[tuple[int, Tensor]]:
         """The tensor arguments of a call as (position, labels), lists of tensors flattened."""
@@ -107,4 +107,5 @@ class Walk:
 
 def _bytes(value: Any) -> int:
     several = value if isinstance(value, (list, tuple)) else [value]
-    return sum(one.numel() * one.element_size() for one in several if isinstance(one, Tensor))
+    tensors = [element for element in several if isinstance(element, Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -19,7 +19,7 @@ PARTS = (0.2, 0.5, 0.8)
 def some(anatomy):
     """For each unit that can be removed nothing, and what falls at three ratios by chance."""
     rng = np.random.default_rng(0)
-    found = {}
+    by_unit = {}
     for unit in anatomy.units:
         if unit.kind == "tied":
             continue
@@ -29,8 +29,8 @@ def some(anatomy):
             for ratio in PARTS
         ]
         none = Candidate(0, np.zeros(unit.channels, bool))
-        found[unit.name] = (none, *(Candidate(r, f) for r, f in zip(PARTS, fallen, strict=True)))
-    return found
+        by_unit[unit.name] = (none, *(Candidate(r, f) for r, f in zip(PARTS, fallen, strict=True)))
+    return by_unit
 
 
 def check(anatomy, data):
@@ -46,8 +46,8 @@ def check(anatomy, data):
 
 def check_each(account, candidates, choice):
     """What each other choice of one unit costs."""
-    found = account.each(choice, {unit: len(own) for unit, own in candidates.items()})
-    for unit, costs in found.items():
+    each = account.each(choice, {unit: len(choices) for unit, choices in candidates.items()})
+    for unit, costs in each.items():
         wanted = [account.at({**choice, unit: at}) for at in range(len(candidates[unit]))]
         assert costs.tolist() == wanted
 

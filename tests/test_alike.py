@@ -240,18 +240,18 @@ def test_a_network_that_changes_its_input_is_measured_as_if_it_did_not(kind, tmp
     network, data = networks.plain(40, kind=kind)
     before = data.tensors[0].clone()
     with sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True, holdout=0) as study:
-        found = [study.outcomes(one)["top1"] for one in study.lesions]
+        columns = [study.outcomes(lesion)["top1"] for lesion in study.lesions]
         intact, order, lesions = study.intact(), list(study.header.order), list(study.lesions)
     assert torch.equal(data.tensors[0], before)
-    images, labels = (one[order] for one in data.tensors)
+    images, labels = (tensor[order] for tensor in data.tensors)
     assert intact.outcomes["top1"].tolist() == hits(network, images, labels)
-    for lesion, own in zip(lesions, found, strict=True):
+    for lesion, column in zip(lesions, columns, strict=True):
         layer = network.get_submodule(lesion.target)
         norms = layer.weight.abs().flatten(1).sum(1)
         lost = norms.argsort()[: len(norms) // 2]
         after = network.norm if lesion.target == "a" else layer
         handle = after.register_forward_hook(lambda _, __, out, at=lost: out.index_fill(1, at, 0))
-        assert own.tolist() == hits(network, images, labels)
+        assert column.tolist() == hits(network, images, labels)
         handle.remove()
 
 

@@ -61,11 +61,11 @@ def test_one_logit_is_judged_by_its_sign(score, binary, tmp_path):
     options = {"score": score, "full": True, "holdout": 0, "ratios": (0.25, 0.75)}
     with sweep(network, data, tmp_path / "s", **options) as study:
         order, rows = list(study.header.order), lesion.curves(study)
-        found = {one: study.outcomes(one) for one in study.lesions}
+        by_lesion = {cut: study.outcomes(cut) for cut in study.lesions}
     images, labels = images[order], labels[order]
     before, drops = network(images)[:, 0].double(), []
-    for one, outcomes in found.items():
-        after = by_hand(network, images, one)
+    for cut, outcomes in by_lesion.items():
+        after = by_hand(network, images, cut)
         want = {
             "agreement": (after > 0) == (before > 0),
             "tv": 1 - (after.sigmoid() - before.sigmoid()).abs(),
@@ -81,13 +81,13 @@ def test_one_logit_is_judged_by_its_sign(score, binary, tmp_path):
 def test_loss_and_margin_of_one_logit_are_those_of_the_sigmoid():
     outputs, labels = torch.tensor([[2.0], [-1.0], [0.0]]), torch.tensor([1, 1, 0])
     tally = Classification(variation=True)
-    found = tally.answers(outputs, labels, None)
+    answers = tally.answers(outputs, labels, None)
     loss = F.binary_cross_entropy_with_logits(
         outputs[:, 0].double(), labels.double(), reduction="none"
     )
-    assert found["loss"] == pytest.approx(loss.numpy())
-    assert found["margin"].tolist() == [2, -1, 0]
-    assert found["prediction"].tolist() == [1, 0, 0]
+    assert answers["loss"] == pytest.approx(loss.numpy())
+    assert answers["margin"].tolist() == [2, -1, 0]
+    assert answers["prediction"].tolist() == [1, 0, 0]
     assert Classification(labelled=False).margin(outputs, None).tolist() == [2, 1, 0]
 
 
@@ -249,11 +249,11 @@ def test_the_only_output_that_can_be_logits_is_taken_and_said(tmp_path):
 
 
 def test_outputs_of_one_width_are_scored_by_the_first_and_others_not():
-    one, two = torch.ones(2, 3), torch.zeros(2, 3)
-    assert logits((one, two)) is one and logits([torch.ones(2, 4, 1), two]) is two
-    assert logits(Pair(one, two)) is one
+    first, second = torch.ones(2, 3), torch.zeros(2, 3)
+    assert logits((first, second)) is first and logits([torch.ones(2, 4, 1), second]) is second
+    assert logits(Pair(first, second)) is first
     with pytest.raises(SubjectError, match=r"Expected logits of .* got \(float32 \(2, 8\)"):
-        logits((torch.ones(2, 8), one))
+        logits((torch.ones(2, 8), first))
 
 
 def test_labels_beyond_the_scored_output_are_refused():

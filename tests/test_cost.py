@@ -56,13 +56,13 @@ DIGITS = {
 
 @pytest.fixture(scope="module")
 def anatomies():
-    found = {}
+    by_name = {}
 
     def of(name):
-        if name not in found:
+        if name not in by_name:
             make, size = NETWORKS[name]
-            found[name] = find_layers(make(), torch.zeros(2, 3, size, size))
-        return found[name]
+            by_name[name] = find_layers(make(), torch.zeros(2, 3, size, size))
+        return by_name[name]
 
     return of
 
@@ -84,12 +84,13 @@ def test_lis_table_to_the_printed_digits(variant, anatomies):
     anatomy = anatomies(name)
     before, after = cost(anatomy), cost_at(anatomy, rates_of(anatomy, skipped, rates))
     shortcuts = [layer for layer in anatomy.layers if layer.number is None]  # Li leaves them out
-    own = sum(layer.macs for layer in shortcuts)
+    saved = sum(layer.macs for layer in shortcuts)
     size = sum(int(np.prod(anatomy.parameter[layer.weight].shape)) for layer in shortcuts)
-    offsets = sum(one.channels for one in anatomy.layers if one.kind == "linear" and one.bias)
+    linear = [layer for layer in anatomy.layers if layer.kind == "linear"]
+    offsets = sum(layer.channels for layer in linear if layer.bias)
     digits, places = DIGITS.get(variant, ((-4, -4), (-2, -2)))
     for start, end, extra, printed, (first, last) in (
-        (before.macs, after.macs, -own, macs, digits),
+        (before.macs, after.macs, -saved, macs, digits),
         (before.weights, after.weights, offsets - size, parameters, places),
     ):
         start, end = start + extra, end + extra
@@ -99,10 +100,10 @@ def test_lis_table_to_the_printed_digits(variant, anatomies):
 
 def test_the_count_with_batch_norm_and_biases_is_the_true_one(anatomies):
     """ResNet-56: 848 944 weights, 853 018 with batch norm and the classifier's biases."""
-    found = cost(anatomies("resnet56"))
-    assert (found.weights, found.parameters) == (848_944, 853_018)
+    costs = cost(anatomies("resnet56"))
+    assert (costs.weights, costs.parameters) == (848_944, 853_018)
     network = CifarResNet(56)
-    assert found.parameters == sum(p.numel() for p in network.parameters())
+    assert costs.parameters == sum(p.numel() for p in network.parameters())
 
 
 def test_a_layer_by_hand():
@@ -123,9 +124,9 @@ def test_a_unit_that_is_gone_costs_what_the_smaller_network_costs(family):
     layer = "layer2.1.conv1" if family == "resnet20" else "features.3.conv.0.0"
     keep = network.get_submodule(layer).out_channels // 2
     smaller = shrunk(copy.deepcopy(network), layer, keep)
-    found = cost_at(anatomy, {layer: 0.5})
-    assert found.macs == counted(smaller, data.tensors[0][:1])
-    assert found.parameters == sum(p.numel() for p in smaller.parameters())
+    costs = cost_at(anatomy, {layer: 0.5})
+    assert costs.macs == counted(smaller, data.tensors[0][:1])
+    assert costs.parameters == sum(p.numel() for p in smaller.parameters())
 
 
 def counted(network, image):

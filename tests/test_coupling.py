@@ -18,27 +18,27 @@ def test_units_kinds_and_cells_are_those_derived_by_hand(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_units_divide_the_labels_and_cells_divide_the_units(name):
-    found = planted(name)
-    labels = [label for unit in found.units for label in unit.labels]
-    assert labels == list(range(found.channels))
-    for unit in found.units:
+    traced = planted(name)
+    labels = [label for unit in traced.units for label in unit.labels]
+    assert labels == list(range(traced.channels))
+    for unit in traced.units:
         assert sorted(label for cell in unit.cells for label in cell) == list(unit.labels)
         for layer in unit.layers:
-            assert set(found.made_by(layer)) & set(unit.labels)
+            assert set(traced.made_by(layer)) & set(unit.labels)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_filter_has_one_label(name):
-    found = planted(name)
-    for layer in found.layers:
-        assert len(found.made_by(layer.name)) == layer.channels
+    traced = planted(name)
+    for layer in traced.layers:
+        assert len(traced.made_by(layer.name)) == layer.channels
         assert len(layer.reads) == layer.channels_in
 
 
 def test_the_layers_of_a_coupled_unit_are_those_that_add_into_it():
-    found = planted("pre_activation").unit
-    assert found["a"].layers == ("a", "d.conv2", "e.conv2")
-    assert found["d.conv1"].layers == ("d.conv1",)
+    units = planted("pre_activation").unit
+    assert units["a"].layers == ("a", "d.conv2", "e.conv2")
+    assert units["d.conv1"].layers == ("d.conv1",)
 
 
 def test_depthwise_layers_and_gates_follow_a_free_unit():
@@ -55,21 +55,21 @@ def test_outputs_are_tied():
 
 
 def test_channels_that_are_added_to_the_input_are_tied():
-    found = net(lambda n, x: n.b(x + n.a(x)), a=conv(3, 3), b=conv(3, 4), fc=fc(4))
-    unit = found.unit["a"]
+    traced = net(lambda n, x: n.b(x + n.a(x)), a=conv(3, 3), b=conv(3, 4), fc=fc(4))
+    unit = traced.unit["a"]
     assert (unit.kind, unit.reason) == ("tied", "meets values whose channels cannot be removed")
 
 
 def test_a_single_channel_is_tied():
-    found = net(lambda n, x: n.b(n.a(x)), a=conv(3, 1), b=conv(1, 4), fc=fc(4))
-    assert (found.unit["a"].kind, found.unit["a"].reason) == ("tied", "has a single channel")
+    traced = net(lambda n, x: n.b(n.a(x)), a=conv(3, 1), b=conv(1, 4), fc=fc(4))
+    assert (traced.unit["a"].kind, traced.unit["a"].reason) == ("tied", "has a single channel")
 
 
 def test_groups_of_a_single_channel_are_tied():
-    found = net(lambda n, x: n.b(F.relu(n.a(x))), a=conv(3, 2), b=conv(2, 4, groups=2), fc=fc(4))
-    assert found.unit["a"].kind == "free", "a depthwise layer asks for no cells"
-    found = net(lambda n, x: n.norm(n.a(x)), a=conv(3, 4), norm=nn.GroupNorm(4, 4), fc=fc(4))
-    assert found.unit["a"].kind == "free", "as many groups as channels mix nothing"
+    traced = net(lambda n, x: n.b(F.relu(n.a(x))), a=conv(3, 2), b=conv(2, 4, groups=2), fc=fc(4))
+    assert traced.unit["a"].kind == "free", "a depthwise layer asks for no cells"
+    traced = net(lambda n, x: n.norm(n.a(x)), a=conv(3, 4), norm=nn.GroupNorm(4, 4), fc=fc(4))
+    assert traced.unit["a"].kind == "free", "as many groups as channels mix nothing"
     shuffled = chain(conv(3, 4, groups=1), conv(4, 4, groups=2), nn.ChannelShuffle(2),
                      conv(4, 4, groups=2), out=4)  # fmt: skip
     unit = anatomy(shuffled).unit["b"]

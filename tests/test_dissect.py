@@ -73,5 +73,5 @@ def test_batch_norm_by_the_images_at_hand_is_refused_outside_of_a_module():
 def test_other_norms_by_channel_are_taken(kind, norm):
     network = kind()
     network.norm = norm
-    found = find_layers(network, torch.randn(2, 1, 8, 8))
-    assert found.unit["a"].kind == "free"
+    traced = find_layers(network, torch.randn(2, 1, 8, 8))
+    assert traced.unit["a"].kind == "free"

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lesion.graph import Graph
 from lesion.recording import record
 from lesion.replay import Run, compile_program
-from lesion.tracing import Graph, TraceError, trace
+from lesion.tracing import TraceError, trace
 
 
 def relu(net, x):
@@ -40,9 +41,9 @@ def masked(net, x):
 
 
 def booleans(net, x):
-    found = x > 0
-    found &= x < 1
-    return x * found
+    inside = x > 0
+    inside &= x < 1
+    return x * inside
 
 
 def out(net, x):

@@ -26,7 +26,7 @@ LAWS = {"0": (1.0, 2.0, 3.0, 4.0), "3": (0.5, 0.0, 1.0, 2.0), "6": (0.1, 0.2, 0.
 TIMES = Times("cpu", 1, 32, 100.0, 10.0, tuple(LayerTime(n, law, 0.3) for n, law in LAWS.items()))
 
 
-def candidates(found):
+def candidates(traced):
     none, two = np.zeros(4, bool), np.array([True, True, False, False])
     three = np.array([True, True, True, False, False, False])
     return {
@@ -38,8 +38,8 @@ def candidates(found):
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("second", [0, 1])
 def test_the_account_is_the_laws_at_the_widths_that_stay(first, second):
-    found = anatomy(chain())
-    account = TIMES.account(found, candidates(found))
+    traced = anatomy(chain())
+    account = TIMES.account(traced, candidates(traced))
     widths = {"0": (3, 4 - 2 * first), "3": (4 - 2 * first, 6 - 3 * second),
               "6": (6 - 3 * second, 2)}  # fmt: skip
     expected = 0.0
@@ -55,9 +55,9 @@ def test_the_account_is_the_laws_at_the_widths_that_stay(first, second):
 def test_the_account_counts_whole_blocks(blocks):
     """By brute force: what the law says at the widths that stay, counted up to blocks."""
     law = (1.0, 2.0, 3.0, 4.0)
-    found = anatomy(chain())
+    traced = anatomy(chain())
     layers = tuple(LayerTime(name, law, 0.3, blocks) for name in LAWS)
-    account = Times("cpu", 1, 32, 100.0, 0.0, layers).account(found, candidates(found))
+    account = Times("cpu", 1, 32, 100.0, 0.0, layers).account(traced, candidates(traced))
     for first, second in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         expected = 0.0
         made = {"0": (3, 4 - 2 * first), "3": (4 - 2 * first, 6 - 3 * second),
@@ -84,28 +84,28 @@ def test_blocks_are_found(blocks, noise):
     planted = LayerTime("a", (0.1, 0.002, 0.003, 0.001), 0.0, blocks)
     numbers = np.random.default_rng(0)
     widths = [(round(r * 128), round(m * 64)) for r in WIDTHS for m in WIDTHS]
-    times = [planted.at(*one) * (1 + noise * numbers.standard_normal()) for one in widths]
-    found = fitted("a", widths, times)
-    assert found.blocks == blocks
-    for one in [(128, 64), (90, 33), (17, 50)]:
-        assert found.at(*one) == pytest.approx(planted.at(*one), rel=3 * noise + 1e-6)
+    times = [planted.at(*width) * (1 + noise * numbers.standard_normal()) for width in widths]
+    law = fitted("a", widths, times)
+    assert law.blocks == blocks
+    for width in [(128, 64), (90, 33), (17, 50)]:
+        assert law.at(*width) == pytest.approx(planted.at(*width), rel=3 * noise + 1e-6)
 
 
 def test_no_block_is_larger_than_the_layer():
     """Times that do not depend on the widths, so that any block would do, and noise."""
     times = 1 + 0.1 * np.random.default_rng(0).random(36)
-    found = fitted("a", [(r, m) for r in range(1, 7) for m in range(1, 7)], times.tolist())
-    assert max(found.blocks) <= 4
+    law = fitted("a", [(r, m) for r in range(1, 7) for m in range(1, 7)], times.tolist())
+    assert max(law.blocks) <= 4
 
 
 def test_every_layer_is_timed_and_the_law_is_no_nonsense():
     network = chain()
     x = torch.randn(2, 3, 6, 6)
     times = time_layers(dissect(network, forward, x), x, batch=4)
-    assert [one.layer for one in times.layers] == ["0", "3", "6"]
+    assert [timed.layer for timed in times.layers] == ["0", "3", "6"]
     assert times.batch == 4 and times.whole > 0 and times.rest >= 0
-    for one in times.layers:
-        assert all(value >= 0 for value in one.law) and any(one.law)
+    for timed in times.layers:
+        assert all(value >= 0 for value in timed.law) and any(timed.law)
 
 
 def test_a_table_is_saved_and_read(tmp_path):
@@ -123,6 +123,6 @@ def test_what_is_no_table(tmp_path, content):
 
 
 def test_a_table_of_another_network():
-    other = anatomy(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2)).eval())
+    foreign = anatomy(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2)).eval())
     with pytest.raises(LesionError, match="Expected a table of times of this network"):
-        TIMES.account(other, {})
+        TIMES.account(foreign, {})

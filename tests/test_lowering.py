@@ -26,11 +26,11 @@ class Two(nn.Module):
     gone: channels of a that are zero where they are read
     """
 
-    def __init__(self, second: Callable[[nn.Module, Tensor], Tensor], **own: object) -> None:
+    def __init__(self, second: Callable[[nn.Module, Tensor], Tensor], **modules: object) -> None:
         super().__init__()
         self.a, self.second, self.h = nn.Conv2d(3, 8, 3), second, nn.Linear(8, 4)
         self.gone: list[int] = []
-        for name, value in own.items():
+        for name, value in modules.items():
             setattr(self, name, value)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,10 +164,10 @@ def test_layers_whose_weights_are_computed_from_parameters(make):
 
 
 def test_a_parametrised_layer_that_runs_twice_is_one_layer():
-    layer = parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1))
-    network = Two(lambda n, y: n.b(F.relu(n.b(y))), b=layer).eval()
+    normed = parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1))
+    network = Two(lambda n, y: n.b(F.relu(n.b(y))), b=normed).eval()
     anatomy = dissect(network, forward, images().float()).anatomy
-    assert [one.name for one in anatomy.layers] == ["a", "b", "h"]
+    assert [layer.name for layer in anatomy.layers] == ["a", "b", "h"]
     assert anatomy.unit["a"].layers == ("a", "b")
 
 
@@ -257,7 +257,7 @@ def test_groups_that_depend_on_the_batch_are_a_row_with_the_reason():
     anatomy = dissect(
         Two(lambda n, y: n.b(y), b=Experts()).eval(), forward, images().float()
     ).anatomy
-    layers = {one.name: (one.kind, one.channels) for one in anatomy.layers}
+    layers = {layer.name: (layer.kind, layer.channels) for layer in anatomy.layers}
     assert layers == {
         "a": ("conv2d", 8), "b.route": ("linear", 3), "b": ("conv2d", 8), "h": ("linear", 4)
     }  # fmt: skip
@@ -274,7 +274,7 @@ def test_weights_that_serve_for_others_alone_need_no_label_for_each():
     assert coupling.count < network.b.weight.numel() / 10
 
 
-@pytest.mark.parametrize(("second", "own", "rows"), [
+@pytest.mark.parametrize(("second", "modules", "rows"), [
     (lambda n, y: n.b(y.flatten(2).transpose(1, 2))[0].mean(1),
      {"b": nn.LSTM(8, 8, batch_first=True)}, ["b.weight_ih_l0", "b.weight_hh_l0"]),
     (lambda n, y: n.b(y.mean((2, 3)), y.mean((2, 3))), {"b": nn.Bilinear(8, 8, 8)}, ["b"]),
@@ -282,8 +282,8 @@ def test_weights_that_serve_for_others_alone_need_no_label_for_each():
                                    "o": nn.Conv2d(8, 2, 1)}, ["b"]),
     (lambda n, y: torch.bmm(n.w.expand(len(y), 8, 8), y.flatten(2)), {"w": weight(8, 8)}, []),
 ])  # fmt: skip
-def test_weighted_operations_that_are_not_taken_apart_have_rows(second, own, rows):
-    anatomy = dissect(Two(second, **own).eval(), forward, images().float()).anatomy
+def test_weighted_operations_that_are_not_taken_apart_have_rows(second, modules, rows):
+    anatomy = dissect(Two(second, **modules).eval(), forward, images().float()).anatomy
     for row in rows:
         unit = anatomy.unit[row]
         assert unit.kind == "tied"
@@ -298,7 +298,7 @@ def test_two_weights_of_one_module_are_two_layers():
     inner = nn.Module()
     inner.one, inner.two = weight(6, 8, 1, 1), weight(8, 6, 1, 1)
     anatomy = dissect(Two(second, b=inner).eval(), forward, images().float()).anatomy
-    assert [one.name for one in anatomy.layers] == ["a", "b.one", "b.two", "h"]
+    assert [layer.name for layer in anatomy.layers] == ["a", "b.one", "b.two", "h"]
 
 
 def test_a_network_of_torch_jit_trace_is_taken_apart():

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lesion import memory
-from lesion.engine import peak
 from lesion.errors import LesionError
+from lesion.graph import Ref
+from lesion.memory import peak
 from lesion.replay import Program, Step
-from lesion.tracing import Ref
 
 
 @pytest.mark.parametrize(

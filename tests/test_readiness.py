@@ -91,4 +91,4 @@ def test_a_sweep_of_nothing_is_refused_and_its_study_holds_the_reasons(network, 
         assert str(error.value) == text
         with Study.open(out) as study:
             assert not study.lesions
-            assert [one.target for one in study.skipped] == [x.name for x in study.anatomy.layers]
+            assert [skip.target for skip in study.skipped] == [x.name for x in study.anatomy.layers]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from lesion.graph import Ref
 from lesion.replay import Program, Run, Step, behind, compile_program, frees
-from lesion.tracing import Ref, trace
+from lesion.tracing import trace
 
 
 def opened(network, x, fold=True):

@@ -16,10 +16,10 @@ from torchvision import models
 from lesion.dissect import dissect
 from lesion.edits import Channels
 from lesion.engine import Cut, Replay
+from lesion.graph import Ref
 from lesion.plan import Lesion
 from lesion.replay import Program, Step
 from lesion.rows import Trial, rows_at
-from lesion.tracing import Ref
 
 IMAGES = 6
 SOME = [[0], [5], [1, 4], [0, 2, 3, 5], [0, 1, 2, 3, 4, 5]]

@@ -89,26 +89,28 @@ class Building(networks.Plain):
         return super().forward(x)
 
 
-def reach(one, seen=None):
+def reach(reached, seen=None):
     """All that can be reached from a value, as nested plain values; tensors by type and bytes."""
     seen = seen or {}
-    if id(one) in seen:
-        return seen[id(one)]
-    seen[id(one)] = f"again {len(seen)}"
+    if id(reached) in seen:
+        return seen[id(reached)]
+    seen[id(reached)] = f"again {len(seen)}"
     inner = functools.partial(reach, seen=seen)
-    if isinstance(one, Tensor):
-        values = one.detach().reshape(-1).tolist()
-        return (type(one), id(one), str(one.dtype), tuple(one.shape), values, one.requires_grad)
-    if isinstance(one, np.ndarray):
-        return one.tolist()
-    if isinstance(one, dict):
-        return type(one), [(inner(key), inner(value)) for key, value in one.items()]
-    if isinstance(one, (list, tuple, set, collections.deque)):
-        return type(one), [inner(value) for value in one]
-    if isinstance(one, types.FunctionType):
-        return [inner(cell.cell_contents) for cell in one.__closure__ or ()]
-    slots = [inner(getattr(one, name)) for name in getattr(type(one), "__slots__", ())]
-    return type(one), slots, inner(vars(one)) if hasattr(one, "__dict__") else repr(one)
+    if isinstance(reached, Tensor):
+        values = reached.detach().reshape(-1).tolist()
+        shape, trains = tuple(reached.shape), reached.requires_grad
+        return (type(reached), id(reached), str(reached.dtype), shape, values, trains)
+    if isinstance(reached, np.ndarray):
+        return reached.tolist()
+    if isinstance(reached, dict):
+        return type(reached), [(inner(key), inner(value)) for key, value in reached.items()]
+    if isinstance(reached, (list, tuple, set, collections.deque)):
+        return type(reached), [inner(value) for value in reached]
+    if isinstance(reached, types.FunctionType):
+        return [inner(cell.cell_contents) for cell in reached.__closure__ or ()]
+    slots = [inner(getattr(reached, name)) for name in getattr(type(reached), "__slots__", ())]
+    held = inner(vars(reached)) if hasattr(reached, "__dict__") else repr(reached)
+    return type(reached), slots, held
 
 
 def everything(network: nn.Module):
@@ -120,7 +122,7 @@ def everything(network: nn.Module):
 def fakes() -> list:
     """The tensors of a trace among what functions and the class remember."""
     held = [*TABLES.values(), *Building.shared.values(), positions(8), Building.strides, LAST]
-    return [one for one in held if isinstance(one, FakeTensor)]
+    return [leaf for leaf in held if isinstance(leaf, FakeTensor)]
 
 
 @pytest.fixture(autouse=True)
@@ -140,10 +142,10 @@ def test_dissection_leaves_everything_as_it_was(runs, wayward):
     for _ in range(runs):
         network(x)
     before, given = everything(network), x.clone()
-    found = find_layers(network, x)
+    traced = find_layers(network, x)
     assert everything(network) == before
     assert torch.equal(x, given) and vars(x) == {} and fakes() == []
-    assert bool(found.whole) == wayward
+    assert bool(traced.whole) == wayward
     assert network(x).isfinite().all() and type(network(x)) is Tensor
 
 

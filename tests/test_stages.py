@@ -21,8 +21,8 @@ def anatomy(name: str, size: int = 64) -> Anatomy:
     return dissect(network.eval(), lambda net, batch: net(batch), x).anatomy
 
 
-def by_number(found: Anatomy) -> dict[int, Layer]:
-    return {layer.number: layer for layer in found.layers if layer.number}
+def by_number(traced: Anatomy) -> dict[int, Layer]:
+    return {layer.number: layer for layer in traced.layers if layer.number}
 
 
 @pytest.mark.parametrize(("depth", "blocks"), [(56, 9), (110, 18)])
@@ -61,8 +61,8 @@ SKIPPED = [
 
 @pytest.mark.parametrize(("name", "number", "layer", "position"), SKIPPED)
 def test_the_layers_that_li_et_al_skip(name, number, layer, position):
-    found = by_number(anatomy(name))[number]
-    assert (found.name, found.position) == (layer, position)
+    numbered = by_number(anatomy(name))[number]
+    assert (numbered.name, numbered.position) == (layer, position)
 
 
 def test_projection_shortcuts_have_no_number_and_belong_to_their_block():
@@ -75,11 +75,11 @@ def test_projection_shortcuts_have_no_number_and_belong_to_their_block():
 
 
 def test_the_stem_of_an_imagenet_resnet_is_stage_0_and_its_head_has_none():
-    found = anatomy("resnet34")
-    stem, head = found.layer["conv1"], found.layer["fc"]
+    traced = anatomy("resnet34")
+    stem, head = traced.layer["conv1"], traced.layer["fc"]
     assert (stem.number, stem.stage, stem.block, stem.position) == (1, 0, None, ())
     assert (head.number, head.stage, head.block) == (34, None, None)
-    assert [layer.stage for layer in found.layers if layer.name.endswith(".0.conv1")] == [
+    assert [layer.stage for layer in traced.layers if layer.name.endswith(".0.conv1")] == [
         1,
         2,
         3,
@@ -88,13 +88,13 @@ def test_the_stem_of_an_imagenet_resnet_is_stage_0_and_its_head_has_none():
 
 
 def test_a_dense_layer_is_a_block():
-    found = anatomy("densenet121")
-    dense = [layer for layer in found.layers if "denselayer" in layer.name]
+    traced = anatomy("densenet121")
+    dense = [layer for layer in traced.layers if "denselayer" in layer.name]
     assert len(dense) == 2 * (6 + 12 + 24 + 16)
     for layer in dense:
         assert layer.block == layer.name.rpartition(".")[0]
         assert layer.stage == int(layer.name.split(".")[1].removeprefix("denseblock"))
-    assert {layer.block for layer in found.layers} - {layer.block for layer in dense} == {None}
+    assert {layer.block for layer in traced.layers} - {layer.block for layer in dense} == {None}
 
 
 def test_vgg_has_no_blocks_and_a_stage_for_each_size_of_feature_map():
@@ -106,11 +106,11 @@ def test_vgg_has_no_blocks_and_a_stage_for_each_size_of_feature_map():
 
 
 def test_inverted_residuals_are_blocks_where_they_have_a_shortcut():
-    found = anatomy("mobilenet_v2")
+    traced = anatomy("mobilenet_v2")
     network = torchvision.models.mobilenet_v2(weights=None)
     for index, module in enumerate(network.features):
-        layers = [one for one in found.layers if one.name.startswith(f"features.{index}.")]
+        layers = [layer for layer in traced.layers if layer.name.startswith(f"features.{index}.")]
         residual = getattr(module, "use_res_connect", False)
-        assert {one.block is not None for one in layers} == {residual}
+        assert {layer.block is not None for layer in layers} == {residual}
         if residual:
-            assert {one.block for one in layers} == {f"features.{index}.conv"}
+            assert {layer.block for layer in layers} == {f"features.{index}.conv"}

@@ -17,29 +17,12 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from lesion.adapter import (
-    BatchAdapter,
-    Unlabelled,
-    check_labels,
-    class_numbers,
-    describe,
-    logits,
-    moved,
-    output,
-    rows_of,
-    without_labels,
-)
+from lesion.adapter import BatchAdapter, Unlabelled, describe, logits, moved, output, without_labels
 from lesion.errors import SubjectError
+from lesion.ground_truth import check_labels, class_numbers, rows_of
 from lesion.images import Images, digests
-from lesion.subject import (
-    Subject,
-    check_weights,
-    device_of,
-    evaluating,
-    fingerprint,
-    judged,
-    named,
-)
+from lesion.subject import Subject, device_of, evaluating, judged, named
+from lesion.weights import check_weights, fingerprint
 
 
 class Squares(Dataset):
@@ -142,8 +125,8 @@ def test_an_entry_that_the_network_does_not_take_is_an_error():
 def test_several_inputs_are_passed_in_order():
     network, a, b = TwoInputs(), torch.randn(5, 2), torch.randn(5, 2)
     subject = Subject.of(network, TensorDataset(a, b, torch.arange(5) % 3))
-    found = subject.outputs(network, subject.images.batch(range(5)))
-    assert torch.allclose(found, network.head(a) - network.head(b))
+    outputs = subject.outputs(network, subject.images.batch(range(5)))
+    assert torch.allclose(outputs, network.head(a) - network.head(b))
 
 
 def test_inputs_in_a_dict_beside_the_labels():
@@ -190,10 +173,10 @@ def test_outputs_without_clear_logits_are_an_error(outputs, came):
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 8, 8), (2,)])
 def test_an_output_is_found_as_logits_are_whatever_its_shape(shape):
-    one = torch.ones(shape)
-    for outputs in (one, {"out": one, "aux": torch.zeros(1)}, ("text", one), [one]):
-        assert output(outputs) is one
-    for outputs in ("nothing", {"a": one, "b": one}, None):
+    tensor = torch.ones(shape)
+    for outputs in (tensor, {"out": tensor, "aux": torch.zeros(1)}, ("text", tensor), [tensor]):
+        assert output(outputs) is tensor
+    for outputs in ("nothing", {"a": tensor, "b": tensor}, None):
         with pytest.raises(SubjectError, match="Expected one tensor among the network's outputs"):
             output(outputs)
 
@@ -207,9 +190,9 @@ def test_batches_without_labels_are_all_input():
     head = nn.Linear(2, 3)
     for batch in (a, (a,), {"pixel_values": a}):
         assert torch.equal(Unlabelled().forward(head, batch), head(a))
-    own = Returns(ONE)
+    adapter = Returns(ONE)
     assert without_labels(BatchAdapter(), network, (a, b)) == Unlabelled()
-    assert without_labels(own, network, (a, b)) is own
+    assert without_labels(adapter, network, (a, b)) is adapter
 
 
 def test_what_a_network_does_not_need_is_a_target():
@@ -233,11 +216,11 @@ def test_rows_of_targets_are_those_of_all_tensors_in_them():
         assert torch.equal(rows_of(masks, rows, 4), masks[[2, 0]])
         assert torch.equal(rows_of({"mask": masks}, rows, 4)["mask"], masks[[2, 0]])
         assert rows_of(boxes, rows, 4) == [{"box": 2}, {"box": 0}]
-        assert [len(one) for one in rows_of(ragged, rows, 4)] == [2, 0]
+        assert [len(row) for row in rows_of(ragged, rows, 4)] == [2, 0]
         mask, names, weights = rows_of([masks, list("abcd"), torch.ones(9)], rows, 4)
         assert torch.equal(mask, masks[[2, 0]]) and names == ["c", "a"] and len(weights) == 9
-    one, other = rows_of((masks[:2], masks[:2]), [1], 2)  # two kinds of targets, not two images
-    assert torch.equal(one, masks[1:2]) and torch.equal(one, other)
+    first, second = rows_of((masks[:2], masks[:2]), [1], 2)  # two kinds of targets, not two images
+    assert torch.equal(first, masks[1:2]) and torch.equal(first, second)
     assert rows_of(None, [1], 4) is None
 
 
@@ -247,8 +230,8 @@ def test_class_numbers_keep_values_whatever_the_integer_type(values):
         torch.tensor(values, dtype=torch.uint8),
         torch.tensor(values).long().view(-1, 1),
     ):
-        found = class_numbers(given_)
-        assert found.dtype == torch.int64 and found.tolist() == values
+        numbers = class_numbers(given_)
+        assert numbers.dtype == torch.int64 and numbers.tolist() == values
 
 
 @pytest.mark.parametrize(
@@ -269,9 +252,9 @@ def test_labels_outside_the_outputs_are_an_error(label):
 def test_moving_keeps_the_shape_of_a_batch():
     Pair = collections.namedtuple("Pair", "x y")
     batch = [Pair(torch.ones(1), {"a": torch.ones(2), "b": "text"}), (3,)]
-    found = moved(batch, torch.device("meta"))
-    assert found[0].x.device.type == found[0].y["a"].device.type == "meta"
-    assert isinstance(found[0], Pair) and found[0].y["b"] == "text" and found[1] == (3,)
+    on_meta = moved(batch, torch.device("meta"))
+    assert on_meta[0].x.device.type == on_meta[0].y["a"].device.type == "meta"
+    assert isinstance(on_meta[0], Pair) and on_meta[0].y["b"] == "text" and on_meta[1] == (3,)
 
 
 def test_describe_names_types_and_shapes():
@@ -287,8 +270,8 @@ def test_describe_names_types_and_shapes():
 def test_images_come_by_index_in_the_order_asked_for(workers):
     images = Images.of(Squares(), workers)
     plan = [[7, 2], [2], [0, 1, 9]]
-    found = [batch[0][:, 0].tolist() for batch in images.batches(plan)]
-    assert found == [[49.0, 4.0], [4.0], [0.0, 1.0, 81.0]]
+    read = [batch[0][:, 0].tolist() for batch in images.batches(plan)]
+    assert read == [[49.0, 4.0], [4.0], [0.0, 1.0, 81.0]]
     assert torch.equal(images.batch([7, 2])[1], torch.tensor([1, 2]))
     assert len(images) == 10
 
@@ -367,10 +350,10 @@ def test_a_loader_without_batches_is_refused():
 
 def test_a_digest_is_the_start_of_a_hash_of_names_types_shapes_and_values():
     x, y = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), torch.tensor([5, 6])
-    found = digests({"x": x.transpose(1, 2), "y": [y], "z": torch.zeros(2, 0)}, 2)
+    hashes = digests({"x": x.transpose(1, 2), "y": [y], "z": torch.zeros(2, 0)}, 2)
     text = b".x torch.float32 (2, 1)\n" + np.array([3, 4], np.float32).tobytes()
     text += b".y.0 torch.int64 ()\n" + np.array([6]).tobytes() + b".z torch.float32 (0,)\n"
-    assert found[1] == int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+    assert hashes[1] == int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
 
 def test_digests_tell_other_images_labels_and_names_apart():
@@ -379,8 +362,8 @@ def test_digests_tell_other_images_labels_and_names_apart():
     assert same == digests([a.clone(), b.clone()], 2).tolist() and len(set(same)) == 2
     others = [(a + 1e-7, b), (a, b + 1), (a.view(2, 2, 1), b), (a.double(), b), {"a": a, "b": b},
               (a,)]  # fmt: skip
-    found = [same, *(digests(other, 2).tolist() for other in others)]
-    assert len({own[0] for own in found}) == 7
+    hashes = [same, *(digests(changed, 2).tolist() for changed in others)]
+    assert len({pair[0] for pair in hashes}) == 7
 
 
 def test_an_images_digest_does_not_depend_on_those_beside_it():
@@ -508,8 +491,8 @@ def test_without_labels_the_whole_batch_is_input(name):
     assert torch.equal(subject.outputs(network, batch), network(batch))
     assert subject.tally.columns == ("agreement", "tv")[: 1 + (name == "tv")]
     two = Subject.of(TwoInputs(), [(x, 2 * x) for x in inputs], score=name)
-    found = two.outputs(two.network, two.images.batch([1]))
-    assert torch.allclose(found, two.network(inputs[1][None], 2 * inputs[1][None])["out"])
+    outputs = two.outputs(two.network, two.images.batch([1]))
+    assert torch.allclose(outputs, two.network(inputs[1][None], 2 * inputs[1][None])["out"])
     by_name = Subject.of(TwoInputs(), [{"a": x, "b": 2 * x} for x in inputs], score=name)
     assert by_name.outputs(by_name.network, by_name.images.batch([0])).shape == (1, 3)
 

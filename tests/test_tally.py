@@ -28,12 +28,12 @@ def answers(tally, logits, labels=None, intact=None):
 
 def intact_of(tally, logits, labels=None):
     """The intact network's rows for these arrays."""
-    found = answers(tally, logits, labels)
-    found["margin"] = tally.margin(
+    kept = answers(tally, logits, labels)
+    kept["margin"] = tally.margin(
         torch.tensor(logits), None if labels is None else torch.tensor(labels)
     )
     images = np.arange(len(logits))
-    return tally.intact(found, images, images.astype(np.uint64))
+    return tally.intact(kept, images, images.astype(np.uint64))
 
 
 @given(numbers, st.booleans())
@@ -41,21 +41,22 @@ def test_outcomes_are_those_of_sorting(seed, ties):
     logits, labels = draw(seed, ties=ties)
     tally, images = Classification(), np.array([0, 2, 3, 5, 8, 9, 11])
     base = np.random.default_rng(seed).integers(0, 9, len(labels))
-    own = answers(tally, logits, labels)
-    found = tally.outcomes(own, images, {"prediction": base})
+    kept = answers(tally, logits, labels)
+    outcomes = tally.outcomes(kept, images, {"prediction": base})
     prediction = logits.argmax(1)
     above = [(row > row[label]).sum() for row, label in zip(logits, labels, strict=True)]
     loss = -log_softmax(logits.astype(float), 1)[np.arange(len(labels)), labels]
-    assert tuple(found.columns) == tally.columns == ("top1", "top5", "agreement", "loss", "margin")
-    assert np.array_equal(found.images, images)
-    assert np.array_equal(found["top1"], prediction == labels)
-    assert np.array_equal(found["top5"], np.array(above) < 5)
-    assert np.array_equal(found["agreement"], prediction == base)
-    assert np.array_equal(found["loss"], loss.astype(np.float16))
+    assert tally.columns == ("top1", "top5", "agreement", "loss", "margin")
+    assert tuple(outcomes.columns) == tally.columns
+    assert np.array_equal(outcomes.images, images)
+    assert np.array_equal(outcomes["top1"], prediction == labels)
+    assert np.array_equal(outcomes["top5"], np.array(above) < 5)
+    assert np.array_equal(outcomes["agreement"], prediction == base)
+    assert np.array_equal(outcomes["loss"], loss.astype(np.float16))
     others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits).max(1)
     margin = logits[np.arange(len(labels)), labels] - others
-    assert np.array_equal(found["margin"], margin.astype(np.float16))
-    assert own["finite"].all() and not tally.beside
+    assert np.array_equal(outcomes["margin"], margin.astype(np.float16))
+    assert kept["finite"].all() and not tally.beside
 
 
 @given(numbers, st.lists(st.integers(1, 4), min_size=1, max_size=4))
@@ -65,9 +66,9 @@ def test_parts_join_to_the_whole(seed, sizes):
     parts = zip(np.split(logits, cuts), np.split(labels, cuts), strict=True)
     tally = Classification(variation=True)
     whole = answers(tally, logits, labels)
-    found = joined([answers(tally, *part) for part in parts])
-    assert set(found) == set(whole)
-    assert all(np.allclose(found[name], whole[name], atol=1e-12) for name in whole)
+    joint = joined([answers(tally, *part) for part in parts])
+    assert set(joint) == set(whole)
+    assert all(np.allclose(joint[name], whole[name], atol=1e-12) for name in whole)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -81,10 +82,10 @@ def test_one_number_that_is_none_spoils_its_row(bad, tally):
 def test_numbers_beyond_half_precision_are_its_largest():
     logits = np.array([[1e5, 0], [1e3, 0]], np.float32)
     tally = Classification()
-    own = answers(tally, logits, np.array([1, 1]))
-    found = tally.outcomes(own, np.arange(2), own)
-    assert found["loss"].tolist() == [65504, 1000]
-    assert found["margin"].tolist() == [-65504, -1000]
+    kept = answers(tally, logits, np.array([1, 1]))
+    outcomes = tally.outcomes(kept, np.arange(2), kept)
+    assert outcomes["loss"].tolist() == [65504, 1000]
+    assert outcomes["margin"].tolist() == [-65504, -1000]
 
 
 @given(numbers)
@@ -111,8 +112,8 @@ def test_the_intact_record_agrees_with_itself(variation):
 
 def test_fewer_than_five_classes_are_all_among_the_first_five():
     logits, labels = draw(2, classes=3)
-    own = answers(Classification(), logits, labels)
-    assert Classification().outcomes(own, np.arange(7), own)["top5"].all()
+    kept = answers(Classification(), logits, labels)
+    assert Classification().outcomes(kept, np.arange(7), kept)["top5"].all()
 
 
 # --- total variation
@@ -123,12 +124,12 @@ def test_tv_is_one_minus_half_the_sum_of_what_softmax_outputs_differ_by(seed, la
     logits, labels = draw(seed)
     base, _ = draw(seed + 1)
     tally = Classification(labelled, variation=True)
-    own = answers(tally, logits, labels, base)
-    found = tally.outcomes(own, np.arange(7), {"prediction": base.argmax(1)})
+    kept = answers(tally, logits, labels, base)
+    outcomes = tally.outcomes(kept, np.arange(7), {"prediction": base.argmax(1)})
     p, q = (softmax(x.astype(float), 1) for x in (logits, base))
-    assert found["tv"] == pytest.approx(1 - abs(p - q).sum(1) / 2, abs=1e-6)
-    assert found["tv"].dtype == np.float32 and tally.beside
-    assert tuple(found.columns) == tally.columns and tally.columns[-1] == "tv"
+    assert outcomes["tv"] == pytest.approx(1 - abs(p - q).sum(1) / 2, abs=1e-6)
+    assert outcomes["tv"].dtype == np.float32 and tally.beside
+    assert tuple(outcomes.columns) == tally.columns and tally.columns[-1] == "tv"
     assert ("top1" in tally.columns) == labelled
 
 
@@ -136,10 +137,10 @@ def test_tv_lies_between_0_and_1():
     base = np.array([[100, 0, 0], [0, 3, 3]], np.float32)
     logits = np.array([[0, 100, 0], [5, 8, 8]], np.float32)  # nothing in common; the same but for 5
     tally = Classification(labelled=False, variation=True)
-    own = answers(tally, logits, None, base)
-    found = tally.outcomes(own, np.arange(2), {"prediction": base.argmax(1)})
-    assert found["tv"] == pytest.approx([0, 1], abs=1e-6)
-    assert ((found["tv"] >= 0) & (found["tv"] <= 1)).all()
+    kept = answers(tally, logits, None, base)
+    outcomes = tally.outcomes(kept, np.arange(2), {"prediction": base.argmax(1)})
+    assert outcomes["tv"] == pytest.approx([0, 1], abs=1e-6)
+    assert ((outcomes["tv"] >= 0) & (outcomes["tv"] <= 1)).all()
 
 
 # --- without labels
@@ -154,9 +155,9 @@ def test_without_labels_agreement_is_kept_and_the_margin_is_between_the_two_larg
     assert np.array_equal(record.prediction, logits.argmax(1))
     first, second = np.sort(logits, 1)[:, :-3:-1].T
     assert record.margin == pytest.approx(first - second)
-    own = answers(tally, -logits)
-    found = tally.outcomes(own, np.arange(7), {"prediction": record.prediction})
-    assert np.array_equal(found["agreement"], logits.argmin(1) == logits.argmax(1))
+    kept = answers(tally, -logits)
+    outcomes = tally.outcomes(kept, np.arange(7), {"prediction": record.prediction})
+    assert np.array_equal(outcomes["agreement"], logits.argmin(1) == logits.argmax(1))
 
 
 # --- a user's own score
@@ -172,11 +173,11 @@ def test_a_users_score_is_kept_as_it_is():
     outputs = rng.normal(size=(5, 3, 4, 4)).astype(np.float32)
     targets = rng.integers(0, 3, (5, 4, 4))
     tally = Given(overlap)
-    own = answers(tally, outputs, targets)
-    found = tally.outcomes(own, np.array([1, 4, 5, 7, 9]), {"prediction": np.full(5, -1)})
-    assert found["score"] == pytest.approx((outputs.argmax(1) == targets).mean((1, 2)))
-    assert found["score"].dtype == np.float32 and tally.columns == ("score",)
-    assert found.images.tolist() == [1, 4, 5, 7, 9] and not tally.beside
+    kept = answers(tally, outputs, targets)
+    outcomes = tally.outcomes(kept, np.array([1, 4, 5, 7, 9]), {"prediction": np.full(5, -1)})
+    assert outcomes["score"] == pytest.approx((outputs.argmax(1) == targets).mean((1, 2)))
+    assert outcomes["score"].dtype == np.float32 and tally.columns == ("score",)
+    assert outcomes.images.tolist() == [1, 4, 5, 7, 9] and not tally.beside
     record = intact_of(tally, outputs, targets)
     assert record.label.tolist() == record.prediction.tolist() == [-1] * 5
     assert np.isnan(record.margin).all() and record.margin.dtype == np.float32
@@ -225,5 +226,5 @@ def test_scores_of_the_wrong_length_are_refused(returned, shape):
 def test_outputs_that_are_no_numbers_spoil_their_row_before_their_score_is_looked_at():
     outputs = np.full((3, 2, 2), 0.5, np.float32)
     outputs[1, 0, 1] = np.nan
-    found = answers(Given(lambda outputs, _: outputs.mean((1, 2))), outputs)
-    assert found["finite"].tolist() == [True, False, True]
+    kept = answers(Given(lambda outputs, _: outputs.mean((1, 2))), outputs)
+    assert kept["finite"].tolist() == [True, False, True]

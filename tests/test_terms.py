@@ -98,10 +98,10 @@ def test_a_unit_is_free_where_nothing_is_left_without_one_of_its_layers(step):
 def test_a_stream_with_gates_before_its_sums_is_not_cut_under_the_name_of_one_layer():
     chosen, skipped = targets(anatomy(gated(before_sum)))
     assert Target("a", "free") not in chosen
-    assert {one.target for one in skipped if one.kind == "branch"} == {"b", "up"}
+    assert {skip.target for skip in skipped if skip.kind == "branch"} == {"b", "up"}
 
 
 def test_layers_that_multiply_each_other_are_one_free_unit():
-    found = anatomy(gated(lambda n, x: n.out(F.silu(n.a(x)) * n.b(n.a(x)))))
-    assert found.unit["a"].kind == "free"
-    assert found.unit["a"].layers == ("a", "b")
+    traced = anatomy(gated(lambda n, x: n.out(F.silu(n.a(x)) * n.b(n.a(x)))))
+    assert traced.unit["a"].kind == "free"
+    assert traced.unit["a"].layers == ("a", "b")

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lesion import find_layers, tracing
 from lesion.dissect import dissect
+from lesion.graph import Graph
 from lesion.replay import Run, compile_program
 
 
@@ -16,7 +17,7 @@ def plain_forward(network: nn.Module, x: Tensor) -> Tensor:
     return network(x)
 
 
-def traced(network: nn.Module, x: Tensor) -> tracing.Graph:
+def traced(network: nn.Module, x: Tensor) -> Graph:
     return tracing.trace(network.eval(), plain_forward, x)
 
 
@@ -35,12 +36,13 @@ def small(name: str) -> tuple[nn.Module, Tensor]:
 def test_a_graph_taken_as_it_is_says_what_the_rewritten_one_says(name, monkeypatch):
     network, x = small(name)
     monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", None)
-    own = dissect(network, plain_forward, x)
+    direct = dissect(network, plain_forward, x)
     monkeypatch.undo()
     monkeypatch.setattr(tracing, "rewritten", lambda graph: False)
     rewritten = dissect(network, plain_forward, x)
-    assert own.anatomy == rewritten.anatomy
-    first, second = (Run(compile_program(one.graph), (x,)).output() for one in (own, rewritten))
+    assert direct.anatomy == rewritten.anatomy
+    programs = (compile_program(dissection.graph) for dissection in (direct, rewritten))
+    first, second = (Run(program, (x,)).output() for program in programs)
     assert torch.equal(first, second)
 
 
@@ -100,9 +102,9 @@ def test_channels_are_followed_through_moves_that_are_not_rewritten(name, monkey
     network = networks.Plain()
     network.norm = nn.Module()
     network.norm.forward = MOVES[name]
-    found = find_layers(network, torch.randn(2, 1, 8, 8))
-    assert found.unit["a"].kind == "free"
-    assert (found.whole, found.notes) == ("", ())
+    traced = find_layers(network, torch.randn(2, 1, 8, 8))
+    assert traced.unit["a"].kind == "free"
+    assert (traced.whole, traced.notes) == ("", ())
 
 
 class Counting(networks.Plain):

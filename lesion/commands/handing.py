@@ -92,7 +92,7 @@ def _tried(measured: Recalled, header: Header, path: Path) -> "Tried":
 
 def _check(allocation: Allocation, tried: "Tried") -> None:
     """Raises StudyError where the rates were chosen for other weights."""
-    from lesion.subject import fingerprint
+    from lesion.weights import fingerprint
 
     if fingerprint(tried.network) != allocation.subject["weights"]:
         raise StudyError(

@@ -10,17 +10,37 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Edge, compress, everywhere
+from lesion.graph import Node
 from lesion.rules.opaque import unknown
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 SUMS = {"add", "sub", "rsub"}
 GATES = {"mul", "div", "glu"}
-POINTWISE = {
-    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "prelu", "fill",
-    "hardswish", "hardtanh", "hardsigmoid", "relu6", "silu", "mish", "elu", "celu", "selu", "gelu",
-    "softplus", "leaky_relu", "log_sigmoid", "softsign", "rrelu", "threshold", "clamp",
-}  # fmt: skip  # most of torch's elementwise operations say so by a tag, these do not
+POINTWISE = {  # most of torch's elementwise operations say so by a tag, these do not
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "prelu",
+    "fill",
+    "hardswish",
+    "hardtanh",
+    "hardsigmoid",
+    "relu6",
+    "silu",
+    "mish",
+    "elu",
+    "celu",
+    "selu",
+    "gelu",
+    "softplus",
+    "leaky_relu",
+    "log_sigmoid",
+    "softsign",
+    "rrelu",
+    "threshold",
+    "clamp",
+}
 
 
 @dataclass(frozen=True)
@@ -59,38 +79,38 @@ def meet(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
     A layer's value that has one channel where others have several is broadcast: that channel acts
     on others.  Anything else of size 1 there (a mask, a scalar) is left out.
     """
-    active = [one for one in operands if walk.out.active(one.labels)]
-    rank = max(one.labels.dim() for one in operands)
-    axes = [axis for axis in range(rank) if any(one.labels.shape[axis] > 1 for one in active)]
-    if axes and not any(one.varies(axes, all) for one in active):
+    active = [operand for operand in operands if walk.out.active(operand.labels)]
+    rank = max(operand.labels.dim() for operand in operands)
+    axes = [axis for axis in range(rank) if any(o.labels.shape[axis] > 1 for o in active)]
+    if axes and not any(operand.varies(axes, all) for operand in active):
         return _outer(walk, node, operands)
     full = []
-    for one in operands:
-        if not walk.out.active(one.labels):
-            how = any if bool((one.labels == FIXED).any()) else all
-            if not axes or how(one.shape[axis] > 1 for axis in axes):
-                full.append((one.position, one.labels))
-        elif not axes or one.varies(axes, any):
-            full.append((one.position, one.labels))
+    for operand in operands:
+        if not walk.out.active(operand.labels):
+            how = any if bool((operand.labels == FIXED).any()) else all
+            if not axes or how(operand.shape[axis] > 1 for axis in axes):
+                full.append((operand.position, operand.labels))
+        elif not axes or operand.varies(axes, any):
+            full.append((operand.position, operand.labels))
         else:
-            _broadcast(walk, node, one)
+            _broadcast(walk, node, operand)
     return join(walk, node, full)
 
 
 def _outer(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
     """No operand has all the channels of the result: those that there are, are tied."""
-    for one in operands:
-        walk.out.tie(one.labels, f"is multiplied out in {node.name}")
+    for operand in operands:
+        walk.out.tie(operand.labels, f"is multiplied out in {node.name}")
     return everywhere(FIXED, operands[0].labels.dim())
 
 
-def _broadcast(walk: Walk, node: Node, one: Operand) -> None:
+def _broadcast(walk: Walk, node: Node, operand: Operand) -> None:
     """One channel that acts on others: a sum reads it, and elsewhere zero is not its absence."""
     if node.name in SUMS:
-        walk.out.edges.append(Edge(node.index, one.position, one.labels, "read"))
+        walk.out.edges.append(Edge(node.index, operand.position, operand.labels, "read"))
     else:
         reason = f"acts on other channels in {node.name}, where zero is not its absence"
-        walk.out.tie(one.labels, reason)
+        walk.out.tie(operand.labels, reason)
 
 
 def join(walk: Walk, node: Node, operands: list[tuple[int, Tensor]]) -> Tensor:
@@ -114,10 +134,10 @@ def join(walk: Walk, node: Node, operands: list[tuple[int, Tensor]]) -> Tensor:
 
 def _distinct(operands: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
     """The operands without those whose labels came before."""
-    own: dict[tuple[int, ...], tuple[int, Tensor]] = {}
+    distinct: dict[tuple[int, ...], tuple[int, Tensor]] = {}
     for position, labels in operands:
-        own.setdefault((*labels.shape, *labels.reshape(-1).tolist()), (position, labels))
-    return list(own.values())
+        distinct.setdefault((*labels.shape, *labels.reshape(-1).tolist()), (position, labels))
+    return list(distinct.values())
 
 
 def cast(walk: Walk, node: Node, value: Tensor) -> Any:

@@ -9,23 +9,36 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, Edge, Making, compress, everywhere, floats, ids
+from lesion.graph import Node, Ref
 from lesion.lowering import groups_of
-from lesion.tracing import Node, Ref
 from lesion.walk import Rule, Walk
 
 CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
 TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 LINEAR = {"linear", "transposed_linear"}
-AS_IT_IS = {"expand", "broadcast_to", "unsqueeze", "repeat", "transpose", "permute", "t", "view",
-            "reshape", "contiguous", "clone", "to", "_to_copy"}  # fmt: skip
+AS_IT_IS = {
+    "expand",
+    "broadcast_to",
+    "unsqueeze",
+    "repeat",
+    "transpose",
+    "permute",
+    "t",
+    "view",
+    "reshape",
+    "contiguous",
+    "clone",
+    "to",
+    "_to_copy",
+}
 
 
 def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
     """Fresh labels for the channels that a layer makes, once those that it reads are connected."""
     x, w, *rest = node.args
     labels = walk.labels_of(x.index)
-    own = [walk.graph.nodes[ref.index].kind for ref in (w, *rest[:1]) if isinstance(ref, Ref)]
-    if set(own) != {"parameter"} or isinstance(groups_of(node), Ref):
+    kinds = [walk.graph.nodes[ref.index].kind for ref in (w, *rest[:1]) if isinstance(ref, Ref)]
+    if set(kinds) != {"parameter"} or isinstance(groups_of(node), Ref):
         return _dynamic(walk, node, value)
     source = walk.graph.nodes[w.index]
     last = node.name in LINEAR
@@ -152,10 +165,10 @@ def _record(walk: Walk, node: Node, name: str, weight: Tensor, value: Tensor, re
 
 
 def _free(walk: Walk, name: str) -> str:
-    number, found = 1, name
-    while found in walk.graph.parameters:
-        number, found = number + 1, f"{name}.{number + 1}"
-    return found
+    number, candidate = 1, name
+    while candidate in walk.graph.parameters:
+        number, candidate = number + 1, f"{name}.{number + 1}"
+    return candidate
 
 
 def _making(walk: Walk, source: Node, node: Node, value: Tensor, rest: list[Any]) -> Making:

@@ -7,28 +7,74 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import compress
+from lesion.graph import Node, Ref, resolve
 from lesion.rules.elementwise import join
 from lesion.rules.opaque import unknown
 from lesion.signatures import argument, takes
-from lesion.tracing import Node, Ref, resolve
 from lesion.walk import Rule, Walk
 
 MOVES = {
-    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose",
-    "permute", "t", "slice", "select", "expand", "clone", "contiguous", "alias", "detach", "unbind",
-    "split", "split_with_sizes", "chunk", "tensor_split", "roll", "flip", "repeat", "index",
-    "index_select", "narrow", "movedim", "swapaxes", "pixel_shuffle", "pixel_unshuffle",
-    "channel_shuffle", "expand_as", "view_as", "unfold", "stack", "lift_fresh_copy",
-    "moveaxis", "swapdims", "mT", "numpy_T", "ravel", "reshape_as", "broadcast_to", "unsafe_chunk",
-    "hsplit", "vsplit", "dsplit", "atleast_1d", "atleast_2d", "atleast_3d", "tile",
-}  # fmt: skip
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    "transpose",
+    "permute",
+    "t",
+    "slice",
+    "select",
+    "expand",
+    "clone",
+    "contiguous",
+    "alias",
+    "detach",
+    "unbind",
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "tensor_split",
+    "roll",
+    "flip",
+    "repeat",
+    "index",
+    "index_select",
+    "narrow",
+    "movedim",
+    "swapaxes",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "expand_as",
+    "view_as",
+    "unfold",
+    "stack",
+    "lift_fresh_copy",
+    "moveaxis",
+    "swapdims",
+    "mT",
+    "numpy_T",
+    "ravel",
+    "reshape_as",
+    "broadcast_to",
+    "unsafe_chunk",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "tile",
+}
 STACKED = {"hstack": 1, "column_stack": 1, "vstack": 0, "row_stack": 0, "dstack": 2}
 
 
 def move(walk: Walk, node: Node, value: Any) -> Any:
     """The labels where the operation puts them."""
     result = _run(walk, node, _arguments(walk, node))
-    return compress(result) if isinstance(result, Tensor) else [compress(one) for one in result]
+    return compress(result) if isinstance(result, Tensor) else [compress(part) for part in result]
 
 
 def cat(walk: Walk, node: Node, value: Tensor) -> Any:

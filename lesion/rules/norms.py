@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from lesion.channels import Edge, ids
-from lesion.tracing import Node, Ref
+from lesion.graph import Node, Ref
 from lesion.walk import Rule, Walk
 
 

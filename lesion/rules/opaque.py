@@ -6,13 +6,23 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import FIXED, everywhere, ids
-from lesion.tracing import Node
+from lesion.graph import Node
 from lesion.unseen import HIDDEN
 from lesion.walk import Rule, Walk
 
 PRODUCTS = {"matmul", "bmm", "mm", "einsum", "baddbmm", "addmm", "scaled_dot_product_attention"}
-FILLS = {"zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like",
-         "new_full", "scalar_tensor"}  # fmt: skip
+FILLS = {
+    "zeros",
+    "zeros_like",
+    "new_zeros",
+    "ones",
+    "ones_like",
+    "new_ones",
+    "full",
+    "full_like",
+    "new_full",
+    "scalar_tensor",
+}
 
 
 def unknown(walk: Walk, node: Node, value: Any) -> Any:
@@ -59,7 +69,7 @@ def fixed(value: Any) -> Any:
     """Labels for a tensor, or several, whose channels nothing can remove."""
     if isinstance(value, Tensor):
         return everywhere(FIXED, value.dim())
-    return [fixed(one) for one in value]
+    return [fixed(part) for part in value]
 
 
 RULES: dict[str, Rule] = {

@@ -4,17 +4,27 @@ from typing import Any
 
 from torch import Tensor
 
+from lesion.graph import Node
 from lesion.rules.opaque import fixed, unknown
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 POOLS = {
     f"{kind}{d}d": d
-    for kind in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool",
-                 "upsample_nearest", "_upsample_nearest_exact")
+    for kind in (
+        "max_pool",
+        "avg_pool",
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "upsample_nearest",
+        "_upsample_nearest_exact",
+    )
     for d in (1, 2, 3)
-} | {"upsample_linear1d": 1, "upsample_bilinear2d": 2, "upsample_bicubic2d": 2,
-     "upsample_trilinear3d": 3}  # fmt: skip
+} | {
+    "upsample_linear1d": 1,
+    "upsample_bilinear2d": 2,
+    "upsample_bicubic2d": 2,
+    "upsample_trilinear3d": 3,
+}
 
 
 def pool(walk: Walk, node: Node, value: Any) -> Any:

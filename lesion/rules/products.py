@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from lesion.graph import Node
 from lesion.rules import opaque
 from lesion.rules.elementwise import Operand, meet
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 MATRICES = {"matmul", "bmm", "mm"}
@@ -25,15 +25,17 @@ def product(walk: Walk, node: Node, value: Any) -> Any:
     *inputs, out = axes
     labels = [walk.labels_of(index) for _, index in tensors]
     varying = [
-        [axis for axis, size in zip(own, part.shape, strict=True) if size > 1]
-        for own, part in zip(inputs, labels, strict=True)
+        [axis for axis, size in zip(letters, part.shape, strict=True) if size > 1]
+        for letters, part in zip(inputs, labels, strict=True)
         if walk.out.active(part)
     ]
-    if not varying or any(len(own) > 1 or set(own) - set(out) for own in varying):
+    if not varying or any(len(along) > 1 or set(along) - set(out) for along in varying):
         return opaque.product(walk, node, value)
     operands = [
-        Operand(position, _moved(part, own, out), _moved(walk.values[index], own, out).shape)
-        for (position, index), part, own in zip(tensors, labels, inputs, strict=True)
+        Operand(
+            position, _moved(part, letters, out), _moved(walk.values[index], letters, out).shape
+        )
+        for (position, index), part, letters in zip(tensors, labels, inputs, strict=True)
     ]
     return meet(walk, node, operands)
 
@@ -44,7 +46,7 @@ def _axes(node: Node, ranks: list[int]) -> list[str] | None:
         left, arrow, out = str(node.args[0]).replace(" ", "").partition("->")
         letters = [*left.split(","), out]
         plain = arrow and "".join(letters).isalpha() and len(letters) == len(ranks) + 1 == 3
-        return letters if plain and all(len(set(own)) == len(own) for own in letters) else None
+        return letters if plain and all(len(set(side)) == len(side) for side in letters) else None
     if min(ranks) < 2:
         return None
     batch = "abcdefgh"[: max(ranks) - 2]
@@ -52,12 +54,12 @@ def _axes(node: Node, ranks: list[int]) -> list[str] | None:
     return [f"{first}ik", f"{second}kj", f"{batch}ij"]
 
 
-def _moved(x: Tensor, own: str, out: str) -> Tensor:
+def _moved(x: Tensor, letters: str, out: str) -> Tensor:
     """x at one place of the axes that are summed, its others as in the result, 1 where absent."""
-    for place in reversed(range(len(own))):
-        if own[place] not in out:
+    for place in reversed(range(len(letters))):
+        if letters[place] not in out:
             x = x.select(place, 0)
-    kept = [axis for axis in own if axis in out]
+    kept = [axis for axis in letters if axis in out]
     x = x.permute([kept.index(axis) for axis in out if axis in kept])
     return x[tuple(slice(None) if axis in kept else None for axis in out)]
 

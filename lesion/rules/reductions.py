@@ -10,17 +10,34 @@ from torch import Tensor
 
 from lesion.anatomy import CONSTANT
 from lesion.channels import Edge, everywhere
+from lesion.graph import Node
 from lesion.rules.elementwise import pointwise
 from lesion.rules.opaque import unknown
 from lesion.signatures import argument, takes
-from lesion.tracing import Node
 from lesion.walk import Rule, Walk
 
 SUMS = {"mean", "sum", "nansum", "nanmean"}
 STATISTICS = {
-    *SUMS, "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "logsumexp",
-    "linalg_vector_norm", "norm", "median", "nanmedian", "aminmax", "any", "all", "count_nonzero",
-}  # fmt: skip
+    *SUMS,
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "var",
+    "std",
+    "var_mean",
+    "std_mean",
+    "prod",
+    "logsumexp",
+    "linalg_vector_norm",
+    "norm",
+    "median",
+    "nanmedian",
+    "aminmax",
+    "any",
+    "all",
+    "count_nonzero",
+}
 PLACES = {"argmax", "argmin"}
 PLACED = {"max", "min", "median", "nanmedian"}  # with the place of what they find
 SOFTMAX = {"softmax", "log_softmax", "_softmax", "_log_softmax", "_safe_softmax"}
@@ -53,7 +70,7 @@ def along(walk: Walk, node: Node, value: Any) -> Any:
     labels = walk.labels_of(node.args[0].index)
     (axis,) = _axes(node, labels.dim())[-1:]
     if labels.shape[axis] > 1:
-        left = any(size > 1 for other, size in enumerate(labels.shape) if other != axis)
+        left = any(size > 1 for dim, size in enumerate(labels.shape) if dim != axis)
         if node.name not in SOFTMAX:
             return unknown(walk, node, value)
         if left and walk.out.active(labels):

@@ -53,17 +53,17 @@ def read_npz(path: Path, preprocessing: Preprocessing | None = None, given: bool
     axis, become float32, and are preprocessed only if that is `given`.  Raises SubjectError for
     any other content.
     """
-    held, (stored, labels) = _found(path)
+    held, (stored, labels) = _contents(path)
     if stored is None:
         raise SubjectError(f"{_expected(IMAGES, path, held)}; rename it.")
     if stored.ndim == 0:
         raise SubjectError(f"Expected several images in {path}, got one number; write them anew.")
     images = _channels_first(stored, path)
-    own = preprocessing if given or not images.is_floating_point() else None
+    applied = preprocessing if given or not images.is_floating_point() else None
     if labels is None:
         hint = "rename it, or use --score agreement, which needs no labels."
-        return Arrays(images, None, own, f"{_expected(LABELS, path, held)}; {hint}")
-    return Arrays(images, _class_numbers(labels, len(images), path), own)
+        return Arrays(images, None, applied, f"{_expected(LABELS, path, held)}; {hint}")
+    return Arrays(images, _class_numbers(labels, len(images), path), applied)
 
 
 def _class_numbers(labels: np.ndarray, images: int, path: Path) -> Tensor:
@@ -82,10 +82,10 @@ def _class_numbers(labels: np.ndarray, images: int, path: Path) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _found(path: Path) -> tuple[list[str], list[np.ndarray | None]]:
+def _contents(path: Path) -> tuple[list[str], list[np.ndarray | None]]:
     """What the file holds, by name, and of it the images and the labels, None for what it lacks."""
     held = npz.names_in(path)
-    names = [next((one for one in known if one in held), "") for known in (IMAGES, LABELS)]
+    names = [next((name for name in known if name in held), "") for known in (IMAGES, LABELS)]
     arrays = iter(npz.read(path, [name for name in names if name]))
     return held, [next(arrays) if name else None for name in names]
 

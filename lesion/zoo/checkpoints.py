@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from lesion.errors import SubjectError
 
 WRAPPERS = (
-    "state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params",
-)  # fmt: skip
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "network",
+    "net",
+    "weights",
+    "params",
+)
 PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
 STEPS = "num_batches_tracked"  # batch norm's counter: old files lack it, evaluation ignores it
 SHOWN = 3
@@ -76,9 +83,9 @@ def _tensors(content: Any, path: Path) -> State:
         seen.add(id(content))
         inner = next((content[k] for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
         if inner is None:
-            found = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-            if found:
-                return found
+            tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+            if tensors:
+                return tensors
             break
         content = inner
     came = f"a {type(content).__name__}"
@@ -95,14 +102,14 @@ def fitted(state: State, network: nn.Module, source: str) -> State:
 
     Raises SubjectError naming the first tensors that are missing, unexpected or of another shape.
     """
-    own = {name: v for name, v in network.state_dict().items() if isinstance(v, Tensor)}
-    state = max(_renamed(state), key=lambda names: len(own.keys() & names.keys()))
-    missing = [name for name in own if name not in state and not name.endswith(STEPS)]
-    unexpected = [name for name in state if name not in own]
+    expected = {name: v for name, v in network.state_dict().items() if isinstance(v, Tensor)}
+    state = max(_renamed(state), key=lambda names: len(expected.keys() & names.keys()))
+    missing = [name for name in expected if name not in state and not name.endswith(STEPS)]
+    unexpected = [name for name in state if name not in expected]
     shapes = [
-        f"'{name}' is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"'{name}' is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
     ]
     complaints = [
         *_listed("missing ", [f"'{name}'" for name in missing]),
@@ -115,25 +122,25 @@ def fitted(state: State, network: nn.Module, source: str) -> State:
             f"{'; '.join(complaints)}; give the weights of this network, "
             "or the network of these weights (number of classes included)."
         )
-    _check_plain(state, own, source)
+    _check_plain(state, expected, source)
     return state
 
 
-def _check_plain(state: State, own: State, source: str) -> None:
+def _check_plain(state: State, expected: State, source: str) -> None:
     """Raises SubjectError for tensors whose values would be lost, or changed, on the way."""
-    for name in own.keys() & state.keys():
+    for name in expected.keys() & state.keys():
         if name.endswith(STEPS):
             continue
-        kind = _unlike(state[name], own[name])
+        kind = _unlike(state[name], expected[name])
         if kind:
             raise SubjectError(
-                f"Expected weights of dense {_dtype(own[name])}, or what converts to it, but "
+                f"Expected weights of dense {_dtype(expected[name])}, or what converts to it, but "
                 f"'{name}' in {source} is {kind}; save the state_dict of the network as it was "
                 "trained."
             )
 
 
-def _unlike(tensor: Tensor, own: Tensor) -> str:
+def _unlike(tensor: Tensor, expected: Tensor) -> str:
     """What a tensor is that cannot stand for the network's own; "" if it can."""
     if tensor.is_meta:
         return "without values (on the device meta)"
@@ -141,10 +148,10 @@ def _unlike(tensor: Tensor, own: Tensor) -> str:
         return "quantised"
     if tensor.layout is not torch.strided or tensor.is_nested:
         return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
-    if tensor.is_complex() and not own.is_complex():
+    if tensor.is_complex() and not expected.is_complex():
         return "complex"
     numbers = tensor.is_floating_point() or tensor.is_complex()
-    return _dtype(tensor) if own.is_floating_point() and not numbers else ""
+    return _dtype(tensor) if expected.is_floating_point() and not numbers else ""
 
 
 def _dtype(tensor: Tensor) -> str:

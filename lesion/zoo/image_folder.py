@@ -85,7 +85,7 @@ def _check_links(folder: Path) -> None:
     """Raises SubjectError for a link to a folder above it, in which the search would never end."""
     for at, names, _ in os.walk(folder, followlinks=True, onerror=_unreadable):
         for link in (Path(at, name) for name in names):
-            if link.is_symlink() and link.resolve() in {one.resolve() for one in link.parents}:
+            if link.is_symlink() and link.resolve() in map(Path.resolve, link.parents):
                 raise SubjectError(
                     f"Expected folders of images that end, but {link} leads back to "
                     f"{link.resolve()}, which it lies in; remove the link."

@@ -15,9 +15,17 @@ from lesion.errors import SubjectError, first_line
 from lesion.memory import free
 
 UNREADABLE = (
-    ValueError, OSError, EOFError, AttributeError, TypeError, KeyError, MemoryError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    ValueError,
+    OSError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def names_in(path: Path) -> list[str]:
@@ -51,12 +59,11 @@ def _size(archive: zipfile.ZipFile, member: str) -> int:
     with archive.open(member) as file:
         head: Any = {1: read_array_header_1_0}.get(read_magic(file)[0], read_array_header_2_0)
         shape, _, dtype = head(file)
-        claimed, there = (
-            math.prod(shape) * dtype.itemsize, archive.getinfo(member).file_size - file.tell(),
-        )  # fmt: skip
-    if claimed != there and not dtype.hasobject:
-        raise ValueError(f"'{member}' claims {claimed} bytes and holds {there}")
-    return there
+        claimed = math.prod(shape) * dtype.itemsize
+        stored = archive.getinfo(member).file_size - file.tell()
+    if claimed != stored and not dtype.hasobject:
+        raise ValueError(f"'{member}' claims {claimed} bytes and holds {stored}")
+    return stored
 
 
 def _unreadable(path: Path, error: Exception) -> SubjectError:

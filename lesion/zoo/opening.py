@@ -87,7 +87,7 @@ def _from_factory(reference: str, weights: str | None, classes: int | None, seed
 
 def open_data(
     data: str,
-    own: Preprocessing | None = None,
+    preprocessing: Preprocessing | None = None,
     *,
     resize: int | None = None,
     crop: int | None = None,
@@ -98,26 +98,26 @@ def open_data(
 ) -> tuple[Any, str]:
     """The Dataset or DataLoader, and the text of its preprocessing.
 
-    own: the network's preprocessing, of which resize, crop, mean, std replace parts
+    preprocessing: the network's own, of which resize, crop, mean, std replace parts
     channels: 1 for grey images, 3 for colour; None for colour from folders, elsewhere what they are
     seed: where torch's random numbers start in a factory, so that a random split is always the same
     """
     given = any(part is not None for part in (resize, crop, mean, std))
-    if own is None:
-        own = demo.PREPROCESSING if data == "demo:fashion-mnist" else Preprocessing()
-    preprocessing = replace(own.changed(resize, crop, mean, std), channels=channels)
+    if preprocessing is None:
+        preprocessing = demo.PREPROCESSING if data == "demo:fashion-mnist" else Preprocessing()
+    applied = replace(preprocessing.changed(resize, crop, mean, std), channels=channels)
     form, _, name = data.partition(":")
     if form == "imagefolder" and name:
-        return image_folder.open_folder(Path(name), preprocessing), preprocessing.text
+        return image_folder.open_folder(Path(name), applied), applied.text
     if form == "torchvision" and ":" in name:
         chosen, _, root = name.partition(":")
         split = root.removesuffix(":train")
-        found = torchvision_sets.open_set(chosen, Path(split), preprocessing, split != root)
-        return found, preprocessing.text
+        images = torchvision_sets.open_set(chosen, Path(split), applied, split != root)
+        return images, applied.text
     if form == "npz" and name:
-        return _from_npz(Path(name), preprocessing, given)
+        return _from_npz(Path(name), applied, given)
     if data == "demo:fashion-mnist":
-        return arrays.bundled(preprocessing), preprocessing.text
+        return arrays.bundled(applied), applied.text
     if form in ("demo", "imagefolder", "torchvision", "npz") or not name:
         raise SubjectError(f"Expected the data as {DATA_FORMS}, got '{data}'; check the name.")
     if given:
@@ -129,17 +129,17 @@ def open_data(
 
 
 def channels_for(
-    network: nn.Module, data: str, own: Preprocessing | None, parts: dict[str, Any]
+    network: nn.Module, data: str, preprocessing: Preprocessing | None, parts: dict[str, Any]
 ) -> int | None:
     """Whether files of images are to be grey or in colour, where the network takes them only so.
 
     None where they need not be changed, or where nothing helps.
     """
-    mean = parts["mean"] or (own.mean if own else ())
+    mean = parts["mean"] or (preprocessing.mean if preprocessing else ())
     if not data.startswith(("imagefolder:", "torchvision:")) or len(mean) > 1:
         return None
     for channels in (None, GREY, COLOUR):
-        if _takes(network, open_data(data, own, channels=channels, **parts)[0]):
+        if _takes(network, open_data(data, preprocessing, channels=channels, **parts)[0]):
             return channels
     return None
 

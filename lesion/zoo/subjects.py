@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, BatchAdapter, Output, class_numbers, without_labels
+from lesion.adapter import Adapter, BatchAdapter, Output, without_labels
 from lesion.adapter import output as output_of
 from lesion.errors import SubjectError
+from lesion.ground_truth import class_numbers
 from lesion.images import Images
 from lesion.readiness import check_network
 from lesion.recovery import Recover
@@ -58,11 +59,15 @@ def open_subject(
     if without and score in ("top1", "top5"):
         raise SubjectError(without)
     subject = Subject.of(
-        opened.network, images, adapter=_adapter(output), name=f"{network} on {data}",
+        opened.network,
+        images,
+        adapter=_adapter(output),
+        name=f"{network} on {data}",
+        preprocessing=preprocessing,
+        score=references.found(score) if ":" in score else score,
         workers=workers,
-        preprocessing=preprocessing, score=references.found(score) if ":" in score else score,
         train=train and opened.images(train)[0],
-    )  # fmt: skip
+    )
     if isinstance(images, ClassFolders) and subject.classes:
         image_folder.check_classes(images, subject.classes)
     return subject
@@ -84,12 +89,12 @@ class Named:
 
     def opened(self) -> "Opened":
         """The network, and how it takes its images."""
-        network, own = opening.open_network(
+        network, preprocessing = opening.open_network(
             self.network, self.weights, classes=self.classes, seed=self.seed
         )
         parts = {"resize": self.resize, "crop": self.crop, "mean": self.mean, "std": self.std}
-        channels = opening.channels_for(network, self.data, own, parts)
-        return Opened(network, own, {**parts, "channels": channels})
+        channels = opening.channels_for(network, self.data, preprocessing, parts)
+        return Opened(network, preprocessing, {**parts, "channels": channels})
 
 
 @dataclass(frozen=True, eq=False)

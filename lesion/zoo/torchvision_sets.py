@@ -12,15 +12,31 @@ from lesion.zoo.preprocessing import Preprocessing
 # what gives each set's test images: the validation images where test labels are not public,
 # all images where the set has no split
 OPTIONS: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
-    ({"train": False},
-     ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS")),
-    ({"split": "test"},
-     ("Country211", "DTD", "FGVCAircraft", "Flowers102", "Food101", "GTSRB", "OxfordIIITPet",
-      "PCAM", "RenderedSST2", "STL10", "StanfordCars", "SVHN")),
+    (
+        {"train": False},
+        ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS"),
+    ),
+    (
+        {"split": "test"},
+        (
+            "Country211",
+            "DTD",
+            "FGVCAircraft",
+            "Flowers102",
+            "Food101",
+            "GTSRB",
+            "OxfordIIITPet",
+            "PCAM",
+            "RenderedSST2",
+            "STL10",
+            "StanfordCars",
+            "SVHN",
+        ),
+    ),
     ({"split": "val"}, ("CLEVRClassification", "ImageNet", "Imagenette", "Places365")),
     ({}, ("Caltech101", "Caltech256", "EuroSAT", "SUN397")),
     ({"download": False}, ("SEMEION",)),
-)  # fmt: skip
+)
 SETS = {name: options for options, names in OPTIONS for name in names}
 TRAINING = {"OxfordIIITPet": "trainval", "Places365": "train-standard"}  # elsewhere "train"
 

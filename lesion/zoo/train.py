@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from lesion.writing import check_file, write
 from lesion.zoo import fashion_mnist, networks
 
+BATCH = 128
+
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image shifted by up to two pixels, mirrored at random, with a square of zeros in it."""
@@ -44,7 +46,6 @@ def train(
     *,
     epochs: int,
     rate: float = 0.3,
-    batch: int = 128,
     seed: int = 0,
     bf16: bool = False,
     report: Callable[[str], None] = print,
@@ -54,7 +55,7 @@ def train(
     `bf16` computes the forward pass in bfloat16: faster where the processor has such instructions.
     """
     generator = torch.Generator().manual_seed(seed)
-    steps = epochs * (len(images) // batch)
+    steps = epochs * (len(images) // BATCH)
     optimiser = torch.optim.SGD(
         network.parameters(), rate, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
@@ -62,7 +63,7 @@ def train(
     for epoch in range(epochs):
         network.train()
         start, total = time.monotonic(), 0.0
-        for index in batches(len(images), batch, generator):
+        for index in batches(len(images), BATCH, generator):
             x = augment(images[index], generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = network(x)
@@ -72,7 +73,7 @@ def train(
             optimiser.step()
             schedule.step()
             total += loss.item()
-        mean, seconds = total * batch / len(images), time.monotonic() - start
+        mean, seconds = total * BATCH / len(images), time.monotonic() - start
         report(f"epoch {epoch + 1}/{epochs}: loss {mean:.4f}, {seconds:.0f} s")
 
 

@@ -20,24 +20,24 @@ def test_the_halves_of_a_gate_fall_together():
 
 
 def test_parameters_of_its_own_follow_the_channels():
-    found = planted("own_parameters")
-    assert list(found.parameter["scale.weight"].axes[0]) == labels(found, "a")
-    assert list(found.parameter["offset.weight"].axes[1]) == labels(found, "a")
+    traced = planted("own_parameters")
+    assert list(traced.parameter["scale.weight"].axes[0]) == labels(traced, "a")
+    assert list(traced.parameter["offset.weight"].axes[1]) == labels(traced, "a")
 
 
 def test_the_slopes_of_a_parametric_relu_follow_the_channels_and_a_single_one_does_not():
-    found = planted("parametric_relu")
-    assert list(found.parameter["b.weight"].axes[0]) == labels(found, "a")
-    assert found.parameter["d.weight"].axes == {}
+    traced = planted("parametric_relu")
+    assert list(traced.parameter["b.weight"].axes[0]) == labels(traced, "a")
+    assert traced.parameter["d.weight"].axes == {}
 
 
 def test_an_outer_product_ties_the_channels_that_it_multiplies_out():
     def step(n: nn.Module, x):
-        one, other = n.a(x).mean((2, 3)), n.b(x).mean((2, 3))
-        return n.c((one[:, :, None] * other[:, None, :]).flatten(1))
+        first, second = n.a(x).mean((2, 3)), n.b(x).mean((2, 3))
+        return n.c((first[:, :, None] * second[:, None, :]).flatten(1))
 
-    found = net(step, a=conv(3, 4), b=conv(3, 6), c=nn.Linear(24, 6), fc=fc(6))
-    assert {found.unit[name].reason for name in "ab"} == {"is multiplied out in mul"}
+    traced = net(step, a=conv(3, 4), b=conv(3, 6), c=nn.Linear(24, 6), fc=fc(6))
+    assert {traced.unit[name].reason for name in "ab"} == {"is multiplied out in mul"}
 
 
 def test_a_gate_made_of_one_channel_stays_out_of_the_unit_that_it_scales():
@@ -45,8 +45,8 @@ def test_a_gate_made_of_one_channel_stays_out_of_the_unit_that_it_scales():
         a = n.a(x)
         return n.b(a * F.sigmoid(n.gate(a)))
 
-    found = net(step, a=conv(3, 6), gate=conv(6, 1), b=conv(6, 4), fc=fc(4))
-    assert (found.unit["a"].kind, found.unit["a"].layers) == ("free", ("a",))
+    traced = net(step, a=conv(3, 6), gate=conv(6, 1), b=conv(6, 4), fc=fc(4))
+    assert (traced.unit["a"].kind, traced.unit["a"].layers) == ("free", ("a",))
 
 
 # one channel that is broadcast over others acts on all of them
@@ -60,24 +60,24 @@ def seven_and_one(how) -> Net:
 
 
 ACTING = {
-    "mul": lambda v, one: v * torch.sigmoid(one),
-    "div": lambda v, one: v / (2 + one.abs()),
-    "where": lambda v, one: torch.where(one > 0, v, -v),
-    "maximum": lambda v, one: torch.maximum(v, one),
-    "masked_fill": lambda v, one: v.masked_fill(one > 0, 0),
-    "lerp": lambda v, one: torch.lerp(v, v * v, one),
-    "clamp": lambda v, one: torch.clamp(v, max=one),
-    "addcmul": lambda v, one: torch.addcmul(v, v, one),
+    "mul": lambda v, spread: v * torch.sigmoid(spread),
+    "div": lambda v, spread: v / (2 + spread.abs()),
+    "where": lambda v, spread: torch.where(spread > 0, v, -v),
+    "maximum": lambda v, spread: torch.maximum(v, spread),
+    "masked_fill": lambda v, spread: v.masked_fill(spread > 0, 0),
+    "lerp": lambda v, spread: torch.lerp(v, v * v, spread),
+    "clamp": lambda v, spread: torch.clamp(v, max=spread),
+    "addcmul": lambda v, spread: torch.addcmul(v, v, spread),
 }
 WAYS = {
-    "as it is": lambda one: one,
-    "expanded": lambda one: one.expand(-1, 7, -1, -1),
-    "repeated": lambda one: one.repeat(1, 7, 1, 1),
-    "repeated in place": lambda one: one.repeat_interleave(7, 1),
-    "stacked": lambda one: torch.stack([one] * 7, 1).squeeze(2),
-    "concatenated": lambda one: torch.cat([one] * 7, 1),
-    "pooled": lambda one: one.mean((2, 3), keepdim=True),
-    "without its axis": lambda one: one.squeeze(1)[:, None],
+    "as it is": lambda spread: spread,
+    "expanded": lambda spread: spread.expand(-1, 7, -1, -1),
+    "repeated": lambda spread: spread.repeat(1, 7, 1, 1),
+    "repeated in place": lambda spread: spread.repeat_interleave(7, 1),
+    "stacked": lambda spread: torch.stack([spread] * 7, 1).squeeze(2),
+    "concatenated": lambda spread: torch.cat([spread] * 7, 1),
+    "pooled": lambda spread: spread.mean((2, 3), keepdim=True),
+    "without its axis": lambda spread: spread.squeeze(1)[:, None],
 }
 
 
@@ -90,21 +90,21 @@ def test_a_channel_that_acts_on_others_is_tied(name):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_channel_acts_on_others_however_it_is_spread(way):
-    found = anatomy(seven_and_one(lambda v, one: v * torch.sigmoid(WAYS[way](one))))
-    assert found.unit["f"].reason.startswith("acts on other channels in mul")
+    traced = anatomy(seven_and_one(lambda v, spread: v * torch.sigmoid(WAYS[way](spread))))
+    assert traced.unit["f"].reason.startswith("acts on other channels in mul")
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("channel", [3, 7])
 @torch.no_grad()
 def test_a_channel_that_is_added_to_others_is_gone_from_their_sums(way, channel):
-    network = seven_and_one(lambda v, one: F.relu(v + 2 * WAYS[way](one)))
+    network = seven_and_one(lambda v, spread: F.relu(v + 2 * WAYS[way](spread)))
     case = removal.case(network, 3, 6, 6)
     unit = case.dissection.anatomy.unit["f"]
     dropped = np.zeros(case.dissection.anatomy.channels, bool)
     dropped[labels(case.dissection.anatomy, "f")[channel]] = True
     lesion = removal.whole(unit, dropped)
-    found = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
+    outputs = dict(case.replay.run((case.x,), {lesion: cut(case.replay, lesion, dropped)}))
 
     def zero(_module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         return inputs[0].index_fill(1, torch.tensor(channel), 0)
@@ -115,12 +115,12 @@ def test_a_channel_that_is_added_to_others_is_gone_from_their_sums(way, channel)
     else:
         with network.r.register_forward_pre_hook(zero):
             expected = network(case.x)
-    assert (found[lesion] - expected).abs().max() < 1e-12
-    assert (found[None] - expected).abs().max() > 1e-3
+    assert (outputs[lesion] - expected).abs().max() < 1e-12
+    assert (outputs[None] - expected).abs().max() > 1e-3
 
 
 def test_a_channel_without_axes_acts_on_others():
-    units = mixing(seven_and_one(lambda v, one: v * one[0, 0, 0, 0]))
+    units = mixing(seven_and_one(lambda v, spread: v * spread[0, 0, 0, 0]))
     assert units["f"].reason.startswith("acts on other channels in mul")
 
 
@@ -131,9 +131,9 @@ def test_pooled_channels_that_are_added_to_positions_stay_channels():
 
     positions = nn.Module()
     positions.weight = nn.Parameter(torch.rand(1, 9, 6))
-    found = net(step, a=conv(3, 6), positions=positions, b=nn.Linear(6, 4), fc=fc(4))
-    assert list(found.layer["b"].reads) == labels(found, "a")
-    assert list(found.parameter["positions.weight"].axes[2]) == labels(found, "a")
+    traced = net(step, a=conv(3, 6), positions=positions, b=nn.Linear(6, 4), fc=fc(4))
+    assert list(traced.layer["b"].reads) == labels(traced, "a")
+    assert list(traced.parameter["positions.weight"].axes[2]) == labels(traced, "a")
 
 
 def test_gates_of_heads_let_each_head_fall_as_a_whole():
@@ -142,13 +142,13 @@ def test_gates_of_heads_let_each_head_fall_as_a_whole():
         gate = torch.sigmoid(n.gate(x.mean((2, 3))))[:, :, None, None, None]
         return n.b((heads * gate).flatten(1, 2))
 
-    found = net(step, a=conv(3, 6), gate=nn.Linear(3, 2), b=conv(6, 4), fc=fc(4))
-    assert (found.unit["a"].channels, found.unit["a"].layers) == (2, ("a", "gate"))
+    traced = net(step, a=conv(3, 6), gate=nn.Linear(3, 2), b=conv(6, 4), fc=fc(4))
+    assert (traced.unit["a"].channels, traced.unit["a"].layers) == (2, ("a", "gate"))
 
 
 def test_what_is_tied_is_a_row_with_its_reason():
     chosen, skipped = targets(anatomy(seven_and_one(ACTING["mul"])))
-    assert "f" not in {one.name for one in chosen}
-    assert [one.reason for one in skipped if one.target == "f"] == [
+    assert "f" not in {target.name for target in chosen}
+    assert [skip.reason for skip in skipped if skip.target == "f"] == [
         "acts on other channels in mul, where zero is not its absence"
     ]

@@ -5,16 +5,16 @@ from small_networks import conv, fc
 
 
 def test_an_operation_that_is_not_known_ties_its_channels_and_says_so():
-    found = net(lambda n, x: n.b(n.a(x).cumprod(1)), a=conv(3, 6), b=conv(6, 4), fc=fc(4))
+    traced = net(lambda n, x: n.b(n.a(x).cumprod(1)), a=conv(3, 6), b=conv(6, 4), fc=fc(4))
     reason = "enters cumprod, behind which channels cannot be followed"
-    assert (found.unit["a"].kind, found.unit["a"].reason) == ("tied", reason)
-    assert found.notes == (f"the network: what {reason}",)
-    assert found.unit["b"].kind == "free"
+    assert (traced.unit["a"].kind, traced.unit["a"].reason) == ("tied", reason)
+    assert traced.notes == (f"the network: what {reason}",)
+    assert traced.unit["b"].kind == "free"
 
 
 def test_attention_ties_its_heads_and_the_stream_that_it_reads():
-    found = planted("transformer").unit
-    heads, stream = found["encoder.layers.encoder_layer_0.self_attention"], found["conv_proj"]
+    units = planted("transformer").unit
+    heads, stream = units["encoder.layers.encoder_layer_0.self_attention"], units["conv_proj"]
     assert heads.reason.startswith("attention: is summed against other activations in ")
     assert stream.reason == (
         "residual stream of attention: encoder.layers.encoder_layer_0.self_attention reads it "
@@ -23,6 +23,6 @@ def test_attention_ties_its_heads_and_the_stream_that_it_reads():
 
 
 def test_what_is_filled_with_a_number_has_no_channels():
-    found = net(lambda n, x: n.b(n.a(x) + n.a(x).new_ones(6, 1, 1)), a=conv(3, 6), b=conv(6, 4),
+    traced = net(lambda n, x: n.b(n.a(x) + n.a(x).new_ones(6, 1, 1)), a=conv(3, 6), b=conv(6, 4),
                 fc=fc(4))  # fmt: skip
-    assert (found.unit["a"].kind, found.notes) == ("free", ())
+    assert (traced.unit["a"].kind, traced.notes) == ("free", ())

@@ -35,9 +35,9 @@ HOW = {
 
 @pytest.mark.parametrize("name", HOW)
 def test_a_product_that_sums_over_pixels_keeps_the_channels(name):
-    found = compare(pooled(HOW[name]))
-    assert (found.unit["a"].kind, found.unit["mask"].kind) == ("free", "tied")
-    assert list(found.layer["b"].reads) == labels(found, "a")
+    traced = compare(pooled(HOW[name]))
+    assert (traced.unit["a"].kind, traced.unit["mask"].kind) == ("free", "tied")
+    assert list(traced.layer["b"].reads) == labels(traced, "a")
 
 
 def test_a_product_with_what_other_products_gave_keeps_the_channels_of_its_values():
@@ -48,10 +48,10 @@ def test_a_product_with_what_other_products_gave_keeps_the_channels_of_its_value
         return n.b((weights @ v.transpose(1, 2)).transpose(1, 2).reshape(len(x), -1, 6, 6))
 
     torch.manual_seed(0)
-    found = compare(Net(step, a=conv(3, 6), q=conv(6, 4, 1), k=conv(6, 4, 1), v=conv(6, 6, 1),
+    traced = compare(Net(step, a=conv(3, 6), q=conv(6, 4, 1), k=conv(6, 4, 1), v=conv(6, 6, 1),
                         b=conv(6, 4), fc=fc(4)))  # fmt: skip
-    assert {name: found.unit[name].kind for name in "qkv"} == dict(q="tied", k="tied", v="free")
-    assert found.unit["q"].reason == "attention: is summed against other activations in matmul"
+    assert {name: traced.unit[name].kind for name in "qkv"} == dict(q="tied", k="tied", v="free")
+    assert traced.unit["q"].reason == "attention: is summed against other activations in matmul"
 
 
 def test_channels_that_are_multiplied_with_channels_are_tied():
@@ -59,5 +59,5 @@ def test_channels_that_are_multiplied_with_channels_are_tied():
         y = n.a(x).flatten(2)
         return n.b((y @ n.c(x).flatten(2).transpose(1, 2)).reshape(len(x), 24, 1, 1))
 
-    found = net(step, a=conv(3, 6), c=conv(3, 4), b=conv(24, 4, 1), fc=fc(4))
-    assert {found.unit[name].reason for name in "ac"} == {"is multiplied out in matmul"}
+    traced = net(step, a=conv(3, 6), c=conv(3, 4), b=conv(24, 4, 1), fc=fc(4))
+    assert {traced.unit[name].reason for name in "ac"} == {"is multiplied out in matmul"}

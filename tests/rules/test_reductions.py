@@ -16,9 +16,9 @@ def compare(network: Net) -> Anatomy:
     case = removal.case(network, *network.shape)
     for unit in case.units:
         for dropped in removal.drops(unit, case.dissection.anatomy.channels, seeds=2):
-            found = removal.removal(case, unit, dropped)
-            assert found.error <= removal.TOLERANCE, (unit.name, found)
-            assert found.at != "nothing"
+            result = removal.removal(case, unit, dropped)
+            assert result.error <= removal.TOLERANCE, (unit.name, result)
+            assert result.at != "nothing"
     return case.dissection.anatomy
 
 
@@ -51,9 +51,9 @@ PIXELS = {
 
 @pytest.mark.parametrize("name", PIXELS)
 def test_over_pixels_every_channel_stays_itself(name):
-    found = compare(between(PIXELS[name]))
-    assert (found.unit["a"].kind, found.notes) == ("free", ())
-    assert list(found.layer["b"].reads) == labels(found, "a")
+    traced = compare(between(PIXELS[name]))
+    assert (traced.unit["a"].kind, traced.notes) == ("free", ())
+    assert list(traced.layer["b"].reads) == labels(traced, "a")
 
 
 def responses(y: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ CHANNELS = {
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_over_channels_those_that_stay_count(name):
-    found = compare(between(CHANNELS[name]))
-    assert (found.unit["a"].kind, found.notes) == ("free", ())
+    traced = compare(between(CHANNELS[name]))
+    assert (traced.unit["a"].kind, traced.notes) == ("free", ())
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def two_branches(step) -> Net:
 
 
 def test_the_sum_over_a_stacked_axis_is_a_sum():
-    found = compare(two_branches(attention_of_two("sum")))
-    assert (found.unit["a"].kind, found.unit["a"].layers) == ("coupled", ("a", "b"))
-    assert (found.layer["a"].branch, found.layer["b"].branch) == ("", "")
+    traced = compare(two_branches(attention_of_two("sum")))
+    assert (traced.unit["a"].kind, traced.unit["a"].layers) == ("coupled", ("a", "b"))
+    assert (traced.layer["a"].branch, traced.layer["b"].branch) == ("", "")
 
 
 def test_a_softmax_over_stacked_branches_is_taken_channel_by_channel():
     network = two_branches(attention_of_two("softmax"))
     case = removal.case(network, *network.shape)
-    found = case.dissection.anatomy
-    assert found.notes == ()
-    assert (found.unit["a"].kind, found.unit["a"].channels) == ("coupled", 6)
-    assert found.unit["a"].layers == ("a", "b", "fc2")
-    assert labels(found, "fc2") == 2 * labels(found, "a")
+    traced = case.dissection.anatomy
+    assert traced.notes == ()
+    assert (traced.unit["a"].kind, traced.unit["a"].channels) == ("coupled", 6)
+    assert traced.unit["a"].layers == ("a", "b", "fc2")
+    assert labels(traced, "fc2") == 2 * labels(traced, "a")

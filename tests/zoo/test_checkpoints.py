@@ -20,25 +20,25 @@ def same(a, b):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "legacy"])
 def test_weights_come_back_from_every_kind_of_file(tmp_path, suffix):
-    source, other, path = network().state_dict(), network(), tmp_path / f"w.{suffix}"
+    source, target, path = network().state_dict(), network(), tmp_path / f"w.{suffix}"
     if suffix == "safetensors":
         save_file(source, path)
     else:
         torch.save(source, path, _use_new_zipfile_serialization=suffix == "pt")
-    checkpoints.load(other, path)
-    assert same(other.state_dict(), source)
+    checkpoints.load(target, path)
+    assert same(target.state_dict(), source)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module._orig_mod."])
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model", "net"])
 def test_wrappers_and_prefixes_are_understood(tmp_path, wrapper, prefix):
-    source, other, path = network().state_dict(), network(), tmp_path / "w.pt"
+    source, target, path = network().state_dict(), network(), tmp_path / "w.pt"
     content = {prefix + name: tensor for name, tensor in source.items()}
     if wrapper:
         content = {"epoch": 3, "best": torch.tensor(71.0), "optimizer": {}, wrapper: content}
     torch.save(content, path)
-    checkpoints.load(other, path)
-    assert same(other.state_dict(), source)
+    checkpoints.load(target, path)
+    assert same(target.state_dict(), source)
 
 
 def test_nested_wrappers_are_understood(tmp_path):
@@ -187,26 +187,26 @@ def spoiled(name, change):
     ],
 )
 def test_tensors_whose_values_would_change_are_refused(tmp_path, change, kind):
-    path, other = tmp_path / "w.pt", network()
+    path, target = tmp_path / "w.pt", network()
     torch.save(spoiled("3.weight", change), path)
     with pytest.raises(SubjectError, match=rf"float32.* '3\.weight' in w\.pt is {kind}; save"):
-        checkpoints.load(other, path)
+        checkpoints.load(target, path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_floats_of_other_widths_are_weights(tmp_path, dtype):
-    path, other = tmp_path / "w.pt", network()
-    source = spoiled("3.weight", lambda one: one.to(dtype))
+    path, target = tmp_path / "w.pt", network()
+    source = spoiled("3.weight", lambda tensor: tensor.to(dtype))
     torch.save(source, path)
-    checkpoints.load(other, path)
-    assert torch.equal(other.state_dict()["3.weight"], source["3.weight"].float())
+    checkpoints.load(target, path)
+    assert torch.equal(target.state_dict()["3.weight"], source["3.weight"].float())
 
 
 def test_a_checkpoint_that_contains_itself_is_an_error(tmp_path):
     content = {"epoch": 1}
     content["model"] = content
-    other = {"state_dict": content}
-    for held in (content, other):
+    wrapper = {"state_dict": content}
+    for held in (content, wrapper):
         torch.save(held, tmp_path / "w.pt")
         with pytest.raises(SubjectError, match=r"Expected a state_dict .*got a dict of epoch, mod"):
             checkpoints.read(tmp_path / "w.pt")

@@ -134,8 +134,8 @@ def test_bytes_in_npz_become_channels_first_and_are_scaled(tmp_path, images, exp
 def test_floats_in_npz_are_taken_as_they_are(tmp_path, shape):
     values = np.random.default_rng(0).normal(size=shape)
     np.savez(tmp_path / "a.npz", x=values, y=np.arange(4))
-    own = Preprocessing(crop=4, mean=(9.0,), std=(9.0,))
-    dataset, text = open_data(f"npz:{tmp_path / 'a.npz'}", own)
+    preprocessing = Preprocessing(crop=4, mean=(9.0,), std=(9.0,))
+    dataset, text = open_data(f"npz:{tmp_path / 'a.npz'}", preprocessing)
     assert torch.equal(dataset[3][0], torch.tensor(values[3], dtype=torch.float32))
     assert text == "floats as they are"
 
@@ -171,8 +171,8 @@ def test_images_in_npz_without_labels_are_alone(tmp_path):
     dataset, _ = open_data(f"npz:{tmp_path / 'a.npz'}")
     assert len(dataset) == 4
     assert torch.equal(dataset[2], torch.from_numpy(PIXELS[2]).permute(2, 0, 1) / 255)
-    told = r"named 'labels' or 'y' in .*, found x, names; rename it, or use --score agreement"
-    with pytest.raises(SubjectError, match=told):
+    message = r"named 'labels' or 'y' in .*, found x, names; rename it, or use --score agreement"
+    with pytest.raises(SubjectError, match=message):
         open_subject("demo:resnet20", "random", f"npz:{tmp_path / 'a.npz'}")
 
 
@@ -286,8 +286,8 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path):
     (tmp_path / "a-ubyte").write_bytes(idx(PIXELS[:, :, :, 1]))
     (tmp_path / "a-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS[:, :, :, 1])))
     for name in ("a-ubyte", "a-ubyte.gz"):
-        found = fashion_mnist.read_idx(tmp_path / name)
-        assert np.array_equal(found.numpy(), PIXELS[:, :, :, 1])
+        images = fashion_mnist.read_idx(tmp_path / name)
+        assert np.array_equal(images.numpy(), PIXELS[:, :, :, 1])
 
 
 # --- npz files that are not what they claim

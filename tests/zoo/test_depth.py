@@ -67,18 +67,18 @@ def repeated(values: np.ndarray) -> np.ndarray:
          "alpha", "grey alpha", "palette", "cmyk"],
 )  # fmt: skip
 def test_each_depth_has_its_scale(tmp_path, image, name, expected):
-    found = one(tmp_path, image, name)
-    assert found.shape == expected.shape and found.dtype == torch.float32
-    assert np.allclose(found.numpy(), expected, rtol=0, atol=1e-7)
+    tensor = one(tmp_path, image, name)
+    assert tensor.shape == expected.shape and tensor.dtype == torch.float32
+    assert np.allclose(tensor.numpy(), expected, rtol=0, atol=1e-7)
 
 
 def test_eight_bits_are_what_torchvision_gives(tmp_path):
     """Also of cameras that were held upright."""
     note = Image.Exif()
     note[0x0112] = 6
-    found = one(tmp_path, Image.fromarray(COLOUR), "a.jpg", exif=note)
+    tensor = one(tmp_path, Image.fromarray(COLOUR), "a.jpg", exif=note)
     image, _ = datasets.ImageFolder(str(tmp_path / "val"))[0]
-    assert np.array_equal(found.numpy(), np.asarray(image).transpose(2, 0, 1).astype("f4") / 255)
+    assert np.array_equal(tensor.numpy(), np.asarray(image).transpose(2, 0, 1).astype("f4") / 255)
 
 
 def test_sixteen_bits_are_resized_as_eight_are(tmp_path):

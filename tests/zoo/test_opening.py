@@ -12,7 +12,8 @@ from torchvision import models
 from torchvision.transforms import functional as F
 
 from lesion.errors import SubjectError
-from lesion.subject import Subject, fingerprint
+from lesion.subject import Subject
+from lesion.weights import fingerprint
 from lesion.zoo import demo, fashion_mnist, networks, open_data, open_network, open_subject
 
 NETWORK = """
@@ -81,11 +82,11 @@ def shipped(monkeypatch, tmp_path):
 @pytest.mark.parametrize("weights", [None, "default"])
 @pytest.mark.parametrize("name", ["resnet20", "resnet56"])
 def test_bundled_networks_bring_weights_and_preprocessing(shipped, name, weights):
-    network, own = open_network(f"demo:{name}", weights)
+    network, preprocessing = open_network(f"demo:{name}", weights)
     expected = demo.NETWORKS[name](channels=1)
     demo.checkpoints.load(expected, shipped / f"{name}.safetensors")
     assert fingerprint(network) == fingerprint(expected)
-    assert (own.mean, own.std) == ((fashion_mnist.MEAN,), (fashion_mnist.STD,))
+    assert (preprocessing.mean, preprocessing.std) == ((fashion_mnist.MEAN,), (fashion_mnist.STD,))
 
 
 def test_the_place_of_shipped_weights_is_in_the_package():
@@ -140,10 +141,11 @@ def test_random_weights_follow_the_seed_and_leave_torchs_numbers_alone():
 def test_a_file_of_weights_for_a_named_network(tmp_path):
     source = models.squeezenet1_1(num_classes=4)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "w.pth")
-    network, own = open_network("torchvision:squeezenet1_1", str(tmp_path / "w.pth"), classes=4)
-    assert fingerprint(network) == fingerprint(source) and own is None
+    file = str(tmp_path / "w.pth")
+    network, preprocessing = open_network("torchvision:squeezenet1_1", file, classes=4)
+    assert fingerprint(network) == fingerprint(source) and preprocessing is None
     refused(r"do not fit: 'classifier.1.weight' is \(4, 512, 1, 1\) instead of \(1000",
-            "torchvision:squeezenet1_1", str(tmp_path / "w.pth"))  # fmt: skip
+            "torchvision:squeezenet1_1", file)  # fmt: skip
 
 
 @pytest.fixture
@@ -158,11 +160,12 @@ def cached(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("weights", ["default", "DEFAULT", "IMAGENET1K_V1"])
 def test_pretrained_weights_bring_their_preprocessing(cached, weights):
-    network, own = open_network("torchvision:squeezenet1_1", weights)
+    network, preprocessing = open_network("torchvision:squeezenet1_1", weights)
     state = torch.load(cached, weights_only=True)
     assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
     photo = F.to_pil_image(torch.randint(0, 256, (3, 300, 270), dtype=torch.uint8))
-    assert torch.equal(own(photo), models.SqueezeNet1_1_Weights.DEFAULT.transforms()(photo))
+    expected = models.SqueezeNet1_1_Weights.DEFAULT.transforms()(photo)
+    assert torch.equal(preprocessing(photo), expected)
 
 
 def test_a_cached_pickle_with_code_does_not_run(cached, tmp_path):
@@ -219,22 +222,22 @@ def test_a_bare_name_of_torchvision_is_recognised():
 
 @pytest.mark.parametrize("name", ["make", "Net", "network"])
 def test_a_network_from_a_file(file, name):
-    network, own = open_network(f"{file}:{name}")
-    assert type(network).__name__ == "Net" and own is None
+    network, preprocessing = open_network(f"{file}:{name}")
+    assert type(network).__name__ == "Net" and preprocessing is None
 
 
 def test_a_file_runs_once_and_its_random_weights_follow_the_seed(file):
-    first, again, other = (open_network(f"{file}:make", seed=seed)[0] for seed in (0, 0, 1))
-    assert type(first) is type(again) is type(other)
-    assert fingerprint(first) == fingerprint(again) != fingerprint(other)
+    first, again, reseeded = (open_network(f"{file}:make", seed=seed)[0] for seed in (0, 0, 1))
+    assert type(first) is type(again) is type(reseeded)
+    assert fingerprint(first) == fingerprint(again) != fingerprint(reseeded)
 
 
 def test_a_network_and_data_from_a_file_with_weights(file, tmp_path):
     state = {"fc.weight": torch.eye(3, 4), "fc.bias": torch.zeros(3)}
     save_file(state, tmp_path / "w.safetensors")
     subject = open_subject(f"{file}:make", str(tmp_path / "w.safetensors"), f"{file}:data")
-    found = subject.outputs(subject.network, subject.images.batch([1]))
-    assert found.tolist() == [[4.0, 5.0, 6.0]]
+    outputs = subject.outputs(subject.network, subject.images.batch([1]))
+    assert outputs.tolist() == [[4.0, 5.0, 6.0]]
     assert subject.preprocessing == f"as {file}:data gives them"
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,22 +27,22 @@ def test_every_torchvision_preset_is_understood_exactly():
     """One image through each kind of preset; the presets' sizes are a quarter, for speed."""
     seen = set()
     for weights in ENUMS:
-        preset, own = weights.transforms(), _preprocessing(weights)
-        if own in seen:
+        preset, preprocessing = weights.transforms(), _preprocessing(weights)
+        if preprocessing in seen:
             continue
-        seen.add(own)
-        small = Preprocessing(own.resize // 4, own.crop // 4, own.mean, own.std, own.interpolation)
-        preset.resize_size = [own.resize // 4]
-        preset.crop_size = [own.crop // 4]
+        seen.add(preprocessing)
+        resize, crop = preprocessing.resize // 4, preprocessing.crop // 4
+        small = replace(preprocessing, resize=resize, crop=crop)
+        preset.resize_size, preset.crop_size = [resize], [crop]
         assert torch.equal(small(photo()), preset(photo())), weights
     assert len(seen) > 20
 
 
 def test_the_demo_images_become_what_the_networks_were_trained_on():
     images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
-    own = Preprocessing(mean=(fashion_mnist.MEAN,), std=(fashion_mnist.STD,))
-    found = torch.stack([own(image) for image in images.unsqueeze(1)])
-    assert torch.equal(found, fashion_mnist.normalise(images))
+    preprocessing = Preprocessing(mean=(fashion_mnist.MEAN,), std=(fashion_mnist.STD,))
+    prepared = torch.stack([preprocessing(image) for image in images.unsqueeze(1)])
+    assert torch.equal(prepared, fashion_mnist.normalise(images))
 
 
 def test_without_parts_an_image_is_scaled_only():
@@ -53,10 +55,10 @@ def test_pictures_become_grey_or_colour(mode, channels):
 
 
 def test_grey_images_are_repeated_for_colour_networks():
-    own, grey = Preprocessing(mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0)), photo(mode="L")
-    found = own(grey)
-    assert torch.equal(found, own(F.pil_to_tensor(grey)))
-    assert torch.allclose(found + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), F.to_tensor(grey))
+    preprocessing, grey = Preprocessing(mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0)), photo(mode="L")
+    prepared = preprocessing(grey)
+    assert torch.equal(prepared, preprocessing(F.pil_to_tensor(grey)))
+    assert torch.allclose(prepared + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), F.to_tensor(grey))
 
 
 def test_floats_are_not_scaled():
@@ -65,8 +67,8 @@ def test_floats_are_not_scaled():
 
 def test_parts_that_are_given_replace_the_others():
     base = Preprocessing(256, 224, (0.5,), (0.25,), "bicubic")
-    found = base.changed(crop=200, mean=[0.1], std=[0.2])
-    assert found == Preprocessing(256, 200, (0.1,), (0.2,), "bicubic")
+    changed = base.changed(crop=200, mean=[0.1], std=[0.2])
+    assert changed == Preprocessing(256, 200, (0.1,), (0.2,), "bicubic")
     assert base.changed() == base
 
 

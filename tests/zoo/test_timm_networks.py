@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lesion.errors import SubjectError
-from lesion.subject import fingerprint
+from lesion.weights import fingerprint
 from lesion.zoo import open_network, timm_networks
 
 timm = pytest.importorskip("timm")
@@ -24,8 +24,8 @@ def test_timms_configuration_is_understood_exactly(name):
     network = timm.create_model(name, pretrained=False)
     config = timm.data.resolve_data_config({}, model=network)
     expected = timm.data.create_transform(**config, is_training=False)(photo(260, 330))
-    found = timm_networks.preprocessing(network)(photo(260, 330))
-    assert torch.equal(found, expected)
+    prepared = timm_networks.preprocessing(network)(photo(260, 330))
+    assert torch.equal(prepared, expected)
 
 
 def test_timms_squashed_images_are_understood_exactly():
@@ -52,9 +52,10 @@ def test_a_random_network_follows_the_seed():
 def test_weights_come_from_a_file(tmp_path):
     source = timm.create_model("resnet10t", num_classes=7)
     save_file(source.state_dict(), tmp_path / "w.safetensors")
-    network, own = open_network("timm:resnet10t", str(tmp_path / "w.safetensors"), classes=7)
+    file = str(tmp_path / "w.safetensors")
+    network, preprocessing = open_network("timm:resnet10t", file, classes=7)
     assert fingerprint(network) == fingerprint(source)
-    assert own == timm_networks.preprocessing(source)
+    assert preprocessing == timm_networks.preprocessing(source)
 
 
 @pytest.fixture

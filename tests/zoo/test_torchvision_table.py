@@ -91,7 +91,7 @@ def test_a_network_that_fails_is_a_row():
 def test_same_weights_each_time():
     first, second = (TABLE["open_network"]("squeezenet1_1") for _ in range(2))
     pairs = zip(first.parameters(), second.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_notes_that_say_the_same_are_one():

@@ -44,11 +44,11 @@ def test_every_set_with_a_split_names_its_training_images(monkeypatch, tmp_path)
     asked = {}
     for name in SETS:
         monkeypatch.setattr(
-            datasets, name, lambda root, transform, name=name, **own: asked.update({name: own})
+            datasets, name, lambda root, transform, name=name, **given: asked.update({name: given})
         )
-    for name, own in SETS.items():
+    for name, options in SETS.items():
         where = f"torchvision:{name}:{tmp_path}:train"
-        if "train" in own or "split" in own:
+        if "train" in options or "split" in options:
             open_data(where)
         else:
             with pytest.raises(SubjectError, match=f"training images of their own, got {name}, wh"):
