@@ -67,7 +67,7 @@ PIPELINE = (
     "preparing",
     "sweeping",
     "together",
-    "interactions verifying refining levelling calibrating rivals greedy latency",
+    "interactions verifying refining levelling calibrating rivals latency",
     "frontier",
     "evaluation outlook",
     "shares masking matching",
