@@ -47,7 +47,7 @@ PIPELINE = (
     "hooks memory schedule",
     "measure",
     "cells database header seals",
-    "ledger",
+    "ledger catalogue notes",
     "study",
     "recovered spending",
     "deciding",
@@ -96,6 +96,7 @@ FOLDERS = {
 NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
     "aim", "amounts", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study",
+    "catalogue", "notes",
     "merging", "intervals", "question", "process", "betting", "strata", "growth", "beliefs",
     "adaptive", "inversion", "sequential", "schedule", "spending", "deciding", "goals", "curves",
     "classes",
