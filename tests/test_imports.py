@@ -91,6 +91,11 @@ FOLDERS = {
         "elementwise",
         "layers moves norms pooling products reductions",
     ),
+    "options": (
+        "values",
+        "files goals joint lesions means rates recovery subject",
+        "__init__",
+    ),
     "commands": ("__init__", "records", "recalling", "rating", "reading", "handing measuring"),
 }
 NO_TORCH = [
