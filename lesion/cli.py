@@ -19,8 +19,23 @@ from lesion.showing import keep_results_apart, open_all, put, results_alone, tel
 
 MODULES = (handing, measuring, rating, reading)  # whose commands register themselves
 ORDER = (
-    *("layers", "sweep", "evaluate", "curves", "recommend", "verify", "refine", "calibrate"),
-    *("interactions", "tradeoff", "time", "export", "apply", "compare", "plot", "merge", "demo"),
+    "layers",
+    "sweep",
+    "evaluate",
+    "curves",
+    "recommend",
+    "verify",
+    "refine",
+    "calibrate",
+    "interactions",
+    "tradeoff",
+    "time",
+    "export",
+    "apply",
+    "compare",
+    "plot",
+    "merge",
+    "demo",
 )
 app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
 
