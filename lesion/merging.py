@@ -28,7 +28,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> None:
     if not paths:
         raise StudyError("Expected at least one study to merge, got none: name the files.")
     if out.exists():
-        raise _taken(out)
+        raise _occupied(out)
     inputs = sorted(map(Path, paths), key=_content)
     with _whole(out) as part, ExitStack() as stack:
         studies = [stack.enter_context(Study.open(path)) for path in inputs]
@@ -64,7 +64,7 @@ def _whole(out: Path) -> Iterator[Path]:
             with new_file(out) as part, _at(out):
                 yield part
         except FileExistsError as error:
-            raise _taken(out) from error
+            raise _occupied(out) from error
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _at(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _taken(out: Path) -> StudyError:
+def _occupied(out: Path) -> StudyError:
     return StudyError(f"Expected a new file for the merged study, but {out} exists: name another.")
 
 
