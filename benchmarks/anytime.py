@@ -19,16 +19,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from anytime_figure import of_shares
 from early_stopping import LAYERS, images_of, rates
 from label_free import drops_of
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from sweep_speed import run as run_contender
 from torch.utils.data import TensorDataset
 
@@ -39,7 +36,6 @@ from lesion.choices import Choices
 from lesion.deciding import Decisions
 from lesion.goals import Decide
 from lesion.plan import Lesion
-from lesion.plots.style import COLOURS, FONT, INK, PALE
 from lesion.preparing import prepare
 from lesion.sequential import Verdict
 from lesion.subject import Subject
@@ -47,12 +43,14 @@ from lesion.wording import grouped, points
 from lesion.zoo.opening import open_network
 
 HEADER = (
-    "stopped after", "seconds", "answers, the intact network's among them",
+    "stopped after",
+    "seconds",
+    "answers, the intact network's among them",
     "MACs cut, of those of the full sweep's rates",
-    "the same with the layers that read the filters", "layers at the full sweep's rate",
-)  # fmt: skip
+    "the same with the layers that read the filters",
+    "layers at the full sweep's rate",
+)
 PARTS = 100, 50, 20  # of the plain loop's time
-ASKED = 90  # per cent, at a twentieth
 SIDES = Verdict.SAFE, Verdict.SENSITIVE
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -78,13 +76,13 @@ class Watched:
 
     def at(self, seconds: float) -> Moment:
         """The last moment up to then."""
-        return [one for one in self.moments if one.seconds <= seconds][-1]
+        return [moment for moment in self.moments if moment.seconds <= seconds][-1]
 
     def cut(self, rates: Rates) -> float:
         """The MACs of the layers' own filters that rates cut."""
-        layer, cells = self.anatomy.layer, self.lesions
-        fallen = (one for one in cells if rates.get(one.target) == one.amount)
-        return float(sum(layer[one.target].macs * one.pruned / one.channels for one in fallen))
+        layer = self.anatomy.layer
+        fallen = (cell for cell in self.lesions if rates.get(cell.target) == cell.amount)
+        return float(sum(layer[cell.target].macs * cell.pruned / cell.channels for cell in fallen))
 
     def cut_in_all(self, rates: Rates) -> float:
         """The same with what the layers that read the filters save."""
@@ -97,7 +95,7 @@ def watch(asked: argparse.Namespace) -> Watched:
     torch.set_num_threads(asked.threads)
     network, _ = open_network(asked.network)
     network.eval()
-    pixels, labels = (own[: asked.images] for own in images_of(None))
+    pixels, labels = (tensor[: asked.images] for tensor in images_of(None))
     aim, clock, away = Aim(asked.tolerance), CLOCKS[asked.clock], 0.0
     steps: list[tuple[float, int, np.ndarray]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +105,7 @@ def watch(asked: argparse.Namespace) -> Watched:
         ready = prepare(subject, Path(folder) / "s", choices, Decide(aim))
         for step in ready:
             now = clock()
-            seen = np.array([ready.study.seen(one).sum() for one in ready.study.lesions])
+            seen = np.array([ready.study.seen(cell).sum() for cell in ready.study.lesions])
             steps.append((now - start - away, step.done, seen))
             away += clock() - now
         steps.append((clock() - start - away, step.done, seen))
@@ -125,21 +123,20 @@ def certifying(
     A lesion looks at its images in one order, so it had its verdict once it had seen as many as
     the verdict took.
     """
-    found = Decisions(study, aim, study.lesions)
-    found.follow()
-    verdicts = found.verdicts()
+    decisions = Decisions(study, aim, study.lesions)
+    decisions.follow()
+    verdicts = decisions.verdicts()
+    decided_at = decisions.process.decided_at(decisions.alpha)
     taken = [
         at[SIDES.index(verdict)] if verdict in SIDES else np.inf
-        for at, verdict in zip(
-            found.process.decided_at(found.alpha), verdicts.values(), strict=True
-        )
+        for at, verdict in zip(decided_at, verdicts.values(), strict=True)
     ]
     moments = [Moment(0.0, 0, {})]
     for seconds, answers, seen in steps:
         known = [
-            (one, verdict)
-            for (one, verdict), own in zip(verdicts.items(), seen >= np.array(taken), strict=True)
-            if own
+            (cell, verdict)
+            for (cell, verdict), images, needed in zip(verdicts.items(), seen, taken, strict=True)
+            if images >= needed
         ]
         moments.append(Moment(seconds, answers, certified(dict(known))))
     return moments
@@ -156,7 +153,8 @@ def check(study: lesion.Study, tolerance: float, last: Rates) -> None:
 
 def removable(lesions: Iterable[Lesion]) -> list[Lesion]:
     """Those of layers that can be removed alone, ratios rising."""
-    return sorted((one for one in lesions if one.kind == "free"), key=lambda one: one.amount)
+    free = (cell for cell in lesions if cell.kind == "free")
+    return sorted(free, key=lambda cell: cell.amount)
 
 
 def certified(verdicts: Mapping[Lesion, Verdict]) -> dict[str, float]:
@@ -164,14 +162,14 @@ def certified(verdicts: Mapping[Lesion, Verdict]) -> dict[str, float]:
 
     verdicts: of the lesions that have one
     """
-    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     ended: set[str] = set()
-    for one in removable(verdicts):
-        if verdicts[one] is Verdict.SENSITIVE:
-            ended.add(one.target)
-        elif one.target not in ended:
-            found[one.target] = one.amount
-    return found
+    for cell in removable(verdicts):
+        if verdicts[cell] is Verdict.SENSITIVE:
+            ended.add(cell.target)
+        elif cell.target not in ended:
+            largest[cell.target] = cell.amount
+    return largest
 
 
 def of_all_images(asked: argparse.Namespace, layers: set[str]) -> dict[str, float]:
@@ -180,10 +178,10 @@ def of_all_images(asked: argparse.Namespace, layers: set[str]) -> dict[str, floa
     names = [
         f"{layer} {ratio:.1f}" for layer, ratio in zip(drops["layer"], drops["ratio"], strict=True)
     ]
-    found = rates(dict(zip(names, drops["top1"].tolist(), strict=True)), asked.tolerance)
-    if images != asked.images or not layers <= found.keys():
+    safe = rates(dict(zip(names, drops["top1"].tolist(), strict=True)), asked.tolerance)
+    if images != asked.images or not layers <= safe.keys():
         raise SystemExit(f"{asked.full}: expected the same layers on {asked.images} images.")
-    return {layer: found[layer] for layer in layers}
+    return {layer: safe[layer] for layer in layers}
 
 
 def plain_loop(asked: argparse.Namespace) -> tuple[float, str]:
@@ -205,8 +203,12 @@ def row(name: str, moment: Moment, seconds: float, watched: Watched, full: Rates
     ]
     same = sum(moment.rates.get(layer, 0.0) == rate for layer, rate in full.items())
     return [
-        name, f"{seconds:.1f}", grouped(moment.answers), *shares, f"{same} of {len(full)}",
-    ]  # fmt: skip
+        name,
+        f"{seconds:.1f}",
+        grouped(moment.answers),
+        *shares,
+        f"{same} of {len(full)}",
+    ]
 
 
 def report(watched: Watched, full: Rates, plain: float) -> str:
@@ -222,51 +224,10 @@ def report(watched: Watched, full: Rates, plain: float) -> str:
 
 
 def draw(watched: Watched, full: Rates, plain: float) -> Figure:
-    """The share that is certified against time, with parts of the plain loop's time."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    seconds = np.array([one.seconds for one in watched.moments[1:]])
-    share = np.array([watched.cut(one.rates) for one in watched.moments[1:]])
-    share *= 100 / watched.cut(full)
-    ax.axhline(ASKED, color=PALE, lw=0.8, ls=(0, (1, 2)))
-    for part in (*PARTS, 1):
-        marked = part == 20
-        ax.axvline(
-            plain / part, color=COLOURS[0] if marked else PALE, lw=1.4 if marked else 0.8,
-            ls=(0, (5, 1.5)) if marked else "-", zorder=1,
-        )  # fmt: skip
-    ax.step(seconds, share, where="post", color=COLOURS[1], lw=1.8, zorder=3)
-    ax.hlines(share[-1], seconds[-1], 1.3 * plain, color=COLOURS[1], lw=1.0, zorder=2)
-    ax.plot(seconds[-1], share[-1], "o", color=COLOURS[1], ms=6, zorder=4)
-    finish(ax, watched.moments[-1].seconds, float(share[-1]), plain)
-    return figure
-
-
-def finish(ax: Axes, end: float, share: float, plain: float) -> None:
-    """Scales, and the names of what is drawn."""
-    ax.set_xscale("log")
-    ax.set(xlim=(5, 1.3 * plain), ylim=(0, 105))
-    ax.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("seconds; marked: parts of the plain loop's time", fontsize=FONT)
-    ax.set_ylabel("MACs cut by certified rates,\n% of the full sweep's", fontsize=FONT)
-    ax.tick_params(labelsize=FONT)
-    ax.spines[["top", "right"]].set_visible(False)
-    above: dict[str, Any] = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points"}
-    for part in (*PARTS, 1):
-        name = f"1/{part}" if part > 1 else "plain loop\nends"
-        ax.annotate(
-            name, (plain / part, 1.0), xytext=(0, 2), ha="center", va="bottom", fontsize=FONT,
-            color=COLOURS[0] if part == 20 else INK, **above,
-        )  # fmt: skip
-    ax.annotate(
-        f"all decided after {end:.0f} s", (max(end, plain / 20), share), xytext=(6, -3), ha="left",
-        va="top", textcoords="offset points", fontsize=FONT, color=COLOURS[1],
-    )  # fmt: skip
-    ax.annotate(
-        f"{ASKED} %", (1.3 * plain, ASKED), xytext=(3, 0), ha="left", va="center",
-        textcoords="offset points", fontsize=FONT, color=INK,
-    )  # fmt: skip
+    """The share that is certified against time."""
+    seconds = np.array([moment.seconds for moment in watched.moments[1:]])
+    cut = np.array([watched.cut(moment.rates) for moment in watched.moments[1:]])
+    return of_shares(seconds, cut * (100 / watched.cut(full)), plain, PARTS)
 
 
 def main() -> None:
@@ -283,7 +244,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="a Markdown file for the table")
     asked = parser.parse_args()
     watched = watch(asked)
-    full = of_all_images(asked, {one.target for one in watched.lesions})
+    full = of_all_images(asked, {cell.target for cell in watched.lesions})
     plain, source = plain_loop(asked)
     text = (
         f"{asked.network}, {asked.images} images, {asked.threads} thread(s), "

@@ -25,10 +25,17 @@ from lesion.predicting import WAYS, basis
 from lesion.together import Bench
 
 HEADER = (
-    "network", "predicted by", "sets", "bias", "root mean square error", "rank correlation",
-    "upper prediction for 1, 5, 10 points", "held by", "of it too high by, median (points)",
+    "network",
+    "predicted by",
+    "sets",
+    "bias",
+    "root mean square error",
+    "rank correlation",
+    "upper prediction for 1, 5, 10 points",
+    "held by",
+    "of it too high by, median (points)",
     "the same of sets that lose up to 5",
-)  # fmt: skip
+)
 LIGHT = 5  # points
 
 
@@ -38,24 +45,24 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     with study:
         bench = Bench.of(study, subject)
         known = calibrate(study, bench, sets=asked.calibration)
-        found = choices(study, Budget(), "l1", "top1")
-        drawn = list(random_sets(found, asked.sets, np.random.default_rng(1)))
+        units = choices(study, Budget(), "l1", "top1")
+        drawn = list(random_sets(units, asked.sets, np.random.default_rng(1)))
         held = study.header.holdout
         intact = bench.intact(held)
-        taken = [{unit: found[unit][at] for unit, at in one.items()} for one in drawn]
-        cuts = {Joint(tuple(one), n): dropped(study.anatomy, one) for n, one in enumerate(taken)}
+        taken = [{unit: units[unit][at] for unit, at in rates.items()} for rates in drawn]
+        cuts = {Joint(tuple(cut), n): dropped(study.anatomy, cut) for n, cut in enumerate(taken)}
         outcomes = bench.outcomes(cuts, held, intact).values()
         base = intact.outcomes["top1"].mean()
-        drops = np.array([100 * (base - one["top1"].mean()) for one in outcomes])
-        whole = [dict.fromkeys(found, 0) | one for one in drawn]
-        ways = {by: basis(study, found, "top1", "l1", by=by) for by in WAYS}
-    predictions = {by: [one.predicted(choice) for choice in whole] for by, one in ways.items()}
+        drops = np.array([100 * (base - lesioned["top1"].mean()) for lesioned in outcomes])
+        whole = [dict.fromkeys(units, 0) | rates for rates in drawn]
+        ways = {by: basis(study, units, "top1", "l1", by=by) for by in WAYS}
+    predictions = {by: [way.predicted(choice) for choice in whole] for by, way in ways.items()}
     composed = {
-        "sum of drops": np.array([sum(c.drop for c in one.values()) for one in taken]),
-        "product of accuracies": np.array([one.drop for one in predictions["drops"]]),
-        "margins": np.array([one.drop for one in predictions["margins"]]),
+        "sum of drops": np.array([sum(choice.drop for choice in cut.values()) for cut in taken]),
+        "product of accuracies": np.array([joint.drop for joint in predictions["drops"]]),
+        "margins": np.array([joint.drop for joint in predictions["margins"]]),
     }
-    upper = np.array([known.upper(one.high) for one in predictions["margins"]])
+    upper = np.array([known.upper(joint.high) for joint in predictions["margins"]])
     rows: list[tuple[str, ...]] = []
     for way, predicted in composed.items():
         error = predicted - drops
@@ -63,18 +70,27 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         if way == "margins":
             over, light = upper - drops, drops <= LIGHT
             last = (
-                ", ".join(f"{known.upper(one):.1f}" for one in (1, 5, 10)),
-                f"{(over >= 0).sum()} of {len(drops)}", f"{np.median(over):.1f}",
+                ", ".join(f"{known.upper(points):.1f}" for points in (1, 5, 10)),
+                f"{(over >= 0).sum()} of {len(drops)}",
+                f"{np.median(over):.1f}",
                 f"{np.median(over[light]):.1f} ({light.sum()} sets)",
-            )  # fmt: skip
-        rows.append((
-            named(asked), way, str(len(drops)), f"{error.mean():+.2f}",
-            f"{np.sqrt((error**2).mean()):.2f}", f"{spearmanr(predicted, drops)[0]:.3f}", *last,
-        ))  # fmt: skip
+            )
+        rows.append(
+            (
+                named(asked),
+                way,
+                str(len(drops)),
+                f"{error.mean():+.2f}",
+                f"{np.sqrt((error**2).mean()):.2f}",
+                f"{spearmanr(predicted, drops)[0]:.3f}",
+                *last,
+            )
+        )
     if asked.points:
         points = np.column_stack([composed["margins"], upper, drops])
-        np.savetxt(asked.points, points, "%.4f", ",", header="predicted,upper,measured",
-                   comments="")  # fmt: skip
+        np.savetxt(
+            asked.points, points, "%.4f", ",", header="predicted,upper,measured", comments=""
+        )
     return rows
 
 

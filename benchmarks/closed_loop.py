@@ -23,40 +23,50 @@ from lesion.together import Bench
 from lesion.verifying import Verifier, tightened
 
 HEADER = (
-    "network", "tolerance", "rounds", "images kept back that were seen, by round",
-    "MACs left (%)", "certified", "drop on all images kept back",
-)  # fmt: skip
+    "network",
+    "tolerance",
+    "rounds",
+    "images kept back that were seen, by round",
+    "MACs left (%)",
+    "certified",
+    "drop on all images kept back",
+)
 TOLERANCES = (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15)
 
 
 def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     """A row a tolerance."""
-    subject, study = opened(asked, 0, folder)
-    study.close()
-    found: list[tuple[str, ...]] = []
+    subject, original = opened(asked, 0, folder)
+    original.close()
+    cells: list[tuple[str, ...]] = []
     for tolerance in asked.tolerances:
-        path = Path(shutil.copy(study.path, folder / f"{tolerance}.lesion"))
-        with Study.open(path) as own:
-            bench = Bench.of(own, subject)
+        path = Path(shutil.copy(original.path, folder / f"{tolerance}.lesion"))
+        with Study.open(path) as study:
+            bench = Bench.of(study, subject)
             budget = Budget(macs=asked.left)
-            verifier = Verifier(own, bench, Aim(tolerance))
-            result = tightened(verifier, allocate(own, budget), budget, asked.rounds, asked.tried)
+            verifier = Verifier(study, bench, Aim(tolerance))
+            result = tightened(verifier, allocate(study, budget), budget, asked.rounds, asked.tried)
             last = result.final.allocation
             joint = Joint(tuple(rate.unit for rate in last.cut))
             whole = bench.outcomes(
-                {joint: last.dropped(own.anatomy)}, own.header.holdout, verifier.intact
+                {joint: last.dropped(study.anatomy)}, study.header.holdout, verifier.intact
             )[joint]
             base = verifier.intact.outcomes["top1"]
             drop = 100 * (base.astype(float) - whole["top1"]).mean()
-            found.append((
-                named(asked), f"{tolerance:g}", str(len(result.checks)),
-                ", ".join(str(check.images) for check in result.checks),
-                f"{100 * last.pruned.macs / last.intact.macs:.1f}",
-                "yes" if result.certified else "no", f"{drop:.2f}",
-            ))  # fmt: skip
-            print(*found[-1], sep=" | ", flush=True)
+            cells.append(
+                (
+                    named(asked),
+                    f"{tolerance:g}",
+                    str(len(result.checks)),
+                    ", ".join(str(check.images) for check in result.checks),
+                    f"{100 * last.pruned.macs / last.intact.macs:.1f}",
+                    "yes" if result.certified else "no",
+                    f"{drop:.2f}",
+                )
+            )
+            print(*cells[-1], sep=" | ", flush=True)
             assert np.isfinite(drop)
-    return found
+    return cells
 
 
 def main() -> None:

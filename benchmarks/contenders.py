@@ -37,33 +37,37 @@ def by_lesion(network: nn.Module, images: Tensor, labels: Tensor) -> Outcomes:
     """As users run it: lesion.sweep into a study file on disk."""
     with tempfile.TemporaryDirectory() as folder:
         study = lesion.sweep(
-            network, TensorDataset(images, labels), Path(folder) / "study.lesion",
-            layers=LAYERS, holdout=0, full=True,
-        )  # fmt: skip
+            network,
+            TensorDataset(images, labels),
+            Path(folder) / "study.lesion",
+            layers=LAYERS,
+            holdout=0,
+            full=True,
+        )
         with study:
             order = torch.tensor(study.header.order)
             return {
-                f"{one.target} {one.amount:.1f}": _in_place(study.outcomes(one)["top1"], order)
-                for one in study.lesions
+                f"{cell.target} {cell.amount:.1f}": _in_place(study.outcomes(cell)["top1"], order)
+                for cell in study.lesions
             }
 
 
 def _in_place(right: object, order: Tensor) -> list[bool]:
-    found = torch.empty(len(order), dtype=torch.bool)
-    found[order] = torch.as_tensor(right)
-    return found.tolist()
+    in_order = torch.empty(len(order), dtype=torch.bool)
+    in_order[order] = torch.as_tensor(right)
+    return in_order.tolist()
 
 
 @torch.inference_mode()
 def by_plain_loop(network: nn.Module, images: Tensor, labels: Tensor) -> Outcomes:
     """Zero the filters and their batch-norm entries, run the whole network, put them back."""
     _right(network, images, labels)  # the baseline
-    found = {}
+    outcomes = {}
     for name, conv, norm in pairs(network):
         for ratio in RATIOS:
             with zeroed(lowest(conv, ratio), conv.weight, norm.weight, norm.bias):
-                found[f"{name} {ratio:.1f}"] = _right(network, images, labels)
-    return found
+                outcomes[f"{name} {ratio:.1f}"] = _right(network, images, labels)
+    return outcomes
 
 
 def by_torch_pruning(network: nn.Module, images: Tensor, labels: Tensor) -> Outcomes:
@@ -74,7 +78,7 @@ def by_torch_pruning(network: nn.Module, images: Tensor, labels: Tensor) -> Outc
     """
     import torch_pruning
 
-    found = {}
+    outcomes = {}
     with torch.inference_mode():
         _right(network, images, labels)
     for name, conv, _ in pairs(network):
@@ -82,17 +86,20 @@ def by_torch_pruning(network: nn.Module, images: Tensor, labels: Tensor) -> Outc
             smaller = copy.deepcopy(network)
             graph = torch_pruning.DependencyGraph().build_dependency(smaller, images[:1])
             graph.get_pruning_group(
-                smaller.get_submodule(name), torch_pruning.prune_conv_out_channels,
+                smaller.get_submodule(name),
+                torch_pruning.prune_conv_out_channels,
                 lowest(conv, ratio).tolist(),
-            ).prune()  # fmt: skip
+            ).prune()
             with torch.inference_mode():
-                found[f"{name} {ratio:.1f}"] = _right(smaller, images, labels)
-    return found
+                outcomes[f"{name} {ratio:.1f}"] = _right(smaller, images, labels)
+    return outcomes
 
 
 CONTENDERS: dict[str, Contender] = {
-    "lesion": by_lesion, "plain loop": by_plain_loop, "Torch-Pruning": by_torch_pruning,
-}  # fmt: skip
+    "lesion": by_lesion,
+    "plain loop": by_plain_loop,
+    "Torch-Pruning": by_torch_pruning,
+}
 
 
 def pairs(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
@@ -126,7 +133,7 @@ def zeroed(filters: Tensor, *parameters: Tensor) -> Iterator[None]:
 
 def _right(network: nn.Module, images: Tensor, labels: Tensor) -> list[bool]:
     parts = zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True)
-    return torch.cat([network(part).argmax(1) == own for part, own in parts]).tolist()
+    return torch.cat([network(part).argmax(1) == answers for part, answers in parts]).tolist()
 
 
 def kibibytes() -> int:
@@ -148,15 +155,18 @@ def main() -> None:
     network, _ = open_network(asked.network, asked.weights)
     images, labels = fashion_mnist.bundled()
     now = slice(asked.start, asked.start + asked.images)
-    normalised, own = fashion_mnist.normalise(images[now]), labels[now]
+    normalised, targets = fashion_mnist.normalise(images[now]), labels[now]
     network.eval()
     before, start = kibibytes(), time.perf_counter()
-    outcomes = CONTENDERS[asked.contender](network, normalised, own)
+    outcomes = CONTENDERS[asked.contender](network, normalised, targets)
     seconds = time.perf_counter() - start
     result = {
-        "seconds": seconds, "before": before, "peak": kibibytes(), "images": len(own),
+        "seconds": seconds,
+        "before": before,
+        "peak": kibibytes(),
+        "images": len(targets),
         "outcomes": outcomes,
-    }  # fmt: skip
+    }
     asked.out.write_text(json.dumps(result))
 
 

@@ -51,7 +51,7 @@ class Step:
 
 def answers(study: lesion.Study) -> int:
     """How many answers a study holds."""
-    return sum(int(study.seen(one).sum()) for one in study.lesions)
+    return sum(int(study.seen(cell).sum()) for cell in study.lesions)
 
 
 def run(subject: tuple[nn.Module, Any], path: Path, name: str, **asked: Any) -> Step:
@@ -80,11 +80,11 @@ def aims(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "everything", {"full": True}
 
 
-def compared(one: pd.DataFrame, other: pd.DataFrame) -> tuple[int, dict[str, int]]:
+def compared(continued: pd.DataFrame, fresh: pd.DataFrame) -> tuple[int, dict[str, int]]:
     """How many rows are equal bit for bit, and in how many rows each column that differs does."""
-    if list(one) != list(other) or len(one) != len(other):
+    if list(continued) != list(fresh) or len(continued) != len(fresh):
         raise SystemExit("The continued study's table has other rows or columns than the new one.")
-    unequal = one.map(repr) != other.map(repr)
+    unequal = continued.map(repr) != fresh.map(repr)
     counts = {str(name): int(unequal[name].sum()) for name in unequal if unequal[name].any()}
     return int((~unequal.any(axis=1)).sum()), counts
 
@@ -100,7 +100,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     network, _ = open_network(asked.network)
-    pixels, labels = (own[: asked.images] for own in fashion_mnist.bundled())
+    pixels, labels = (tensor[: asked.images] for tensor in fashion_mnist.bundled())
     subject = network.eval(), TensorDataset(fashion_mnist.normalise(pixels), labels)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("continued", "fresh")]
@@ -138,8 +138,8 @@ def check(steps: list[Step], different: dict[str, int]) -> None:
                 f"{step.kept + step.given}, but the study holds {step.held}."
             )
     if different:
-        found = ", ".join(f"{name} in {count} rows" for name, count in different.items())
-        raise SystemExit(f"The continued study's table differs from the new one's: {found}.")
+        columns = ", ".join(f"{name} in {count} rows" for name, count in different.items())
+        raise SystemExit(f"The continued study's table differs from the new one's: {columns}.")
 
 
 if __name__ == "__main__":

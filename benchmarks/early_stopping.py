@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,10 +45,19 @@ from lesion.zoo.opening import open_network
 
 HERE = Path(__file__).parent
 HEADER = (
-    "order", "tolerance", "seconds", "times the plain loop", "in each turn", "answers",
-    "fewer image-forwards", "of that by the clock", "rates as of all images",
-    "rates above the tolerance", "wrong verdicts", "peak memory (MiB)",
-)  # fmt: skip
+    "order",
+    "tolerance",
+    "seconds",
+    "times the plain loop",
+    "in each turn",
+    "answers",
+    "fewer image-forwards",
+    "of that by the clock",
+    "rates as of all images",
+    "rates above the tolerance",
+    "wrong verdicts",
+    "peak memory (MiB)",
+)
 LAYERS = ("conv1", "layer*.conv1")
 
 
@@ -76,7 +85,7 @@ def decide(asked: argparse.Namespace) -> dict[str, Any]:
         for _ in ready:
             pass
         seconds = time.perf_counter() - start
-        return {"seconds": seconds, "peak": peak(), **found(ready, asked.tolerance)}
+        return {"seconds": seconds, "peak": peak(), **figures(ready, asked.tolerance)}
 
 
 def peak() -> float:
@@ -86,7 +95,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def found(ready: Sweep, tolerance: float) -> dict[str, Any]:
+def figures(ready: Sweep, tolerance: float) -> dict[str, Any]:
     """What the sweep found, and what it would have taken if only passes counted.
 
     An answer counts as the share of a whole pass that lies behind its cut, by multiply-accumulates;
@@ -95,25 +104,25 @@ def found(ready: Sweep, tolerance: float) -> dict[str, Any]:
     study, engine = ready.study, ready.engine
     assert isinstance(engine, Replay)
     costs = np.array(engine._trial.costs)
-    answers = {one: int(study.seen(one).sum()) for one in study.lesions}
+    answers = {cell: int(study.seen(cell).sum()) for cell in study.lesions}
     passes = study.images + sum(
-        count * costs[list(engine.cut(one).behind.replayed)].sum() / costs.sum()
-        for one, count in answers.items()
+        count * costs[list(engine.cut(cell).behind.replayed)].sum() / costs.sum()
+        for cell, count in answers.items()
     )
     decisions = Decisions(study, Aim(tolerance), study.lesions).decisions()
-    names = {one: f"{one.target} {one.amount:.1f}" for one in study.lesions}
+    names = {cell: f"{cell.target} {cell.amount:.1f}" for cell in study.lesions}
     return {
         "answers": sum(answers.values()),
         "fewer": len(study.lesions) * study.images / passes,
         "rates": lesion.recommend(study, tolerance).rates | branches(study, tolerance),
-        "verdicts": {names[one]: decision.verdict for one, decision in decisions.items()},
+        "verdicts": {names[cell]: decision.verdict for cell, decision in decisions.items()},
     }
 
 
 def branches(study: lesion.Study, tolerance: float) -> dict[str, float]:
     """The rates of the layers that are measured as branches."""
     entries = lesion.recommend(study, tolerance).layers
-    return {one.layer: one.rate for one in entries if one.kind == "branch" and one.rate}
+    return {entry.layer: entry.rate for entry in entries if entry.kind == "branch" and entry.rate}
 
 
 @dataclass(frozen=True)
@@ -129,9 +138,15 @@ def in_a_process(asked: argparse.Namespace, order: str, tolerance: float) -> dic
     print(f"{order}, {tolerance:g} …", end=" ", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
-        command = [sys.executable, __file__, "--network", asked.network, "--order", order,
-                   "--tolerance", str(tolerance), "--images", str(asked.images),
-                   "--threads", str(asked.threads), "--result", str(out)]  # fmt: skip
+        options = {
+            "--network": asked.network,
+            "--order": order,
+            "--tolerance": str(tolerance),
+            "--images": str(asked.images),
+            "--threads": str(asked.threads),
+            "--result": str(out),
+        }
+        command = [sys.executable, __file__, *chain.from_iterable(options.items())]
         command += ["--train", asked.train] if asked.train else []
         environment = os.environ | {"OMP_NUM_THREADS": str(asked.threads)}
         subprocess.run(command, check=True, env=environment)
@@ -151,7 +166,7 @@ def row(
         f"{tolerance:g}",
         f"{median(turn.result['seconds'] for turn in turns):.1f}",
         f"{median(faster):.1f}",
-        ", ".join(f"{one:.1f}" for one in faster),
+        ", ".join(f"{times:.1f}" for times in faster),
         str(result["answers"]),
         f"{result['fewer']:.1f}",
         f"{median(faster) / result['fewer']:.2f}",
@@ -161,8 +176,11 @@ def row(
         return (*cells, "", "", "", peak)
     truth = rates(drops, tolerance)
     same = sum(result["rates"].get(layer, 0.0) == rate for layer, rate in truth.items())
-    above = sum(drops[f"{layer} {rate:.1f}"] > tolerance + 1e-9
-                for layer, rate in result["rates"].items() if rate)  # fmt: skip
+    above = sum(
+        drops[f"{layer} {rate:.1f}"] > tolerance + 1e-9
+        for layer, rate in result["rates"].items()
+        if rate
+    )
     wrong = sum(
         verdict == (SAFE if drops[name] > tolerance + 1e-9 else SENSITIVE)
         for name, verdict in result["verdicts"].items()
@@ -174,16 +192,16 @@ def row(
 
 def rates(drops: dict[str, float], tolerance: float) -> dict[str, float]:
     """Of each layer the largest ratio up to which every drop is within the tolerance."""
-    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     ended: set[str] = set()
     for name in sorted(drops):
         layer, ratio = name.split()
-        found.setdefault(layer, 0.0)
+        largest.setdefault(layer, 0.0)
         if drops[name] > tolerance + 1e-9:
             ended.add(layer)
         elif layer not in ended:
-            found[layer] = float(ratio)
-    return found
+            largest[layer] = float(ratio)
+    return largest
 
 
 def take_turns(
@@ -210,10 +228,10 @@ def drops_of(plain: list[Result], asked: argparse.Namespace) -> dict[str, float]
     network, _ = open_network(asked.network)
     network.eval()
     images, labels = images_of(asked.train)
-    own = labels[: asked.images]
+    answers = labels[: asked.images]
     with torch.inference_mode():
         parts = torch.split(images[: asked.images], 128)
-        right = torch.cat([network(part).argmax(1) for part in parts]) == own
+        right = torch.cat([network(part).argmax(1) for part in parts]) == answers
     base = float(right.double().mean())
     outcomes = {
         name: np.concatenate([part["outcomes"][name] for part in plain])
@@ -244,7 +262,7 @@ def main() -> None:
     counted = asked.plain_images or asked.images
     seconds = sum(part["seconds"] for part in plain) * asked.images / counted
     drops = drops_of(plain, asked) if counted == asked.images else {}
-    rows = [row(*which, found, drops) for which, found in turns.items()]
+    rows = [row(*which, several, drops) for which, several in turns.items()]
     how = "" if counted == asked.images else f", scaled up from {counted} images"
     lines = ["| " + " | ".join(r) + " |" for r in (HEADER, tuple("---" for _ in HEADER), *rows)]
     text = (

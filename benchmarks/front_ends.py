@@ -22,10 +22,19 @@ from lesion.tracing import trace
 
 HEADER = ("network", "torch.export", "seconds", "steps", "torch.fx", "seconds")
 TIMM = {
-    "resnet18d": 64, "mobilenetv4_conv_small": 64, "efficientnet_lite0": 64, "ghostnetv2_100": 64,
-    "convnextv2_atto": 64, "regnety_002": 64, "repvgg_a0": 64, "dla34": 64,
-    "nf_regnet_b0": 64, "vit_tiny_patch16_224": 224, "mixer_s32_224": 224, "poolformer_s12": 64,
-}  # fmt: skip
+    "resnet18d": 64,
+    "mobilenetv4_conv_small": 64,
+    "efficientnet_lite0": 64,
+    "ghostnetv2_100": 64,
+    "convnextv2_atto": 64,
+    "regnety_002": 64,
+    "repvgg_a0": 64,
+    "dla34": 64,
+    "nf_regnet_b0": 64,
+    "vit_tiny_patch16_224": 224,
+    "mixer_s32_224": 224,
+    "poolformer_s12": 64,
+}
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,8 @@ def both(name: str) -> tuple[Tried, Tried]:
     network, size = open_network(name), size_of(name)
 
     def forward(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = module(images)
-        return found
+        logits: torch.Tensor = module(images)
+        return logits
 
     return (
         tried(lambda: len(trace(network, forward, torch.zeros(2, 3, size, size)).nodes)),
@@ -71,13 +80,19 @@ def compare(out: Path | None) -> None:
     rows, sums, traced = [], [0.0, 0.0], [0, 0]
     for name in names():
         exported, symbolic = both(name)
-        for place, one in enumerate((exported, symbolic)):
-            sums[place] += one.seconds
-            traced[place] += not one.failure
-        rows.append((
-            name, exported.word, f"{exported.seconds:.1f}", str(exported.steps),
-            symbolic.word, f"{symbolic.seconds:.1f}",
-        ))  # fmt: skip
+        for place, result in enumerate((exported, symbolic)):
+            sums[place] += result.seconds
+            traced[place] += not result.failure
+        rows.append(
+            (
+                name,
+                exported.word,
+                f"{exported.seconds:.1f}",
+                str(exported.steps),
+                symbolic.word,
+                f"{symbolic.seconds:.1f}",
+            )
+        )
         print(" | ".join(rows[-1]), flush=True)
     summary = (
         f"torch.export traced {traced[0]} of {len(rows)} networks in {sums[0]:.0f} seconds, "

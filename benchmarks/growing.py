@@ -57,9 +57,9 @@ class Simulated:
         """Plans and measures lesions, each until its verdict, as `lesion sweep` does."""
         aim = Aim(max_drop)
         spending.planned(self.study, lesions, aim, len(self.intact))
-        new = [one for one in lesions if one not in self.scores]
+        new = [cell for cell in lesions if cell not in self.scores]
         self.study.add(lesions)
-        self.scores |= {one: self._broken() for one in new}
+        self.scores |= {cell: self._broken() for cell in new}
         self.study.aim(aim)
         decisions = Decisions(self.study, aim, lesions)
         self.study.record({lesion: self._looked(decisions, lesion) for lesion in lesions})
@@ -110,11 +110,27 @@ def claims(study: Study, max_drop: float | None = None) -> bool:
 def anatomy(layers: int) -> Anatomy:
     """Layers in a row, each free."""
     made = [
-        Layer(f"l{n}", n + 1, "conv", CHANNELS, CHANNELS, 1, (3, 3), (8, 8), 64, 1000 + n,
-              f"l{n}.weight", None, f"l{n}", "", 1, f"l{n}", (), (),
-              tuple(range(n * CHANNELS, (n + 1) * CHANNELS)))
+        Layer(
+            name=f"l{n}",
+            number=n + 1,
+            kind="conv",
+            channels_in=CHANNELS,
+            channels=CHANNELS,
+            groups=1,
+            kernel=(3, 3),
+            size=(8, 8),
+            positions=64,
+            macs=1000 + n,
+            weight=f"l{n}.weight",
+            bias=None,
+            unit=f"l{n}",
+            branch="",
+            stage=1,
+            block=f"l{n}",
+            makes=tuple(range(n * CHANNELS, (n + 1) * CHANNELS)),
+        )
         for n in range(layers)
-    ]  # fmt: skip
+    ]
     units = [
         Unit(layer.name, "free", layer.makes[0], CHANNELS, (layer.name,), (layer.makes,))
         for layer in made

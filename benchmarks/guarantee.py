@@ -140,14 +140,16 @@ def peeked(scores: np.ndarray, base: np.ndarray, tolerance: float, alpha: float)
     return np.array([(mean + half <= tolerance).any(), (mean - half > tolerance).any()])
 
 
-def share(found: int, studies: int) -> list[str]:
+def share(count: int, studies: int) -> list[str]:
     """The share with its Clopper–Pearson interval."""
-    low = beta.ppf(0.025, found, studies - found + 1) if found else 0.0
-    high = beta.ppf(0.975, found + 1, studies - found) if found < studies else 1.0
+    low = beta.ppf(0.025, count, studies - count + 1) if count else 0.0
+    high = beta.ppf(0.975, count + 1, studies - count) if count < studies else 1.0
     return [
-        str(studies), str(found), f"{100 * found / studies:.2f} %",
+        str(studies),
+        str(count),
+        f"{100 * count / studies:.2f} %",
         f"{100 * low:.2f}–{100 * high:.2f} %",
-    ]  # fmt: skip
+    ]
 
 
 def wrong(
@@ -160,32 +162,41 @@ def wrong(
 
 
 def simulate(
-    setting: Setting, way: tuple[str, str, str], side: Verdict, studies: int, seed: int,
+    setting: Setting,
+    way: tuple[str, str, str],
+    side: Verdict,
+    studies: int,
+    seed: int,
     workers: int = 1,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """A row of the table."""
-    found, start = 0, perf_counter()
-    one = partial(wrong, setting, way, side, seed)
+    false, start = 0, perf_counter()
+    task = partial(wrong, setting, way, side, seed)
     with Pool(workers) if workers > 1 else nullcontext() as pool:
-        claimed = pool.imap_unordered(one, range(studies), 10) if pool else map(one, range(studies))
+        claimed = (
+            pool.imap_unordered(task, range(studies), 10) if pool else map(task, range(studies))
+        )
         for number, each in enumerate(claimed, 1):
-            found += each
+            false += each
             if number % 100 == 0:
-                print(f"{way} {side.value}: {found} of {number}, {perf_counter() - start:.0f} s",
-                      file=sys.stderr, flush=True)  # fmt: skip
-    return [*way, side.value.upper(), *share(found, studies)]
+                print(
+                    f"{way} {side.value}: {false} of {number}, {perf_counter() - start:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    return [*way, side.value.upper(), *share(false, studies)]
 
 
 def ordinary(setting: Setting, side: Verdict, studies: int, seed: int) -> Iterator[list[str]]:
     """Rows for intervals that are meant to be looked at once, on the same kind of studies."""
-    found = np.zeros((len(PEEKS), 2), int)
+    false = np.zeros((len(PEEKS), 2), int)
     for number in range(studies):
         rng = np.random.default_rng([seed, number, len(WAYS), SIDES.index(side)])
         base, margin = subject(rng, setting.images)
         scores = plant(rng, base, margin, setting.beyond(side), "anywhere")
         for row, (_, alpha) in enumerate(PEEKS):
-            found[row] += peeked(scores, base, setting.tolerance, alpha)
-    for (name, _), counts in zip(PEEKS, found, strict=True):
+            false[row] += peeked(scores, base, setting.tolerance, alpha)
+    for (name, _), counts in zip(PEEKS, false, strict=True):
         number = int(counts[SIDES.index(side)])
         yield [name, "set", "anywhere", side.value.upper(), *share(number, studies)]
 
@@ -224,8 +235,15 @@ def allocation(setting: Setting, seed: int) -> list[list[str]]:
         process = Stratified(question, np.zeros(CELLS, int), record=False)
         decide(process, scores, setting.alpha / parts)
         seen = process.seen.reshape(LAYERS, RATIOS)
-        rows.append([name, f"alpha / {parts}", f"{used.sum()}", f"{(seen * used).sum()}",
-                     f"{(seen * used).sum() / used.sum():.0f}"])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"alpha / {parts}",
+                f"{used.sum()}",
+                f"{(seen * used).sum()}",
+                f"{(seen * used).sum() / used.sum():.0f}",
+            ]
+        )
     return rows
 
 

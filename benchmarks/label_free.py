@@ -26,9 +26,14 @@ from lesion.zoo import fashion_mnist
 from lesion.zoo.opening import open_network
 
 HEADER = (
-    "network", "images", "ratio", "layers", "mean drop in top-1", "mean drop in agreement",
+    "network",
+    "images",
+    "ratio",
+    "layers",
+    "mean drop in top-1",
+    "mean drop in agreement",
     "rank correlation",
-)  # fmt: skip
+)
 SCORES = ["top1", "agreement"]
 DIGITS = 9  # equal drops are equal, however they were summed
 
@@ -65,7 +70,7 @@ def swept(name: str, images: int) -> tuple[int, pd.DataFrame]:
     """The drops of a bundled network on the first of the bundled images."""
     print(f"{name} …", flush=True)
     network, _ = open_network(name)
-    pixels, labels = (own[:images] for own in fashion_mnist.bundled())
+    pixels, labels = (tensor[:images] for tensor in fashion_mnist.bundled())
     data = TensorDataset(fashion_mnist.normalise(pixels), labels)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -78,10 +83,13 @@ def rows(name: str, images: int, drops: pd.DataFrame) -> Iterator[tuple[str, ...
     """The cells of a network: a row a ratio, and one for all together."""
     for ratio, part in [*drops.groupby("ratio"), ("all", drops)]:
         yield (
-            name, str(images), f"{ratio}", str(part["layer"].nunique()),
+            name,
+            str(images),
+            f"{ratio}",
+            str(part["layer"].nunique()),
             *(f"{round(part[score].mean(), 2) + 0.0:.2f}" for score in SCORES),
             f"{spearmanr(part['top1'], part['agreement']).statistic:.3f}",
-        )  # fmt: skip
+        )
 
 
 def given(text: str) -> tuple[str, Path]:
@@ -102,9 +110,11 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     elsewhere = dict(asked.full)
-    found = [(name, *swept(name, asked.images)) for name in asked.networks if name not in elsewhere]
-    found += [(name, *drops_of(path)) for name, path in elsewhere.items()]
-    body = [cells for entry in found for cells in rows(*entry)]
+    sweeps = [
+        (name, *swept(name, asked.images)) for name in asked.networks if name not in elsewhere
+    ]
+    sweeps += [(name, *drops_of(path)) for name, path in elsewhere.items()]
+    body = [cells for entry in sweeps for cells in rows(*entry)]
     lines = ["| " + " | ".join(r) + " |" for r in (HEADER, tuple("---" for _ in HEADER), *body)]
     text = "Drops in points.\n\n" + "\n".join(lines) + "\n"
     print(text)

@@ -29,22 +29,31 @@ from lesion.subject import evaluating
 from lesion.workers import example_of
 
 HEADER = (
-    "network", "rates", "MACs left", "predicted (ms)", "measured (ms)", "error",
-    "predicted share", "measured share",
-)  # fmt: skip
+    "network",
+    "rates",
+    "MACs left",
+    "predicted (ms)",
+    "measured (ms)",
+    "error",
+    "predicted share",
+    "measured share",
+)
 TURNS = 7
 
 
 def in_turns(networks: list[nn.Module], images: torch.Tensor) -> list[float]:
     """The median milliseconds of each, the networks taking turns."""
-    found: list[list[float]] = [[] for _ in networks]
+    times: list[list[float]] = [[] for _ in networks]
     for _ in range(TURNS):
-        for own, network in zip(found, networks, strict=True):
-            timer = Timer("net(x)", globals={"net": network.eval(), "x": images},
-                          num_threads=torch.get_num_threads())  # fmt: skip
+        for series, network in zip(times, networks, strict=True):
+            timer = Timer(
+                "net(x)",
+                globals={"net": network.eval(), "x": images},
+                num_threads=torch.get_num_threads(),
+            )
             with torch.inference_mode():
-                own.append(1000 * timer.blocked_autorange(min_run_time=0.3).median)
-    return [median(own) for own in found]
+                series.append(1000 * timer.blocked_autorange(min_run_time=0.3).median)
+    return [median(series) for series in times]
 
 
 def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
@@ -57,31 +66,45 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         rates = {}
         for left in asked.left:
             try:
-                own = lesion.allocate(study, Budget(latency=left), times=times)
+                allocation = lesion.allocate(study, Budget(latency=left), times=times)
             except LesionError as error:
                 print(error)
                 continue
-            rates[f"{100 * left:.0f} % of the time"] = own
-            rates[f"uniform, {100 * own.pruned.macs / own.intact.macs:.0f} % of the MACs"] = (
-                uniform(study, own)
-            )
-        small = [apply(own, subject.network, subject.example, subject.adapter)
-                 for own in rates.values()]  # fmt: skip
+            rates[f"{100 * left:.0f} % of the time"] = allocation
+            left_macs = allocation.pruned.macs / allocation.intact.macs
+            rates[f"uniform, {100 * left_macs:.0f} % of the MACs"] = uniform(study, allocation)
+        small = [
+            apply(allocation, subject.network, subject.example, subject.adapter)
+            for allocation in rates.values()
+        ]
         images = subject.images.batch(range(asked.batch))[0]
         whole, *measured = in_turns([subject.network, *small], images)
         intact = (
-            named(asked), "none", "100.0 %", f"{times.whole:.2f}", f"{whole:.2f}",
-            f"{100 * (times.whole / whole - 1):+.1f} %", "100 %", "100 %",
-        )  # fmt: skip
-        found: list[tuple[str, ...]] = [intact]
-        for (name, own), there in zip(rates.items(), measured, strict=True):
-            predicted = timed(study, own, times).milliseconds[1]
-            found.append((
-                named(asked), name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
-                f"{predicted:.2f}", f"{there:.2f}", f"{100 * (predicted / there - 1):+.1f} %",
-                f"{100 * predicted / times.whole:.0f} %", f"{100 * there / whole:.0f} %",
-            ))  # fmt: skip
-    return found
+            named(asked),
+            "none",
+            "100.0 %",
+            f"{times.whole:.2f}",
+            f"{whole:.2f}",
+            f"{100 * (times.whole / whole - 1):+.1f} %",
+            "100 %",
+            "100 %",
+        )
+        cells: list[tuple[str, ...]] = [intact]
+        for (name, allocation), milliseconds in zip(rates.items(), measured, strict=True):
+            predicted = timed(study, allocation, times).milliseconds[1]
+            cells.append(
+                (
+                    named(asked),
+                    name,
+                    f"{100 * allocation.pruned.macs / allocation.intact.macs:.1f} %",
+                    f"{predicted:.2f}",
+                    f"{milliseconds:.2f}",
+                    f"{100 * (predicted / milliseconds - 1):+.1f} %",
+                    f"{100 * predicted / times.whole:.0f} %",
+                    f"{100 * milliseconds / whole:.0f} %",
+                )
+            )
+    return cells
 
 
 def main() -> None:

@@ -39,9 +39,12 @@ WAYS = {
 }
 PAIRS = {
     False: (("recommended", "uniform"), ("refined", "uniform"), ("refined", "global l1")),
-    True: (("recommended", "uniform"), ("for retraining", "uniform"),
-           ("for retraining", "global l1")),
-}  # fmt: skip
+    True: (
+        ("recommended", "uniform"),
+        ("for retraining", "uniform"),
+        ("for retraining", "global l1"),
+    ),
+}
 
 
 UNSEEN = 2  # the first order of training images by which `level` did not choose
@@ -68,46 +71,63 @@ def compared(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Fou
             for left in asked.left
         }
         intact = bench.intact(study.header.holdout)
-        for recovery, own in benches.items():
+        for recovery, bench in benches.items():
             orders = range(UNSEEN, UNSEEN + asked.orders) if recovery else (0,)
-            for left, some in rates.items():
-                right = judged(study, own, some, intact, orders)
-                tell(seed, recovery, left, some, right)
+            for left, allocations in rates.items():
+                right = judged(study, bench, allocations, intact, orders)
+                tell(seed, recovery, left, allocations, right)
                 yield Found(left, bool(recovery), right)
 
 
 def judged(
-    study: lesion.Study, bench: Bench, rates: dict[str, Allocation], intact: Intact,
+    study: lesion.Study,
+    bench: Bench,
+    rates: dict[str, Allocation],
+    intact: Intact,
     orders: Iterable[int],
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """(orders, images) booleans for each way; ways of the same rates are measured once."""
-    found: dict[str, np.ndarray] = {}
-    for way, one in rates.items():
-        same = [found[other] for other in found if rates[other].filters == one.filters]
-        units, gone = tuple(rate.unit for rate in one.cut), one.dropped(study.anatomy)
-        found[way] = same[0] if same else np.concatenate([
-            [own["top1"] for own in bench.outcomes(
-                {Joint(units, seed=order): gone}, study.header.holdout, intact
-            ).values()]
-            for order in orders
-        ])  # fmt: skip
-    return found
+    right: dict[str, np.ndarray] = {}
+    for way, allocation in rates.items():
+        same = [right[earlier] for earlier in right if rates[earlier].filters == allocation.filters]
+        right[way] = same[0] if same else measured(study, bench, allocation, intact, orders)
+    return right
+
+
+def measured(
+    study: lesion.Study,
+    bench: Bench,
+    allocation: Allocation,
+    intact: Intact,
+    orders: Iterable[int],
+) -> np.ndarray:
+    """(orders, images) booleans of one way."""
+    units, gone = tuple(rate.unit for rate in allocation.cut), allocation.dropped(study.anatomy)
+    hits = []
+    for order in orders:
+        cut = {Joint(units, seed=order): gone}
+        (outcomes,) = bench.outcomes(cut, study.header.holdout, intact).values()
+        hits.append(outcomes["top1"])
+    return np.stack(hits)
 
 
 def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
     """What `compared` gives, read where an earlier run has kept it."""
     path = asked.parts and asked.parts / f"{named(asked)}-{seed}.npz"
     if path and path.exists():
-        found: dict[tuple[float, bool], dict[str, np.ndarray]] = {}
+        by_key: dict[tuple[float, bool], dict[str, np.ndarray]] = {}
         for key, right in np.load(path).items():
             left, tuned, way = key.split("|")
-            found.setdefault((float(left), tuned == "True"), {})[way] = right
-        return [Found(*key, right) for key, right in found.items()]
+            by_key.setdefault((float(left), tuned == "True"), {})[way] = right
+        return [Found(*key, right) for key, right in by_key.items()]
     made = list(compared(asked, seed, folder))
     if path:
-        own = {f"{one.left}|{one.tuned}|{way}": right
-               for one in made for way, right in one.right.items()}  # fmt: skip
-        np.savez(path, allow_pickle=False, **own)
+        arrays = {
+            f"{part.left}|{part.tuned}|{way}": right
+            for part in made
+            for way, right in part.right.items()
+        }
+        np.savez(path, allow_pickle=False, **arrays)
     return made
 
 
@@ -115,46 +135,55 @@ def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
     """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
-    own = lesion.allocate(study, budget)
-    found = {
-        "recommended": own,
-        "refined": refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds),
-        "uniform": one_rate(study, budget, own), "global l1": ranked(study, own),
-    }  # fmt: skip
+    recommended = lesion.allocate(study, budget)
+    by_way = {
+        "recommended": recommended,
+        "refined": refine(
+            study, bench, recommended, budget, images=asked.tried, rounds=asked.rounds
+        ),
+        "uniform": one_rate(study, budget, recommended),
+        "global l1": ranked(study, recommended),
+    }
     if asked.train:
         way = asked.recover or ""
         first = lesion.allocate(study, budget, recovery=way)
-        found["for retraining"] = level(
+        by_way["for retraining"] = level(
             study, tuned, first, budget, images=asked.judged, recovery=way
         )
-    return found
+    return by_way
 
 
 def tell(
-    seed: int, recovery: str, left: float, rates: dict[str, Allocation],
+    seed: int,
+    recovery: str,
+    left: float,
+    rates: dict[str, Allocation],
     right: dict[str, np.ndarray],
-) -> None:  # fmt: skip
+) -> None:
     """How far it is, to standard error."""
     cells = (
         f"{way} {100 * right[way].mean():.2f} % "
-        f"({100 * one.pruned.macs / one.intact.macs:.1f} % of MACs)"
-        for way, one in rates.items()
+        f"({100 * allocation.pruned.macs / allocation.intact.macs:.1f} % of MACs)"
+        for way, allocation in rates.items()
     )
     print(seed, recovery or "one-shot", left, *cells, sep=", ", file=sys.stderr, flush=True)
 
 
-def rows(network: str, found: list[Found], tuned: bool) -> Iterator[tuple[str, ...]]:
+def rows(network: str, parts: list[Found], tuned: bool) -> Iterator[tuple[str, ...]]:
     """The cells of a table, seeds together."""
-    for left in dict.fromkeys(one.left for one in found):
-        some = [one.right for one in found if (one.left, one.tuned) == (left, tuned)]
-        right = {way: np.concatenate([share(one[way]) for one in some]) for way in WAYS[tuned]}
+    for left in dict.fromkeys(part.left for part in parts):
+        seeds = [part.right for part in parts if (part.left, part.tuned) == (left, tuned)]
+        right = {way: np.concatenate([share(seed[way]) for seed in seeds]) for way in WAYS[tuned]}
         gains = (
-            100 * np.array(paired(right[one], right[other], 0.95)) for one, other in PAIRS[tuned]
+            100 * np.array(paired(right[first], right[second], 0.95))
+            for first, second in PAIRS[tuned]
         )
         yield (
-            network, f"{100 * left:.0f} %", *(f"{100 * own.mean():.2f}" for own in right.values()),
+            network,
+            f"{100 * left:.0f} %",
+            *(f"{100 * shares.mean():.2f}" for shares in right.values()),
             *(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains),
-        )  # fmt: skip
+        )
 
 
 def share(right: np.ndarray) -> np.ndarray:
@@ -175,11 +204,11 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=3, help="finetunes of each set of rates")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = [one for seed in asked.seeds for one in kept(asked, seed, Path(folder))]
-    for tuned in sorted({one.tuned for one in found}):
-        pairs = (f"{one} − {other}" for one, other in PAIRS[tuned])
+        parts = [part for seed in asked.seeds for part in kept(asked, seed, Path(folder))]
+    for tuned in sorted({part.tuned for part in parts}):
+        pairs = (f"{first} − {second}" for first, second in PAIRS[tuned])
         header = ("finetuned" if tuned else "one-shot", "MACs left", *WAYS[tuned], *pairs)
-        table(header, list(rows(named(asked), found, tuned)), asked.out)
+        table(header, list(rows(named(asked), parts, tuned)), asked.out)
 
 
 if __name__ == "__main__":

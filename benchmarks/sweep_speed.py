@@ -24,9 +24,16 @@ NAMES = ("lesion", "plain loop", "Torch-Pruning")
 REFERENCE = "plain loop"
 TIES = 1e-4  # the share of outcomes that may differ, where logits tie to float tolerance
 HEADER = (
-    "contender", "lesions", "seconds", "of them fastest–slowest", "images × lesions a second",
-    "times the plain loop", "peak memory (MiB)", "of it the sweep's", "outcomes that differ",
-)  # fmt: skip
+    "contender",
+    "lesions",
+    "seconds",
+    "of them fastest–slowest",
+    "images × lesions a second",
+    "times the plain loop",
+    "peak memory (MiB)",
+    "of it the sweep's",
+    "outcomes that differ",
+)
 
 
 class Result(TypedDict):
@@ -86,23 +93,28 @@ def run(name: str, options: list[str], threads: int) -> Result:
     return result
 
 
-def differing(one: dict[str, list[bool]], other: dict[str, list[bool]]) -> tuple[int, int]:
+def differing(first: dict[str, list[bool]], second: dict[str, list[bool]]) -> tuple[int, int]:
     """How many outcomes of the lesions that both have differ, and of how many."""
-    both = [(one[key], other[key]) for key in one.keys() & other.keys()]
+    both = [(first[key], second[key]) for key in first.keys() & second.keys()]
     unequal = sum(a != b for left, right in both for a, b in zip(left, right, strict=True))
     return unequal, sum(len(left) for left, _ in both)
 
 
 def rows(contenders: Iterable[Runs], reference: Runs) -> Iterator[tuple[str, ...]]:
     """The cells of the table."""
-    for one in contenders:
-        unequal, compared = differing(one.outcomes, reference.outcomes)
+    for runs in contenders:
+        unequal, compared = differing(runs.outcomes, reference.outcomes)
         yield (
-            one.name, str(len(one.outcomes)), f"{median(one.seconds):.1f}",
-            f"{min(one.seconds):.1f}–{max(one.seconds):.1f}", f"{one.rate:.0f}",
-            f"{one.rate / reference.rate:.2f}", f"{one.peak:.0f}", f"{one.own:.0f}",
+            runs.name,
+            str(len(runs.outcomes)),
+            f"{median(runs.seconds):.1f}",
+            f"{min(runs.seconds):.1f}–{max(runs.seconds):.1f}",
+            f"{runs.rate:.0f}",
+            f"{runs.rate / reference.rate:.2f}",
+            f"{runs.peak:.0f}",
+            f"{runs.own:.0f}",
             f"{unequal} of {compared}",
-        )  # fmt: skip
+        )
 
 
 def table(contenders: list[Runs], reference: Runs) -> str:
@@ -124,12 +136,12 @@ def main() -> int:
     options = ["--network", asked.network, "--images", str(asked.images)]
     options += ["--weights", asked.weights] if asked.weights else []
     names = list(dict.fromkeys([*asked.contenders, REFERENCE]))
-    found: dict[str, list[Result]] = {name: [] for name in names}
+    results_of: dict[str, list[Result]] = {name: [] for name in names}
     for _ in range(asked.repeats):
         for name in names:
-            found[name].append(run(name, options, asked.threads))
-    contenders = [Runs(name, tuple(results)) for name, results in found.items()]
-    (reference,) = (one for one in contenders if one.name == REFERENCE)
+            results_of[name].append(run(name, options, asked.threads))
+    contenders = [Runs(name, tuple(results)) for name, results in results_of.items()]
+    (reference,) = (runs for runs in contenders if runs.name == REFERENCE)
     text = (
         f"{asked.network}, {asked.images} images, {asked.repeats} interleaved repeats, "
         f"{asked.threads} thread(s)\n\n{table(contenders, reference)}\n"
@@ -142,10 +154,10 @@ def main() -> int:
 
 def disagreement(contenders: Iterable[Runs], reference: Runs) -> int:
     """1, and a sentence, where more outcomes differ than ties explain; else 0."""
-    for one in contenders:
-        unequal, compared = differing(one.outcomes, reference.outcomes)
+    for runs in contenders:
+        unequal, compared = differing(runs.outcomes, reference.outcomes)
         if not compared or unequal > TIES * compared:
-            print(f"{one.name} and the {REFERENCE} disagree on {unequal} of {compared} outcomes")
+            print(f"{runs.name} and the {REFERENCE} disagree on {unequal} of {compared} outcomes")
             return 1
     return 0
 

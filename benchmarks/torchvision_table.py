@@ -30,9 +30,17 @@ SIZES = {"inception_v3": 299, "maxvit_t": 224}
 TRANSFORMERS, SMALL = 224, 64
 PLAIN = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
 HEADER = (
-    "network", "input", "layers", "free", "coupled", "tied", "measured by", "seconds",
-    "sweep", "notes",
-)  # fmt: skip
+    "network",
+    "input",
+    "layers",
+    "free",
+    "coupled",
+    "tied",
+    "measured by",
+    "seconds",
+    "sweep",
+    "notes",
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,15 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         notes = "; ".join(text for text in (self.whole, *alike(self.notes)) if text)
         return (
-            self.name, f"{self.size}²", *map(str, (self.layers, self.free, self.coupled)),
-            str(self.tied), "whole passes" if self.whole else "replay", f"{self.seconds:.1f}",
-            self.sweep, notes,
-        )  # fmt: skip
+            self.name,
+            f"{self.size}²",
+            *map(str, (self.layers, self.free, self.coupled)),
+            str(self.tied),
+            "whole passes" if self.whole else "replay",
+            f"{self.seconds:.1f}",
+            self.sweep,
+            notes,
+        )
 
 
 def alike(notes: Iterable[str]) -> Iterable[str]:
@@ -74,8 +87,8 @@ def alike(notes: Iterable[str]) -> Iterable[str]:
     for note in notes:
         module, _, text = note.rpartition(": ")
         modules.setdefault(text, []).append(module)
-    for text, found in modules.items():
-        yield f"{text} ({found[0] if len(found) == 1 else f'{len(found)} modules'})"
+    for text, several in modules.items():
+        yield f"{text} ({several[0] if len(several) == 1 else f'{len(several)} modules'})"
 
 
 def names() -> list[str]:
@@ -134,7 +147,7 @@ def swept(sweep: Sweep) -> str:
     """How many of the lesions of two targets were measured, and why others were not."""
     targets = list(dict.fromkeys(lesion.target for lesion in sweep.lesions))
     two = targets[:1] + targets[1:][-1:]
-    sweep.lesions = {one: gone for one, gone in sweep.lesions.items() if one.target in two}
+    sweep.lesions = {cell: gone for cell, gone in sweep.lesions.items() if cell.target in two}
     for _ in sweep:
         pass
     complete = sum(bool(sweep.study.seen(lesion).all()) for lesion in sweep.lesions)

@@ -24,18 +24,21 @@ import lesion
 Boxes = list[dict[str, Tensor]]
 
 
-def average_precision(found: Boxes, true: list[Tensor], overlap: float = 0.5) -> float:
+def average_precision(detections: Boxes, true: list[Tensor], overlap: float = 0.5) -> float:
     """The area under precision and recall at an intersection over union of `overlap`, in per cent.
 
-    found: for each image its "boxes" (n, 4) and "scores" (n,); true: its true boxes (m, 4)
+    detections: for each image its "boxes" (n, 4) and "scores" (n,); true: its true boxes (m, 4)
     Surest first, a box hits if the true box that it overlaps most is not yet taken.
     """
     taken = [torch.zeros(len(boxes), dtype=torch.bool) for boxes in true]
     ranked = sorted(
-        ((float(score), image, box) for image, one in enumerate(found)
-         for score, box in zip(one["scores"], one["boxes"], strict=True)),
+        (
+            (float(score), image, box)
+            for image, detected in enumerate(detections)
+            for score, box in zip(detected["scores"], detected["boxes"], strict=True)
+        ),
         key=lambda entry: -entry[0],
-    )  # fmt: skip
+    )
     hits, total, area = 0, max(sum(map(len, true)), 1), 0.0
     for rank, (_, image, box) in enumerate(ranked, 1):
         ious = box_iou(box[None], true[image])[0] if len(true[image]) else torch.zeros(1)
@@ -59,16 +62,21 @@ def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], float
     def detect(network: nn.Module) -> Boxes:
         return network(list(pixels))
 
-    true = [one["boxes"][:3] for one in detect(network)]
+    true = [detected["boxes"][:3] for detected in detect(network)]
     return network, pixels, lambda network: average_precision(detect(network), true)
 
 
 def main(folder: Path, images: int = 8) -> None:
     network, pixels, evaluate = subject(images)
     with lesion.sweep_whole(
-        network, evaluate, folder / "study.lesion", pixels[:2], part="backbone",
-        layers=["backbone.body.*.conv1"], ratios=(0.1, 0.5),
-    ) as study:  # fmt: skip
+        network,
+        evaluate,
+        folder / "study.lesion",
+        pixels[:2],
+        part="backbone",
+        layers=["backbone.body.*.conv1"],
+        ratios=(0.1, 0.5),
+    ) as study:
         shown = ["layer", "ratio", "baseline", "accuracy", "drop", "low", "interval"]
         print(lesion.curves(study).query("reason == ''")[shown].to_string(index=False))
         print(lesion.recommend(study, max_drop=5).text())

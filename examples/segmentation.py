@@ -27,15 +27,15 @@ def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
 
     outputs: logits (images, classes, height, width); targets: masks (images, height, width)
     """
-    found = outputs.argmax(1)
-    ious = torch.zeros(len(found), CLASSES, dtype=torch.double)
-    there = torch.zeros(len(found), CLASSES, dtype=torch.bool)
+    answers = outputs.argmax(1)
+    ious = torch.zeros(len(answers), CLASSES, dtype=torch.double)
+    present = torch.zeros(len(answers), CLASSES, dtype=torch.bool)
     for number in range(CLASSES):
-        mine, true = found == number, targets == number
+        mine, true = answers == number, targets == number
         union = (mine | true).sum((1, 2))
         ious[:, number] = (mine & true).sum((1, 2)) / union.clamp(min=1)
-        there[:, number] = union > 0
-    return (ious * there).sum(1) / there.sum(1)
+        present[:, number] = union > 0
+    return (ious * present).sum(1) / present.sum(1)
 
 
 def subject(images: int, size: int = 32) -> tuple[torch.nn.Module, TensorDataset]:

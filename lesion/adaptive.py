@@ -195,31 +195,31 @@ class Stratified(Process):
     def _gains(self, step: Step, met: Met, side: int) -> tuple[Array, Array, Array]:
         """x, the bet on it, and how far it can fall below 0; for one side."""
         sign, guess = 1 if side == 0 else -1, step.guess[:, side]
-        own, ahead = self._ahead(step, met, guess)
+        guessed, ahead = self._ahead(step, met, guess)
         gap = self._need(step.cells)[:, side, None] - sign * met.before - ahead
         worst = (self._adverse[side] - guess) / step.weight
         worst = np.where(step.left > 0, worst, -np.inf).max(1, keepdims=True)
-        gain = gap - (sign * met.drops - own) * met.scale
+        gain = gap - (sign * met.drops - guessed) * met.scale
         return gain, step.bet[:, side, None], worst * met.weight - gap
 
     def _ahead(self, step: Step, met: Met, guess: Array) -> tuple[Array, Array]:
         """The guess for each image, and the mean of those for it and what follows."""
-        own = np.where(met.real, np.take_along_axis(guess, step.group, 1), 0.0)
-        ahead = (step.left * guess).sum(1, keepdims=True) - before(own)
-        return own, ahead / self.question.images
+        guessed = np.where(met.real, np.take_along_axis(guess, step.group, 1), 0.0)
+        ahead = (step.left * guess).sum(1, keepdims=True) - before(guessed)
+        return guessed, ahead / self.question.images
 
     def _guesses(self, step: Step, met: Met) -> tuple[Array, ...]:
         """Unbiased guesses of the drop, their bounds, and what was expected of them."""
         lean = step.beliefs.safe[:, None]
         p = lean * step.beliefs.p[:, 0] + (1 - lean) * step.beliefs.p[:, 1]
         guess = self._sign[0] * p
-        own, ahead = self._ahead(step, met, guess)
+        guessed, ahead = self._ahead(step, met, guess)
         known = self.total[step.cells, None] / self.question.images + met.before + ahead
-        some, right = step.left > 0, self.strata.right
-        high = np.where(some, (right - guess) / step.weight, -np.inf).max(1, keepdims=True)
-        low = np.where(some, (right - 1 - guess) / step.weight, np.inf).min(1, keepdims=True)
+        left, right = step.left > 0, self.strata.right
+        high = np.where(left, (right - guess) / step.weight, -np.inf).max(1, keepdims=True)
+        low = np.where(left, (right - 1 - guess) / step.weight, np.inf).min(1, keepdims=True)
         return (
-            known + (met.drops - own) * met.scale,
+            known + (met.drops - guessed) * met.scale,
             known + low * met.weight,
             known + high * met.weight,
             known,
@@ -231,12 +231,12 @@ class Stratified(Process):
         gain, bet, room = trail[4 + 3 * side : 7 + 3 * side]
         sign, edge = (1, high) if side == 0 else (-1, low)
         shift = sign * (theta - self.question.bars[side] / self.question.images)[:, None]
-        own = 1 + capped(bet, room - shift) * (gain + shift)
+        verdict = 1 + capped(bet, room - shift) * (gain + shift)
         large = 1 / np.maximum(sign * (edge - known), 1e-12)
         room = sign * (edge - theta[:, None])
         plain = capped(SHARES[:-1, None] * large[:, None], room[:, None])
         plain = 1 + plain * (sign * (theta[:, None] - guess))[:, None]
-        return np.concatenate([own[:, None], plain], axis=1)
+        return np.concatenate([verdict[:, None], plain], axis=1)
 
     def _count(self, step: Step, drops: Array, real: Array) -> None:
         shape = len(step.cells), self.strata.groups

@@ -90,7 +90,7 @@ def load_pruned(
             "of its images; give example=…."
         )
     if example is None:
-        dtype = next((one.dtype for one in network.parameters()), torch.float32)
+        dtype = next((parameter.dtype for parameter in network.parameters()), torch.float32)
         example = torch.zeros(shape, dtype=dtype)
     small, _ = applied(allocation, network, example, adapter)
     try:
@@ -121,14 +121,16 @@ def export_pruned(
     module, given = _program(small, batch, adapter)
     tensors = tuple(tensor.detach() for tensor in given)  # torch.export marks what it is given
     images = tensors[0].shape[:1]
-    free = tuple({0: torch.export.Dim.AUTO} if one.shape[:1] == images else None for one in tensors)
+    free = tuple(
+        {0: torch.export.Dim.AUTO} if tensor.shape[:1] == images else None for tensor in tensors
+    )
     try:
         with evaluating(small), torch.no_grad(), quiet():
             shapes: Any = free if module is small else (free,)
             program = torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
-        whose = {"lesion.json": json.dumps(about(allocation))}
+        extra = {"lesion.json": json.dumps(about(allocation))}
         file = BytesIO()  # torch ends the process where a disk is full
-        torch.export.save(program, file, extra_files=whose)
+        torch.export.save(program, file, extra_files=extra)
     except Exception as error:  # torch.export raises a different class for each thing it refuses
         raise LesionError(
             f"Expected a network that torch.export can trace, but it refuses "
@@ -144,7 +146,7 @@ def _program(
     images = _images(batch, adapter)
     if images is not None:
         return network, (images,)
-    call = Call(network, lambda module, own: outputs(module, own, adapter), batch)
+    call = Call(network, lambda module, given: outputs(module, given, adapter), batch)
     return call, call.tensors(batch)
 
 
@@ -153,8 +155,8 @@ def _images(example: Any, adapter: Adapter | None) -> Tensor | None:
     if adapter is not None and not isinstance(adapter, (BatchAdapter, Unlabelled)):
         return None
     pair = isinstance(example, (tuple, list)) and len(example) == 2
-    found = example[0] if pair and not isinstance(adapter, Unlabelled) else example
-    return found if isinstance(found, Tensor) else None
+    images = example[0] if pair and not isinstance(adapter, Unlabelled) else example
+    return images if isinstance(images, Tensor) else None
 
 
 def _read(path: str | Path) -> tuple[Allocation, list[int]]:

@@ -63,7 +63,7 @@ def numbers(value: Any) -> tuple[float, ...]:
     try:
         return (number(value),)
     except ValueError:
-        return tuple(number(one) for one in _several(value))
+        return tuple(map(number, _several(value)))
 
 
 def text(value: Any) -> str:
@@ -76,7 +76,7 @@ def text(value: Any) -> str:
 
 def patterns(value: Any) -> tuple[str, ...]:
     """One text or several; of one text the parts between commas, as on the command line."""
-    return listed(value) if isinstance(value, str) else tuple(text(one) for one in _several(value))
+    return listed(value) if isinstance(value, str) else tuple(map(text, _several(value)))
 
 
 def path(value: Any) -> str | os.PathLike[str]:
@@ -90,7 +90,7 @@ def paths(value: Any) -> tuple[str | os.PathLike[str], ...]:
     """The names of files, or one name."""
     if isinstance(value, (str, os.PathLike)):
         return (path(value),)
-    return tuple(path(one) for one in _several(value))
+    return tuple(map(path, _several(value)))
 
 
 def amount(value: Any) -> str:
@@ -134,7 +134,7 @@ def arrays(value: Any) -> dict[str, np.ndarray]:
     """An array of numbers for each name."""
     if not isinstance(value, Mapping):
         raise ValueError
-    return {text(name): np.asarray(_array(own), float) for name, own in value.items()}
+    return {text(name): np.asarray(_array(array), float) for name, array in value.items()}
 
 
 def adapter(value: Any) -> Any:
@@ -160,7 +160,7 @@ def batch(value: Any) -> Any:
     tensors = [leaf for leaf in trees.tree_leaves(value) if hasattr(leaf, "detach")]
     if any(tensor.ndim and len(tensor) for tensor in tensors):
         return instance_no("torch.nn", "Module")(value)
-    if isinstance(value, (tuple, list)) and value and all(isinstance(one, int) for one in value):
+    if isinstance(value, (tuple, list)) and value and all(isinstance(size, int) for size in value):
         raise ValueError(f"a shape is none: give torch.zeros({', '.join(map(str, value))})")
     raise ValueError("such as torch.zeros(2, 3, 224, 224)")
 
@@ -201,9 +201,9 @@ def either(*takes: Take) -> Take:
     """What one of several takes."""
 
     def take(value: Any) -> Any:
-        for one in takes:
+        for attempt in takes:
             try:
-                return one(value)
+                return attempt(value)
             except ValueError:
                 continue
         raise ValueError

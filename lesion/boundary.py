@@ -24,67 +24,120 @@ class Kind(NamedTuple):
     error: type[LesionError] = LesionError
 
 
-NETWORK = Kind("a torch.nn.Module", take.instance("torch.nn", "Module"),
-               "give the network itself, not its name or its state_dict", SubjectError)  # fmt: skip
+class Argument(NamedTuple):
+    """An argument of a function, or a field of a record.
+
+    parameters: the function's, by name; none for a record
+    """
+
+    owner: Callable[..., Any]
+    name: str
+    kind: Kind
+    parameters: Mapping[str, Parameter]
+
+    def take(self, value: Any) -> Any:
+        """The value as the package takes it, or the kind's error, which says what came."""
+        if value is None and self.name in ("layers", "recovery", "by", "part") and self.parameters:
+            return self.parameters[self.name].default  # as where it is not given
+        try:
+            return self.kind.take(value)
+        except (ValueError, TypeError) as error:
+            hints = [str(error) if isinstance(error, ValueError) else "", self.kind.more]
+            hints += [f"it takes {places}"] if (places := ", ".join(self._places())) else []
+            raise self.kind.error(
+                f"Expected {self.kind.what}, got {_came(value)}, for {self.name} of lesion."
+                f"{self.owner.__qualname__}; {'; '.join(filter(None, hints)) or 'give that'}."
+            ) from error
+
+    def _places(self) -> list[str]:
+        """The names of the arguments that may be given by their place."""
+        return [
+            name
+            for name, parameter in self.parameters.items()
+            if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and name not in ("cls", "self")
+        ]
+
+
+NETWORK = Kind(
+    "a torch.nn.Module",
+    take.instance("torch.nn", "Module"),
+    "give the network itself, not its name or its state_dict",
+    SubjectError,
+)
 STUDY = Kind("a Study", take.instance("lesion.study", "Study"), "open it with lesion.Study.open")
 DATA = Kind("a Dataset or DataLoader", take.images, error=SubjectError)
-BATCH = Kind("one batch of two images or more", take.batch, error=SubjectError)
-NUMBER, TEXT, FLAG = Kind("a number", take.number), Kind("a text", take.text), Kind(
-    "True or False", take.flag
-)  # fmt: skip
-PATH = Kind("the path of a file", take.path)
-COUNT = Kind("a whole number of at least 1", take.from_(1))
+NUMBER = Kind("a number", take.number)
 WHOLE = Kind("a whole number", take.integer)
-FRAME = Kind("a table", take.instance("pandas", "DataFrame"), "lesion.curves(study) gives it")
-NAMED = Kind("a name or a function", take.named)
+COUNT = Kind("a whole number of at least 1", take.from_(1))
+COUNT_OR_NONE = Kind("a whole number of at least 0", take.from_(0))
+TEXT = Kind("a text", take.text)
+PATH = Kind("the path of a file", take.path)
 PATTERNS = Kind("names or patterns of layers", take.patterns)
 SHARE = Kind("a share such as 0.5, '50%' or 'least'", take.remaining)
-CRITERION = Kind("the name of a criterion", take.text,
-                 "functions are none: a criterion is a module in lesion.criteria")  # fmt: skip
+FRAME = Kind("a table", take.instance("pandas", "DataFrame"), "lesion.curves(study) gives it")
+BUDGET = Kind("a Budget", take.instance("lesion.budget", "Budget"))
 
+SHARED = (
+    (NETWORK, "network small"),
+    (DATA, "data train"),
+    (NUMBER, "max_drop confidence half_width ratio holdout timeout max_rate"),
+    (WHOLE, "align least"),
+    (COUNT, "limit images pairs"),
+    (COUNT_OR_NONE, "rounds workers"),
+    (TEXT, "units rounding order estimand guarantee by column to part per name preprocessing"),
+    (PATH, "out path"),
+    (PATTERNS, "layers skip highlight"),
+    (SHARE, "macs params latency"),
+)
+"""The kinds that arguments of several names are of."""
 KINDS: Mapping[str, Kind] = {
-    "network": NETWORK, "small": NETWORK, "study": STUDY, "data": DATA, "train": DATA,
-    "example": BATCH, "out": PATH, "path": PATH, "criterion": CRITERION,
+    **{name: kind for kind, names in SHARED for name in names.split()},
+    "study": STUDY,
+    "example": Kind("one batch of two images or more", take.batch, error=SubjectError),
+    "criterion": Kind(
+        "the name of a criterion",
+        take.text,
+        "functions are none: a criterion is a module in lesion.criteria",
+    ),
     "paths": Kind("the paths of studies", take.paths),
-    "allocation": Kind("an Allocation", take.instance("lesion.allocation", "Allocation"),
-                       "lesion.allocate makes one, Allocation.load reads one"),
-    "budget": Kind("a Budget", take.instance("lesion.budget", "Budget"),
-                   "such as lesion.Budget(macs=0.5)"),
-    "close_loop": Kind("a Budget", take.instance("lesion.budget", "Budget")),
-    "anatomy": Kind("an Anatomy", take.instance("lesion.anatomy", "Anatomy"),
-                    "lesion.find_layers makes one"),
-    "advice": Kind("an Advice", take.instance("lesion.advice", "Advice"),
-                   "lesion.recommend makes one"),
+    "allocation": Kind(
+        "an Allocation",
+        take.instance("lesion.allocation", "Allocation"),
+        "lesion.allocate makes one, Allocation.load reads one",
+    ),
+    "budget": BUDGET._replace(more="such as lesion.Budget(macs=0.5)"),
+    "close_loop": BUDGET,
+    "anatomy": Kind(
+        "an Anatomy", take.instance("lesion.anatomy", "Anatomy"), "lesion.find_layers makes one"
+    ),
+    "advice": Kind(
+        "an Advice", take.instance("lesion.advice", "Advice"), "lesion.recommend makes one"
+    ),
     "bench": Kind("a bench", take.instance("lesion.together", "Bench"), "lesion.bench makes one"),
     "times": Kind("a table of times", take.instance("lesion.latency", "Times")),
-    "found": Kind("interactions", take.instance("lesion.interactions", "Interactions"),
-                  "lesion.find_interactions gives them"),
+    "found": Kind(
+        "interactions",
+        take.instance("lesion.interactions", "Interactions"),
+        "lesion.find_interactions gives them",
+    ),
     "adapter": Kind("an adapter with the methods forward and targets", take.adapter),
     "ratios": Kind("pruning ratios, numbers between 0 and 1", take.numbers),
-    "layers": PATTERNS, "skip": PATTERNS, "highlight": PATTERNS,
-    "max_drop": NUMBER, "confidence": NUMBER, "half_width": NUMBER, "ratio": NUMBER,
-    "holdout": NUMBER, "timeout": NUMBER, "max_rate": NUMBER,
-    "limit": COUNT, "images": COUNT, "pairs": COUNT, "align": WHOLE, "least": WHOLE,
     "sets": Kind("a number of sets, from 1 to 100000", take.from_(1, 100_000)),
-    "rounds": Kind("a whole number of at least 0", take.from_(0)),
-    "workers": Kind("a whole number of at least 0", take.from_(0)),
     "seed": Kind(f"a seed from 0 to {SEEDS}", take.from_(0, SEEDS)),
-    "full": FLAG, "units": TEXT, "rounding": TEXT, "order": TEXT, "estimand": TEXT,
-    "guarantee": TEXT, "by": TEXT, "column": TEXT, "to": TEXT, "part": TEXT, "per": TEXT,
-    "name": TEXT, "preprocessing": TEXT,
+    "full": Kind("True or False", take.flag),
     "score": Kind("the name of a score or a function score(outputs, targets)", take.named),
-    "recovery": NAMED,
+    "recovery": Kind("a name or a function", take.named),
     "memory": Kind("an amount of memory such as '4G'", take.amount),
     "device": Kind("a device such as 'cuda'", take.device),
     "progress": Kind("a function", take.called),
-    "curves": FRAME, "frame": FRAME._replace(more="see its documentation"),
+    "curves": FRAME,
+    "frame": FRAME._replace(more="see its documentation"),
     "ax": Kind("matplotlib's Axes", take.instance("matplotlib.axes", "Axes")),
     "rates": Kind("a ratio for each unit, by name", take.rates),
     "scores": Kind("an array of scores for each unit, by name", take.arrays),
     "norms": Kind("an array of norms for each layer, by name", take.arrays),
     "pins": Kind("a rate for each pattern of layers", take.rates),
-    "macs": SHARE, "params": SHARE, "latency": SHARE,
-}  # fmt: skip
+}
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
     ("curves", "decisions"): Kind(
@@ -101,15 +154,20 @@ OTHERWISE: Mapping[tuple[str, str], Kind] = {
 def public(function: F) -> F:
     """The function for callers from outside: each argument is what it expects, or a LesionError
     says in a sentence what came, and how the function is called."""
-    own = signature(function)
-    taken = {name: kind for name in own.parameters if (kind := _kind(function.__name__, name))}
+    declared = signature(function)
+    parameters = declared.parameters
+    known = {
+        name: Argument(function, name, kind, parameters)
+        for name in parameters
+        if (kind := _kind(function.__name__, name))
+    }
 
     @wraps(function)
     def called(*args: Any, **options: Any) -> Any:
-        given = own.bind(*args, **options)
+        given = declared.bind(*args, **options)
         for name, value in given.arguments.items():
-            if name in taken and value is not own.parameters[name].default:
-                given.arguments[name] = _taken(function, taken[name], name, value, own.parameters)
+            if name in known and value is not parameters[name].default:
+                given.arguments[name] = known[name].take(value)
         _check_lengths(given.arguments)
         with staying():
             return function(*given.args, **given.kwargs)
@@ -123,33 +181,12 @@ def fields(record: Any, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
         if value is not type(record).__dataclass_fields__[name].default:
-            made = _taken(type(record), KINDS[name], name, value, {})
-            object.__setattr__(record, name, made)
+            argument = Argument(type(record), name, KINDS[name], {})
+            object.__setattr__(record, name, argument.take(value))
 
 
 def _kind(function: str, name: str) -> Kind | None:
     return OTHERWISE.get((function, name)) or KINDS.get(name)
-
-
-def _taken(
-    function: Callable[..., Any], kind: Kind, name: str, value: Any,
-    parameters: Mapping[str, Parameter],
-) -> Any:  # fmt: skip
-    if value is None and name in ("layers", "recovery", "by", "part") and parameters:
-        return parameters[name].default  # as where it is not given
-    try:
-        return kind.take(value)
-    except (ValueError, TypeError) as error:
-        places = ", ".join(
-            name for name, own in parameters.items()
-            if own.kind is own.POSITIONAL_OR_KEYWORD and name not in ("cls", "self")
-        )  # fmt: skip
-        hints = [str(error) if isinstance(error, ValueError) else "", kind.more]
-        hints += [f"it takes {places}"] if places else []
-        raise kind.error(
-            f"Expected {kind.what}, got {_came(value)}, for {name} of lesion."
-            f"{function.__qualname__}; {'; '.join(filter(None, hints)) or 'give that'}."
-        ) from error
 
 
 def _came(value: Any) -> str:
@@ -173,10 +210,10 @@ def _check_lengths(arguments: Mapping[str, Any]) -> None:
             f"Expected booleans, one for each of the anatomy's {anatomy.channels} labels, got "
             f"{len(dropped)}; Allocation.dropped(anatomy) gives them."
         )
-    for name, own in (arguments.get("scores") or {}).items():
+    for name, scores in (arguments.get("scores") or {}).items():
         unit = anatomy.unit.get(name)
-        if unit is not None and np.shape(own) != (unit.channels,):
+        if unit is not None and np.shape(scores) != (unit.channels,):
             raise LesionError(
                 f"Expected a score for each of the {unit.channels} channels of {name}, got shape "
-                f"{np.shape(own)}; Study.scores gives them."
+                f"{np.shape(scores)}; Study.scores gives them."
             )

@@ -25,12 +25,12 @@ def to_outcomes(row: Sequence[Any], columns: Sequence[str]) -> Outcomes:
     if len(content) != sum(_size(name, count) for name in columns):
         raise ValueError(f"a row of {count} images has outcomes of another number")
     steps = _steps(positions, count)
-    found, start = {}, 0
+    values, start = {}, 0
     for name in columns:
         size = _size(name, count)
-        found[name] = _unpacked(content[start : start + size], name, count)
+        values[name] = _unpacked(content[start : start + size], name, count)
         start += size
-    return Outcomes(np.cumsum(steps) - 1, found)
+    return Outcomes(np.cumsum(steps) - 1, values)
 
 
 def _steps(positions: bytes, count: int) -> np.ndarray:

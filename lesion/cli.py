@@ -19,11 +19,25 @@ from lesion.showing import keep_results_apart, open_all, put, results_alone, tel
 
 MODULES = (handing, measuring, rating, reading)  # whose commands register themselves
 ORDER = (
-    "layers", "sweep", "evaluate", "curves", "recommend", "verify", "refine", "calibrate",
-    "interactions", "tradeoff", "time", "export", "apply",
-    "compare", "plot", "merge", "demo",
-)  # fmt: skip
-app.registered_commands.sort(key=lambda one: ORDER.index(one.callback.__name__))  # type: ignore[union-attr]
+    "layers",
+    "sweep",
+    "evaluate",
+    "curves",
+    "recommend",
+    "verify",
+    "refine",
+    "calibrate",
+    "interactions",
+    "tradeoff",
+    "time",
+    "export",
+    "apply",
+    "compare",
+    "plot",
+    "merge",
+    "demo",
+)
+app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
 
 
 def main() -> None:
@@ -34,10 +48,12 @@ def main() -> None:
         with suppress(AttributeError):  # not every stream that may stand in for them has it
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        command = typer.main.get_command(app)
-        for one in command.commands.values():  # type: ignore[attr-defined]
-            one.callback = results_alone()(_stopping()(staying(BaseException)(one.callback)))
-        command(prog_name="lesion")
+        group = typer.main.get_command(app)
+        for command in group.commands.values():  # type: ignore[attr-defined]
+            command.callback = results_alone()(
+                _stopping()(staying(BaseException)(command.callback))
+            )
+        group(prog_name="lesion")
     except LesionError as error:
         tell(f"lesion: {error}")
         sys.exit(1)

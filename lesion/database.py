@@ -67,7 +67,7 @@ class Store:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What a query finds."""
-        with told(self.path):
+        with explaining(self.path):
             return self._connection.execute(query, values).fetchall()
 
     def write(self, query: str, *values: Any) -> None:
@@ -86,7 +86,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All changes in it are kept, or none of them where anything raises."""
-        with told(self.path):
+        with explaining(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             self._written.clear()
             try:
@@ -104,12 +104,23 @@ class Store:
         self._connection.close()
 
 
+class Tables:
+    """Something that is kept in the tables of a study file."""
+
+    def __init__(self, store: Store) -> None:
+        self.path, self._store = store.path, store
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._store.close()
+
+
 def create(path: Path, content: bytes) -> None:
     """Write a new study file that holds a header and nothing else; it appears whole or not at all.
 
     Raises StudyError where there is a file already, or no place for one.
     """
-    with told(path):
+    with explaining(path):
         try:
             with new_file(path) as fresh:
                 _filled(fresh, content)
@@ -143,9 +154,9 @@ def connect(path: Path, timeout: float) -> Store:
             f"Expected a study file, but there is no file {path}: "
             "check the name, or make one with `lesion sweep`."
         )
-    with told(path):
-        where = path.absolute()  # else SQLite has meanings of its own for :memory: and file:
-        connection = sqlite3.connect(where, timeout=timeout, isolation_level=None)
+    with explaining(path):
+        absolute = path.absolute()  # else SQLite has meanings of its own for :memory: and file:
+        connection = sqlite3.connect(absolute, timeout=timeout, isolation_level=None)
         try:
             _check(connection, path)
         except BaseException:
@@ -160,9 +171,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise _foreign(path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (*LATER, VERSION):
-        how = "install a newer lesion to read it" if version > VERSION else "measure again"
+        remedy = "install a newer lesion to read it" if version > VERSION else "measure again"
         raise StudyError(
-            f"Expected a study of format {VERSION}, but {path} is of format {version}: {how}."
+            f"Expected a study of format {VERSION}, but {path} is of format {version}: {remedy}."
         )
     _check_tables(connection, path, version)
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -213,7 +224,7 @@ def _renewed(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def explaining(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system raise into a StudyError that says what to do."""
     try:
         yield

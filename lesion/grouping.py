@@ -29,40 +29,39 @@ class Group:
     inputs: Mapping[str, set[int]]
 
 
-def groups(found: Match, graph: Any) -> Iterator[Group]:
+def groups(matched: Match, graph: Any) -> Iterator[Group]:
     """The groups of Torch-Pruning that lose something, with what falls when their root's does."""
-    names = {module: name for name, module in found.network.named_modules()}
+    names = {module: name for name, module in matched.network.named_modules()}
     kinds = (graph.ops.TORCH_CONV, graph.ops.TORCH_LINEAR, graph.ops.TORCH_LSTM)
     for whole in graph.get_all_groups(root_module_types=kinds):
         module, handler = whole[0].dep.target.module, whole[0].dep.handler
-        falling = found.falling(names[module])
+        falling = matched.falling(names[module])
         if not falling.any():
             continue
         share = _share(names[module], falling, _parts(graph, whole, names))
         filters, inputs = defaultdict[str, set[int]](set), defaultdict[str, set[int]](set)
         numbers = np.flatnonzero(falling).tolist()
-        for dep, own in graph.get_pruning_group(module, handler, numbers):
+        for dep, indices in graph.get_pruning_group(module, handler, numbers):
             name = names.get(dep.target.module, "")
-            if name in found.anatomy.layer:
-                made = graph.is_out_channel_pruning_fn(dep.handler)
-                (filters if made else inputs)[name].update(own)
+            if name in matched.anatomy.layer:
+                is_output = graph.is_out_channel_pruning_fn(dep.handler)
+                (filters if is_output else inputs)[name].update(indices)
         yield Group(names[module], share.leaving, dict(filters), dict(inputs))
 
 
 def _parts(graph: Any, group: Any, names: Mapping[nn.Module, str]) -> set[int]:
     """Into how many equal parts Torch-Pruning divides a group's channels: grouped convolutions
     and group norms, each of whose groups loses the same positions."""
-    found = {1}
+    counts = {1}
     for dep, _ in group:
         module = dep.target.module
         depthwise = getattr(module, "groups", 0) == getattr(module, "out_channels", None)
         if module in names and not depthwise:
-            of = graph.get_pruner_of_module(module)
-            made = graph.is_out_channel_pruning_fn(dep.handler)
-            found.add(
-                of.get_out_channel_groups(module) if made else of.get_in_channel_groups(module)
-            )
-    return found
+            pruner = graph.get_pruner_of_module(module)
+            is_output = graph.is_out_channel_pruning_fn(dep.handler)
+            count = pruner.get_out_channel_groups if is_output else pruner.get_in_channel_groups
+            counts.add(count(module))
+    return counts
 
 
 def _share(layer: str, falling: np.ndarray, parts: set[int]) -> Share:
@@ -78,28 +77,28 @@ def _share(layer: str, falling: np.ndarray, parts: set[int]) -> Share:
     return Share(layer, int(falling.sum()), len(falling))
 
 
-def check(found: Match, together: Sequence[Group]) -> None:
+def check(matched: Match, together: Sequence[Group]) -> None:
     """Raises LesionError unless the groups together remove what the rates say, and nothing else."""
-    for layer in found.anatomy.layers:
-        wanted = set(np.flatnonzero(found.falling(layer.name)).tolist())
-        own = set().union(*(group.filters.get(layer.name, set()) for group in together))
+    for layer in matched.anatomy.layers:
+        wanted = set(np.flatnonzero(matched.falling(layer.name)).tolist())
+        removed = set().union(*(group.filters.get(layer.name, set()) for group in together))
         what = "filters"
-        if own == wanted and not layer.depthwise:
-            wanted = set(np.flatnonzero(found.unread(layer.name)).tolist())
-            own = set().union(*(group.inputs.get(layer.name, set()) for group in together))
+        if removed == wanted and not layer.depthwise:
+            wanted = set(np.flatnonzero(matched.unread(layer.name)).tolist())
+            removed = set().union(*(group.inputs.get(layer.name, set()) for group in together))
             what = "inputs"
-        if own != wanted:
+        if removed != wanted:
             raise LesionError(
                 f"Expected Torch-Pruning to remove {len(wanted)} {what} of {layer.name}, but by "
-                f"its dependency graph it would remove {len(own)}, {len(own & wanted)} of them "
-                f"the right ones; {INSTEAD}."
+                f"its dependency graph it would remove {len(removed)}, {len(removed & wanted)} of "
+                f"them the right ones; {INSTEAD}."
             )
 
 
-def check_plain(found: Match) -> None:
+def check_plain(matched: Match) -> None:
     """Raises LesionError where what falls lies in weights that are no parameters of a layer."""
-    wanting = {name for name, _ in computed(found)}
-    for layer in found.anatomy.layers:
+    wanting = {name for name, _ in computed(matched)}
+    for layer in matched.anatomy.layers:
         if layer.weight in wanting or layer.bias in wanting:
             raise LesionError(
                 f"Expected weights that are parameters, but that of {layer.name} is computed from "
@@ -112,18 +111,18 @@ def check_pruned(small: Match, network: nn.Module) -> None:
     """Raises LesionError unless the pruned network runs, with what the rates leave of the other."""
     before, after = _tensors(network), _tensors(small.network)
     stay = masks(small.anatomy, small.dropped)
-    for one in small.anatomy.parameters:
-        value, own = before.get(one.name), after.get(one.name)
-        if value is None or own is None:  # computed from others
+    for parameter in small.anatomy.parameters:
+        value, pruned = before.get(parameter.name), after.get(parameter.name)
+        if value is None or pruned is None:  # computed from others
             continue
-        if one.name in stay:
-            mask = torch.from_numpy(stay[one.name]).to(value.device).expand(value.shape)
-            value = value[mask].reshape(one.kept(small.dropped))
-        if not torch.equal(value, own):
-            wrong = f"shape {tuple(own.shape)} instead of {tuple(value.shape)}"
+        if parameter.name in stay:
+            mask = torch.from_numpy(stay[parameter.name]).to(value.device).expand(value.shape)
+            value = value[mask].reshape(parameter.kept(small.dropped))
+        if not torch.equal(value, pruned):
+            wrong = f"shape {tuple(pruned.shape)} instead of {tuple(value.shape)}"
             raise LesionError(
-                f"Expected {one.name} without what falls, but Torch-Pruning left it with "
-                f"{'other values' if value.shape == own.shape else wrong}; {INSTEAD}."
+                f"Expected {parameter.name} without what falls, but Torch-Pruning left it with "
+                f"{'other values' if value.shape == pruned.shape else wrong}; {INSTEAD}."
             )
     _check_runs(small)
 

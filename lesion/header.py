@@ -76,17 +76,17 @@ def _is_source(source: Any) -> bool:
     return whole and all(isinstance(text, str) for text in texts)
 
 
-def conflicts(there: Header, here: Header) -> list[str]:
+def conflicts(known: Header, given: Header) -> list[str]:
     """One phrase for each difference that outcomes or claims depend on: of all but environments.
 
     Of anatomies those that lesions depend on count: which channels there are, and fall together.
     """
-    phrases = differences(there.subject, here.subject)
-    phrases += differences(_claimed(there.settings), _claimed(here.settings))
-    told = ("subject", "settings", "anatomy", "environment")
-    names = [field.name for field in fields(Header) if field.name not in told]
-    plain = [name for name in names if getattr(there, name) != getattr(here, name)]
-    if _removable(there.anatomy) != _removable(here.anatomy):
+    phrases = differences(known.subject, given.subject)
+    phrases += differences(_claimed(known.settings), _claimed(given.settings))
+    apart = ("subject", "settings", "anatomy", "environment")
+    names = [field.name for field in fields(Header) if field.name not in apart]
+    plain = [name for name in names if getattr(known, name) != getattr(given, name)]
+    if _removable(known.anatomy) != _removable(given.anatomy):
         plain.append("anatomy (which channels fall together, or what they compute)")
     return phrases or plain
 
@@ -97,32 +97,36 @@ def _claimed(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _removable(anatomy: Anatomy) -> tuple[Any, ...]:
-    layers = [(one.name, one.kind, one.channels, one.macs, one.unit) for one in anatomy.layers]
-    units = [(one.name, one.kind, one.channels, one.layers) for one in anatomy.units]
+    layers = [
+        (layer.name, layer.kind, layer.channels, layer.macs, layer.unit) for layer in anatomy.layers
+    ]
+    units = [(unit.name, unit.kind, unit.channels, unit.layers) for unit in anatomy.units]
     return layers, units
 
 
-def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+def differences(known: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
     """One phrase for each entry that differs, values shortened, in order of name.
 
     >>> differences({"weights": "a1", "order": "5"}, {"weights": "b2", "order": "5"})
     ['weights (a1 there, b2 here)']
     """
     return [
-        f"{name} ({_short(there.get(name, MISSING))} there, {_short(here.get(name, MISSING))} here)"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+        f"{name} ({_entry(known, name)} there, {_entry(given, name)} here)"
+        for name in sorted(known.keys() | given.keys())
+        if known.get(name) != given.get(name)
     ]
 
 
-def _short(text: str, width: int = 40) -> str:
+def _entry(entries: Mapping[str, str], name: str, width: int = 40) -> str:
+    """The text under a name, shortened."""
+    text = entries.get(name, MISSING)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _plain(value: Any) -> Any:
     """Records, mappings, numpy numbers and arrays as JSON knows them."""
     if is_dataclass(value):
-        return {one.name: getattr(value, one.name) for one in fields(value)}
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     return dict(value) if isinstance(value, Mapping) else value.tolist()
 
 

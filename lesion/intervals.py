@@ -5,7 +5,7 @@ Each image is one of four: right in both networks, broken (right in the intact o
 of images is fixed beforehand: looking again and again until an interval pleases voids it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import fsum, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -45,30 +45,6 @@ def newcombe(
     down = _joined(base - base_low, lesion_high - lesion, phi)
     up = _joined(base_high - base, lesion - lesion_low, phi)
     return Interval(drop, max(-1.0, drop - down), min(1.0, drop + up))
-
-
-def tango(
-    base_only: float, lesion_only: float, n: float, confidence: float = 0.95
-) -> Interval:  # fmt: skip
-    """The drop (base_only − lesion_only) / n with Tango's score interval.
-
-    All δ that the score test (base_only − lesion_only − n δ) / √(n (2 q + δ (1 − δ))) does not
-    reject, where q is the likeliest share of lesion_only given δ. Raises LesionError as `newcombe`.
-
-    Source: Tango 1998, Statistics in Medicine 17, 891-908, equations 6-10, with the difference
-    taken as base minus lesion.
-
-    >>> [round(value, 4) for value in tango(12, 2, 50)]
-    [0.2, 0.0611, 0.3447]
-    """
-    z = _quantile(confidence)
-    _total(base_only, lesion_only, n - base_only - lesion_only, 0)
-    drop = (base_only - lesion_only) / n
-
-    def rejects(delta: float) -> bool:
-        return abs(_score(base_only, lesion_only, n, delta)) > z
-
-    return Interval(drop, _edge(rejects, drop, -1.0), _edge(rejects, drop, 1.0))
 
 
 def bonett_price(differences: Iterable[float], confidence: float = 0.95) -> Interval:
@@ -132,25 +108,5 @@ def _correlation(both: float, base_only: float, lesion_only: float, neither: flo
     return surplus / sqrt(product)
 
 
-def _joined(one: float, other: float, phi: float) -> float:
-    return sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
-
-
-def _score(base_only: float, lesion_only: float, n: float, delta: float) -> float:
-    """Tango's statistic at δ; infinite where δ leaves no variance."""
-    b = -base_only - lesion_only + (2 * n - base_only + lesion_only) * delta
-    root = sqrt(max(0.0, b * b + 8 * n * lesion_only * delta * (1 - delta)))
-    q = max(0.0, (root - b) / (4 * n))
-    variance = n * (2 * q + delta * (1 - delta))
-    distance = base_only - lesion_only - n * delta
-    if variance <= 0:
-        return 0.0 if distance == 0 else float("inf")
-    return distance / sqrt(variance)
-
-
-def _edge(rejects: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where the test begins to reject, between a value it does not and an end of the scale."""
-    for _ in range(60):
-        middle = (inside + outside) / 2
-        inside, outside = (inside, middle) if rejects(middle) else (middle, outside)
-    return inside
+def _joined(base: float, lesion: float, phi: float) -> float:
+    return sqrt(max(0.0, base * base - 2 * phi * base * lesion + lesion * lesion))

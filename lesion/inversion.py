@@ -7,6 +7,7 @@ Source: Waudby-Smith and Ramdas 2024 (see `betting`), section 4.
 """
 
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,16 @@ TOGETHER = 16  # cells at a time, for memory
 HALVINGS = 18
 
 
+class Record(NamedTuple):
+    """The trails of cells, padded to whole blocks.
+
+    tables: (tables, cells, images); real: (cells, images) what is no padding
+    """
+
+    tables: Array
+    real: Array
+
+
 def intervals(process: Process, cells: Array, alpha: float) -> Intervals:
     """The drops, as proportions, that are not refuted at level alpha, right at all looks together.
 
@@ -27,18 +38,18 @@ def intervals(process: Process, cells: Array, alpha: float) -> Intervals:
     LesionError where the process keeps no record.
     """
     cells = np.asarray(cells, int)
-    out = np.zeros((3, len(cells)))
+    estimates = np.zeros((3, len(cells)))
     alike = np.argsort(process.seen[cells], kind="stable")  # padded to little more than they are
     for start in range(0, len(cells), TOGETHER):
         rows = alike[start : start + TOGETHER]
-        out[:, rows] = _some(process, cells[rows], alpha)
-    return Intervals(*out)
+        estimates[:, rows] = _estimates(process, cells[rows], alpha)
+    return Intervals(*estimates)
 
 
-def _some(process: Process, cells: Array, alpha: float) -> Array:
-    low, high = _certain(process, cells)
-    tables, real = _tables(process, cells)
-    ends = [_end(process, tables, real, (low, high), side, alpha) for side in (0, 1)]
+def _estimates(process: Process, cells: Array, alpha: float) -> Array:
+    """(3, cells) the drops, and the two ends of their intervals."""
+    possible, record = _certain(process, cells), _record(process, cells)
+    ends = [_end(process, record, possible, side, alpha) for side in (0, 1)]
     lower, upper = np.minimum(ends[1], ends[0]), np.maximum(ends[0], ends[1])
     drop = process.forecast(cells, 0.5).drop
     return np.stack([np.clip(drop, lower, upper), lower, upper])
@@ -53,8 +64,7 @@ def _certain(process: Process, cells: Array) -> tuple[Array, Array]:
     return (total - down) / images, (total + up) / images
 
 
-def _tables(process: Process, cells: Array) -> tuple[Array, Array]:
-    """The record of the cells, padded to whole blocks, and what is no padding."""
+def _record(process: Process, cells: Array) -> Record:
     trails = process.trails(cells)
     longest = max(trail.shape[1] for trail in trails)
     width = max(-(-longest // BLOCK), 1) * BLOCK
@@ -63,13 +73,12 @@ def _tables(process: Process, cells: Array) -> tuple[Array, Array]:
     for row, trail in enumerate(trails):
         tables[:, row, : trail.shape[1]] = trail
         real[row, : trail.shape[1]] = True
-    return tables, real
+    return Record(tables, real)
 
 
 def _end(
-    process: Process, tables: Array, real: Array, around: tuple[Array, Array], side: int,
-    alpha: float,
-) -> Array:  # fmt: skip
+    process: Process, record: Record, possible: tuple[Array, Array], side: int, alpha: float
+) -> Array:
     """The nearest drop that is refuted; where drops are counts, the last one that is not.
 
     The first drop tried is the one that the verdict is about.
@@ -78,12 +87,12 @@ def _end(
     whole = process.question.hits and process.question.estimand == "set"
     spacing = 1 / images if whole else 0.0
     sign = 1 if side == 0 else -1
-    inside, outside = around if side == 0 else around[::-1]
+    inside, outside = possible if side == 0 else possible[::-1]
     inside, outside = inside - sign * spacing, outside + sign * spacing
     theta = np.full(len(inside), process.question.bars[side] / images)
     for _ in range(HALVINGS):
         within = (sign * theta > sign * inside) & (sign * theta < sign * outside)
-        refuted = _peak(process, tables, real, theta, side) >= log(2 / alpha)
+        refuted = _peak(process, record, theta, side) >= log(2 / alpha)
         outside = np.where(within & refuted, theta, outside)
         inside = np.where(within & ~refuted, theta, inside)
         theta = (inside + outside) / 2
@@ -94,8 +103,9 @@ def _end(
     return np.asarray(outside - sign * spacing)
 
 
-def _peak(process: Process, tables: Array, real: Array, theta: Array, side: int) -> Array:
+def _peak(process: Process, record: Record, theta: Array, side: int) -> Array:
     """The largest log wealth that betting against θ ever had."""
+    tables, real = record
     wealth = np.tile(np.log(process.shares), (len(theta), 1))
     peak = np.zeros(len(theta))
     for start in range(0, real.shape[1], BLOCK):

@@ -79,9 +79,9 @@ class Ledger:
         """What the intact network made of the first images, or of all that it has seen."""
         rows = self.store.rows(f"SELECT {INTACT} FROM intact ORDER BY rowid")
         with self._readable():
-            found = Intact.join((to_intact(row, self.columns) for row in rows), self.columns)
-            _check_places(found.outcomes.images, min(len(found), self.size))
-        return found.take(slice(images))
+            intact = Intact.join((to_intact(row, self.columns) for row in rows), self.columns)
+            _check_places(intact.outcomes.images, min(len(intact), self.size))
+        return intact.take(slice(images))
 
     def outcomes(self, lesion: int) -> Outcomes:
         """All that is recorded of a lesion, positions rising."""
@@ -89,9 +89,9 @@ class Ledger:
             f"SELECT {PART} FROM outcomes WHERE lesion = ? ORDER BY rowid", lesion
         )
         with self._readable():
-            found = Outcomes.join((to_outcomes(row, self.columns) for row in rows), self.columns)
-            _check_places(found.images, self.size)
-        return found
+            outcomes = Outcomes.join((to_outcomes(row, self.columns) for row in rows), self.columns)
+            _check_places(outcomes.images, self.size)
+        return outcomes
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -125,8 +125,8 @@ def _same_images(old: Intact, new: Intact) -> None:
     old, new = old.take(slice(n)), new.take(slice(n))
     check_digests(old.digest, new.digest, old.outcomes.images)
     if not np.array_equal(old.label, new.label):
-        where = int(old.outcomes.images[old.label != new.label][0])
-        raise changed(where, "its label is another")
+        first = int(old.outcomes.images[old.label != new.label][0])
+        raise changed(first, "its label is another")
     if not np.allclose(old.margin, new.margin, rtol=NOISE, atol=NOISE, equal_nan=True):
         raise StudyError(
             "Expected the intact network to answer as recorded, but its margins differ: the "
@@ -141,9 +141,9 @@ def joined(old: Outcomes, new: Outcomes, name: str) -> Outcomes:
 
 def _fresh(old: Outcomes, new: Outcomes, name: str) -> Outcomes:
     """The new outcomes of images that have none yet; refuses those that contradict old ones."""
-    _, here, there = np.intersect1d(old.images, new.images, return_indices=True)
+    _, of_old, of_new = np.intersect1d(old.images, new.images, return_indices=True)
     for column, values in old.columns.items():
-        if not _same(values[here], new[column][there]):
+        if not _same(values[of_old], new[column][of_new]):
             raise StudyError(
                 f"Expected the outcomes of lesion {name} that are recorded, but others came: the "
                 "network, device or library answers differently; measure into a new study file."
@@ -151,12 +151,12 @@ def _fresh(old: Outcomes, new: Outcomes, name: str) -> Outcomes:
     return new.without(old.images)
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def _same(old: np.ndarray, new: np.ndarray) -> bool:
     """Whether hits are equal, and other numbers but for float noise."""
-    if one.dtype == bool:
-        return np.array_equal(one, other)
-    one, other = one.astype(float), other.astype(float)
-    return np.allclose(one, other, rtol=NOISE, atol=NOISE, equal_nan=True)
+    if old.dtype == bool:
+        return np.array_equal(old, new)
+    old, new = old.astype(float), new.astype(float)
+    return np.allclose(old, new, rtol=NOISE, atol=NOISE, equal_nan=True)
 
 
 def check_digests(old: np.ndarray, new: np.ndarray, images: np.ndarray) -> None:
@@ -173,12 +173,12 @@ def check_scored(old: Intact, new: Intact) -> None:
     pairs = [(old.label, new.label), (old.prediction, new.prediction)]
     names = [name for name in ("score",) if name in old.outcomes.columns]
     pairs += [(old.outcomes[name], new.outcomes[name]) for name in names]
-    other = max(float((abs(before - after) > SCORED).mean()) for before, after in pairs)
-    if other > FEW:
+    largest = max(float((abs(before - after) > SCORED).mean()) for before, after in pairs)
+    if largest > FEW:
         raise StudyError(
             f"Expected the scores that the study holds of the intact network, but on the same "
-            f"images {100 * other:.0f} % are others now: the score function or the adapter is not "
-            "the same; give those that it was made with, or name a new study file."
+            f"images {100 * largest:.0f} % are others now: the score function or the adapter is "
+            "not the same; give those that it was made with, or name a new study file."
         )
 
 

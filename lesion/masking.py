@@ -14,15 +14,15 @@ def masks(anatomy: Anatomy, dropped: np.ndarray) -> dict[str, np.ndarray]:
     that fall; all else that goes by channels loses the entries of those that fall.
     """
     layers = {layer.weight: layer for layer in anatomy.layers}
-    found = {}
+    by_parameter = {}
     for parameter in anatomy.parameters:
         layer = layers.get(parameter.name)
         mask = _along(parameter, dropped) if layer is None else _weight(anatomy, layer, dropped)
         if not mask.all():
-            found[parameter.name] = mask.reshape(
+            by_parameter[parameter.name] = mask.reshape(
                 *mask.shape, *[1] * (len(parameter.shape) - mask.ndim)
             )
-    return found
+    return by_parameter
 
 
 def _weight(anatomy: Anatomy, layer: Layer, dropped: np.ndarray) -> np.ndarray:

@@ -71,10 +71,10 @@ def match(
 
     try_out(network, Behind(forward), batch)
     with evaluating(network):
-        found = Match(allocation, network, batch, adapter, dissect(network, forward, batch))
-    _check_units(allocation, found.anatomy)
-    _check_filters(found)
-    return found
+        matched = Match(allocation, network, batch, adapter, dissect(network, forward, batch))
+    _check_units(allocation, matched.anatomy)
+    _check_filters(matched)
+    return matched
 
 
 def outputs(network: nn.Module, batch: Any, adapter: Adapter | None) -> Any:
@@ -114,16 +114,16 @@ def _problem(rate: UnitRate, anatomy: Anatomy) -> str:
     return f"it has no layer {unknown[0]}" if unknown else ""
 
 
-def _check_filters(found: Match) -> None:
+def _check_filters(matched: Match) -> None:
     """The filters named must be those of the channels; a layer of two units keeps what both do."""
-    for layer, kept in _named(found.allocation):
-        own = np.flatnonzero(~found.falling(layer)).tolist()
-        if own != sorted(kept):
-            unit = found.anatomy.layer[layer].unit
+    for layer, kept in _named(matched.allocation):
+        expected = np.flatnonzero(~matched.falling(layer)).tolist()
+        if expected != sorted(kept):
+            unit = matched.anatomy.layer[layer].unit
             raise LesionError(
                 f"Expected the filters of {layer} that go with the channels of its unit {unit} "
-                f"to stay ({_some(own)}), got {_some(sorted(kept))}; the layers of a unit "
-                "fall together: give all of them the same channels."
+                f"to stay ({_shortened(expected)}), got {_shortened(sorted(kept))}; the layers of "
+                "a unit fall together: give all of them the same channels."
             )
 
 
@@ -135,6 +135,6 @@ def _named(allocation: Allocation) -> Iterator[tuple[str, set[int]]]:
     yield from named.items()
 
 
-def _some(numbers: list[int]) -> str:
+def _shortened(numbers: list[int]) -> str:
     """The first numbers of a list, and how many there are."""
     return f"{', '.join(map(str, numbers[:4]))}{' …' * (len(numbers) > 4)}, {len(numbers)} in all"

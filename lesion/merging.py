@@ -28,7 +28,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> None:
     if not paths:
         raise StudyError("Expected at least one study to merge, got none: name the files.")
     if out.exists():
-        raise _taken(out)
+        raise _occupied(out)
     inputs = sorted(map(Path, paths), key=_content)
     with _whole(out) as part, ExitStack() as stack:
         studies = [stack.enter_context(Study.open(path)) for path in inputs]
@@ -51,7 +51,7 @@ def _named(study: Study, part: Path) -> Iterator[None]:
 
 def _content(path: Path) -> str:
     """A text to sort by that does not depend on the file's name."""
-    with database.told(path), suppress(FileNotFoundError):
+    with database.explaining(path), suppress(FileNotFoundError):
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return ""
 
@@ -59,12 +59,12 @@ def _content(path: Path) -> str:
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
     """A name to write under; what is there appears at `out` once it is complete."""
-    with database.told(out):
+    with database.explaining(out):
         try:
             with new_file(out) as part, _at(out):
                 yield part
         except FileExistsError as error:
-            raise _taken(out) from error
+            raise _occupied(out) from error
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _at(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _taken(out: Path) -> StudyError:
+def _occupied(out: Path) -> StudyError:
     return StudyError(f"Expected a new file for the merged study, but {out} exists: name another.")
 
 
@@ -98,18 +98,18 @@ def _header(studies: list[Study]) -> Header:
             )
     return replace(
         first.header,
-        environment=_joined([study.header.environment for study in studies]),
-        settings=_joined([study.header.settings for study in studies]),
+        environment=_union([study.header.environment for study in studies]),
+        settings=_union([study.header.settings for study in studies]),
     )
 
 
-def _joined(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _union(mappings: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Entries that are the same everywhere as they are, others as a text of all their values."""
-    joined: dict[str, Any] = {}
-    for name in sorted({name for entries in found for name in entries}):
-        values = {_text(entries[name]): entries[name] for entries in found if name in entries}
-        joined[name] = " | ".join(sorted(values)) if len(values) > 1 else values.popitem()[1]
-    return joined
+    union: dict[str, Any] = {}
+    for name in sorted({name for entries in mappings for name in entries}):
+        values = {_text(entries[name]): entries[name] for entries in mappings if name in entries}
+        union[name] = " | ".join(sorted(values)) if len(values) > 1 else values.popitem()[1]
+    return union
 
 
 def _text(value: Any) -> str:
@@ -125,15 +125,15 @@ def _take(made: Study, study: Study) -> None:
     for name, training in study.recoveries.items():
         made.set_recovery(name, training)
     for text in study.plans:
-        made.add_plan(Plan.from_text(text).family, text, beside=True)
+        made.add_plan(Plan.from_text(text).family, text, several=True)
     for aim in study.aims:
         made.aim(aim)
     for key, scores in study.all_scores().items():
         made.set_scores(*key, scores)
     for lesion, reason in study.failed.items():
         made.fail(lesion, reason)
-    for one, value in study.evaluations.items():
-        made.set_evaluation(value, one)
+    for evaluated, value in study.evaluations.items():  # None: the intact network
+        made.set_evaluation(value, evaluated)
     for check in study.checks:  # what they spent of the error stays spent
         if check not in made.checks:
             made.add_check(check)
@@ -148,8 +148,8 @@ def _measured(made: Study, studies: list[Study], part: Path) -> None:
             made.record({}, study.intact())
     for lesion in made.lesions:
         holders = [study for study in studies if lesion in study.lesions]
-        found = holders[0].outcomes(lesion)
+        outcomes = holders[0].outcomes(lesion)
         for study in holders[1:]:
             with _named(study, part):
-                found = joined(found, study.outcomes(lesion), lesion.key)
-        made.record({lesion: found})
+                outcomes = joined(outcomes, study.outcomes(lesion), lesion.key)
+        made.record({lesion: outcomes})

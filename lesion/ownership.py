@@ -26,10 +26,9 @@ from lesion.matching import Match
 from lesion.subject import evaluating
 from lesion.tracing import state_of
 
-LAYERS = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-    nn.Linear,
-)  # fmt: skip
+CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 Place = tuple[str, str]  # a module's name, and what a tensor is called there
 
 
@@ -67,36 +66,36 @@ class Owned:
         """The network with one tensor again for all places of one, where they hold the same."""
         for (path, leaf), *rest in self.shared:
             tensor = getattr(network.get_submodule(path), leaf)
-            for place in rest:
-                module = network.get_submodule(place[0])
-                if torch.equal(getattr(module, place[1]), tensor):
-                    setattr(module, place[1], tensor)
+            for path, leaf in rest:
+                module = network.get_submodule(path)
+                if torch.equal(getattr(module, leaf), tensor):
+                    setattr(module, leaf, tensor)
         return network
 
 
-def owning(found: Match) -> Owned:
+def owning(matched: Match) -> Owned:
     """A copy of the network, with the rates for it.
 
     Only weights that lose something are made parameters, and only those of modules that do what
     one of torch's layers does with them; others stay computed.
     """
-    network = copied(found.network)
-    layers = {node.module: node for _, node in computed(found) if _is_layer(found, node)}
-    _make_plain(network, found.dissection.graph, layers)
+    network = copied(matched.network)
+    layers = {node.module: node for _, node in computed(matched) if _is_layer(matched, node)}
+    _make_plain(network, matched.dissection.graph, layers)
     shared = tuple(_shared(network))
     _part(network, shared)
-    dissection = _followed(found, network) if layers or shared else None
+    dissection = _followed(matched, network) if layers or shared else None
     if dissection is None:
-        return Owned(replace(found, network=copied(found.network)), (), ())
-    return Owned(_transferred(found, network, dissection), tuple(layers), shared)
+        return Owned(replace(matched, network=copied(matched.network)), (), ())
+    return Owned(_transferred(matched, network, dissection), tuple(layers), shared)
 
 
-def computed(found: Match) -> list[tuple[str, Node]]:
+def computed(matched: Match) -> list[tuple[str, Node]]:
     """The weights and biases that lose something and are computed, each with its layer's call."""
-    losing, graph = masks(found.anatomy, found.dropped), found.dissection.graph
+    losing, graph = masks(matched.anatomy, matched.dropped), matched.dissection.graph
     return [
         (leaf.name, node)
-        for node in _calls(found.dissection)
+        for node in _calls(matched.dissection)
         for leaf in _leaves(graph, node).values()
         if leaf.name in losing and _sources(graph, leaf)
     ]
@@ -120,14 +119,15 @@ def _sources(graph: Graph, leaf: Node) -> list[str]:
     return [] if turned else names
 
 
-def _is_layer(found: Match, node: Node) -> bool:
+def _is_layer(matched: Match, node: Node) -> bool:
     """Whether a call is all that a module of torch's kinds does with the images, or torch's own."""
-    module = found.network.get_submodule(node.module)
+    module = matched.network.get_submodule(node.module)
     if not node.module or not isinstance(module, LAYERS):
         return False
-    graph = found.dissection.graph
+    graph = matched.dissection.graph
     varying = (graph.nodes[index] for index in graph.varying())
-    steps = {one.operation for one in varying if f"{one.module}.".startswith(f"{node.module}.")}
+    inside = f"{node.module}."
+    steps = {step.operation for step in varying if f"{step.module}.".startswith(inside)}
     return type(module).forward is _kind(module).forward or steps == {node.operation}
 
 
@@ -184,28 +184,28 @@ def _shared(network: nn.Module) -> Iterator[tuple[Place, ...]]:
         for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
                 places[id(tensor)].append((path, leaf))
-    yield from (tuple(one) for one in places.values() if len(one) > 1)
+    yield from (tuple(shared) for shared in places.values() if len(shared) > 1)
 
 
 def _part(network: nn.Module, shared: tuple[tuple[Place, ...], ...]) -> None:
     """Gives each place a tensor of its own."""
-    for place in (one for places in shared for one in places[1:]):
-        module = network.get_submodule(place[0])
-        tensor = getattr(module, place[1])
+    for path, leaf in (place for places in shared for place in places[1:]):
+        module = network.get_submodule(path)
+        tensor = getattr(module, leaf)
         value = tensor.detach().clone()
         learns = tensor.requires_grad
         of_kind = isinstance(tensor, nn.Parameter)
-        setattr(module, place[1], nn.Parameter(value, learns) if of_kind else value)
+        setattr(module, leaf, nn.Parameter(value, learns) if of_kind else value)
 
 
-def _followed(found: Match, network: nn.Module) -> Dissection | None:
+def _followed(matched: Match, network: nn.Module) -> Dissection | None:
     """The copy, followed; None where it does not take the network's steps."""
     try:
         with evaluating(network):
-            dissection = dissect(network, found.forward, found.batch)
+            dissection = dissect(network, matched.forward, matched.batch)
     except Exception:  # the network is the user's: it may miss what its own modules had
         return None
-    same = _steps(dissection.graph) == _steps(found.dissection.graph)
+    same = _steps(dissection.graph) == _steps(matched.dissection.graph)
     return dissection if same else None
 
 
@@ -214,20 +214,20 @@ def _steps(graph: Graph) -> list[tuple[str, str]]:
     varying = sorted(graph.varying())
     numbers = dict.fromkeys(range(len(graph.nodes))) | {at: n for n, at in enumerate(varying)}
     steps = [graph.nodes[at] for at in varying]
-    return [(one.operation, repr(resolve((one.args, one.kwargs), numbers))) for one in steps]
+    return [(step.operation, repr(resolve((step.args, step.kwargs), numbers))) for step in steps]
 
 
-def _transferred(found: Match, network: nn.Module, dissection: Dissection) -> Match:
+def _transferred(matched: Match, network: nn.Module, dissection: Dissection) -> Match:
     """The rates for the copy: of each layer falls what falls of it in the network."""
     anatomy = dissection.anatomy
     gone = np.zeros(anatomy.channels, bool)
-    for before, now in zip(_layers(found.dissection), _layers(dissection), strict=True):
+    for before, now in zip(_layers(matched.dissection), _layers(dissection), strict=True):
         if before and now:
             labels = np.array(anatomy.made_by(now), int)
-            gone[labels[found.falling(before) & (labels >= 0)]] = True
+            gone[labels[matched.falling(before) & (labels >= 0)]] = True
     rates = tuple(_rate(unit, gone) for unit in anatomy.units)
-    allocation = replace(found.allocation, rates=rates)
-    return replace(found, allocation=allocation, network=network, dissection=dissection)
+    allocation = replace(matched.allocation, rates=rates)
+    return replace(matched, allocation=allocation, network=network, dissection=dissection)
 
 
 def _layers(dissection: Dissection) -> list[str]:

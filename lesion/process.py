@@ -50,44 +50,46 @@ class Process:
 
         The same again until the cell is updated.
         """
-        asked = np.asarray(cells, int)
-        out = [np.zeros(0, int)] * len(asked)
-        open_ = np.flatnonzero(self.seen[asked] < self.question.images)
+        cells = np.asarray(cells, int)
+        chosen = [np.zeros(0, int)] * len(cells)
+        open_ = np.flatnonzero(self.seen[cells] < self.question.images)
         if len(open_):
-            positions, count = self._plan(asked[open_])
+            positions, count = self._plan(cells[open_])
             for place, row, n in zip(open_, positions, count, strict=True):
-                out[place] = row[:n].copy()
-        return out
+                chosen[place] = row[:n].copy()
+        return chosen
 
     def update(self, cells: Sequence[int] | Array, scores: Sequence[Array]) -> None:
         """Take in the lesioned scores at the positions that `choose` names, cell by cell.
 
         Raises LesionError where they are not as many, or outside [0, 1].
         """
-        asked = np.asarray(cells, int)
-        given = [np.asarray(row, float) for row in scores]
-        keep = self.seen[asked] < self.question.images
-        self._check(asked, given, keep)
-        asked, given = asked[keep], [row for row, ok in zip(given, keep, strict=True) if ok]
-        if not len(asked):
+        every, rows = np.asarray(cells, int), [np.asarray(row, float) for row in scores]
+        open_ = self.seen[every] < self.question.images
+        self._check(every, rows, open_)
+        left, rows = (
+            every[open_],
+            [row for row, is_open in zip(rows, open_, strict=True) if is_open],
+        )
+        if not len(left):
             return
-        positions, count = self._plan(asked)
+        positions, count = self._plan(left)
         table = np.zeros(positions.shape)
-        for row, (values, n) in enumerate(zip(given, count, strict=True)):
+        for cell, values, n, line in zip(left, rows, count, table, strict=True):
             if len(values) != n:
-                raise LesionError(f"Expected {n} scores for cell {asked[row]}, got {len(values)}.")
-            table[row, :n] = values
-        self.take(asked, table)
+                raise LesionError(f"Expected {n} scores for cell {cell}, got {len(values)}.")
+            line[:n] = values
+        self.take(left, table)
 
-    def _check(self, cells: Array, scores: list[Array], keep: Array) -> None:
+    def _check(self, cells: Array, scores: list[Array], open_: Array) -> None:
         if len(scores) != len(cells) or len(np.unique(cells)) != len(cells):
             raise LesionError("Expected scores for each cell once: name every cell once.")
-        for cell, row, ok in zip(cells, scores, keep, strict=True):
+        for cell, row, is_open in zip(cells, scores, open_, strict=True):
             fine = np.isin(row, (0, 1)) if self.question.hits else (row >= 0) & (row <= 1)
             if not fine.all():
-                asked = "0 or 1" if self.question.hits else "between 0 and 1"
-                raise LesionError(f"Expected scores {asked} for cell {cell}, got {row[~fine][0]}.")
-            if not ok and len(row):
+                scale = "0 or 1" if self.question.hits else "between 0 and 1"
+                raise LesionError(f"Expected scores {scale} for cell {cell}, got {row[~fine][0]}.")
+            if not is_open and len(row):
                 raise LesionError(f"Expected no scores for cell {cell}: it has seen every image.")
 
     def take(self, cells: Array, table: Array) -> None:

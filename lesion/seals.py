@@ -34,16 +34,16 @@ def renew(connection: Connection, names: Iterable[str]) -> None:
 def broken(connection: Connection, names: Iterable[str]) -> str:
     """The first table that is not as it was sealed, or ""."""
     for name in names:
-        kept = connection.execute("SELECT row, seal FROM seals WHERE name = ?", (name,))
-        if dict(kept) != dict(_seals(connection, name)):
+        sealed = connection.execute("SELECT row, seal FROM seals WHERE name = ?", (name,))
+        if dict(sealed) != dict(_seals(connection, name)):
             return name
     return ""
 
 
 def _known(connection: Connection, name: str, row: int) -> bytes | None:
     query = "SELECT seal FROM seals WHERE name = ? AND row = ?"
-    kept = connection.execute(query, (name, row)).fetchone()
-    return None if kept is None else bytes(kept[0])
+    known = connection.execute(query, (name, row)).fetchone()
+    return None if known is None else bytes(known[0])
 
 
 def _seals(connection: Connection, name: str, first: int = -1) -> Iterator[tuple[int, bytes]]:

@@ -58,20 +58,20 @@ def shares(allocation: Allocation, anatomy: Anatomy | None = None) -> dict[str, 
     Raises LesionError where the layers of a unit lose different shares, so that no single ratio
     can be given for it, and where a layer falls with two units by different shares.
     """
-    found: dict[str, Share] = {}
+    by_layer: dict[str, Share] = {}
     for rate in allocation.cut:
-        for layer, own in rate.filters.items():
+        for layer, kept in rate.filters.items():
             filters = _filters(rate, layer, anatomy)
-            share = Share(rate.unit, filters - len(own), filters)
-            other = found.setdefault(layer, share)
+            share = Share(rate.unit, filters - len(kept), filters)
+            first = by_layer.setdefault(layer, share)
             if share.pruned * rate.channels != rate.pruned * filters:
                 raise _conflict(
                     f"{share.pruned} of {filters} filters of {layer} fall, but {rate.pruned} of "
                     f"{rate.channels} channels of its unit {rate.unit}"
                 )
-            if other.pruned * filters != share.pruned * other.filters:
-                raise _conflict(f"{layer} falls both with {other.unit} and with {rate.unit}")
-    return found
+            if first.pruned * filters != share.pruned * first.filters:
+                raise _conflict(f"{layer} falls both with {first.unit} and with {rate.unit}")
+    return by_layer
 
 
 def staying(allocation: Allocation, anatomy: Anatomy | None = None) -> dict[str, np.ndarray]:
@@ -91,14 +91,14 @@ def _filters(rate: UnitRate, layer: str, anatomy: Anatomy | None) -> int:
     """How many filters a layer has."""
     if anatomy is not None:
         return anatomy.layer[layer].channels
-    own = rate.filters[layer]
-    several, rest = divmod(len(own), len(rate.kept))
+    kept = rate.filters[layer]
+    several, rest = divmod(len(kept), len(rate.kept))
     if rest:
         raise _conflict(
-            f"{len(own)} filters of {layer} stay, but {len(rate.kept)} channels of its unit "
+            f"{len(kept)} filters of {layer} stay, but {len(rate.kept)} channels of its unit "
             f"{rate.unit}"
         )
-    if own != tuple(several * channel + n for channel in rate.kept for n in range(several)):
+    if kept != tuple(several * channel + n for channel in rate.kept for n in range(several)):
         raise LesionError(
             f"Expected filters of {layer} that are numbered as the channels of its unit "
             f"{rate.unit}, but they are not, so that the network has to tell how many there are; "

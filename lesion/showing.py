@@ -14,7 +14,7 @@ import pandas as pd
 
 from lesion import harmless
 from lesion.errors import LesionError
-from lesion.options import Format
+from lesion.options.values import Format
 from lesion.wording import grouped
 
 OUTPUT, ERRORS = 1, 2  # the numbers of a process's standard streams
@@ -48,9 +48,9 @@ def keep_results_apart() -> None:
     with suppress(AttributeError, OSError, ValueError):  # what stands in for them
         output, errors = sys.stdout.fileno(), sys.stderr.fileno()
         if output == OUTPUT:
-            own = os.dup(output)
+            results = os.dup(output)
             os.dup2(errors, output)
-            sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding)
+            sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding)
 
 
 @contextmanager
@@ -117,11 +117,10 @@ def _wrapped(line: str, width: int) -> str:
       7 conv: first of
         stage
     """
-    indent = "    " if line.startswith(" ") else ""
-    return textwrap.fill(
-        line, max(width, 20), subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
+    wrapper = textwrap.TextWrapper(max(width, 20), break_long_words=False, break_on_hyphens=False)
+    if line.startswith(" "):
+        wrapper.subsequent_indent = "    "
+    return wrapper.fill(line)
 
 
 def show(
@@ -160,8 +159,8 @@ def _narrowed(cells: dict[str, list[str]], less: Sequence[str], width: int | Non
     """Takes columns out until the table fits; their names."""
     left_out = []
     for name in less:
-        taken = sum(max(map(len, [title, *rows])) + len(GAP) for title, rows in cells.items())
-        if width is not None and taken - len(GAP) > width and name in cells:
+        widest = sum(max(map(len, [title, *rows])) + len(GAP) for title, rows in cells.items())
+        if width is not None and widest - len(GAP) > width and name in cells:
             del cells[name]
             left_out.append(name)
     return left_out

@@ -14,9 +14,7 @@ from lesion.betting import normal
 from lesion.errors import LesionError
 from lesion.question import Array, Question
 
-DROPS = np.array(
-    [0.02, 0.15, 0.35, 0.6, 0.85, 1, 1.2, 1.6, 2.5, 5, 10, 25]
-)  # fmt: skip
+DROPS = np.array([0.02, 0.15, 0.35, 0.6, 0.85, 1, 1.2, 1.6, 2.5, 5, 10, 25])
 EDGES = np.array([0.125, 0.25, 0.375, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3.5])
 BLIND = ((0.0, 0.8), (0.5, 0.1), (1.0, 0.1))  # how far flips ignore the margin, and how likely
 REPAIRS = 0.3  # for each broken image, where margins cannot tell
@@ -82,8 +80,8 @@ class Strata:
             less = normal(-middle / severity[:, None]) @ weight < targets
             low, high = np.where(less, severity, low), np.where(less, high, severity)
         reached = normal(-middle / severity[:, None]) @ weight
-        one = np.flatnonzero(DROPS == 1)[0]
-        return distance, severity, bool(abs(reached[one] / targets[one] - 1) < 0.2)
+        tolerated = np.flatnonzero(DROPS == 1)[0]
+        return distance, severity, bool(abs(reached[tolerated] / targets[tolerated] - 1) < 0.2)
 
     def _models(self) -> tuple[Array, Array]:
         """Flip probabilities by group under each severity and blindness, and their prior."""
@@ -105,9 +103,9 @@ class Strata:
     def _blindly(self) -> Array:
         """Equal probabilities on either side of right and wrong that make the drops."""
         drops = (DROPS * self.question.tolerance * self.question.images)[:, None]
-        count = np.where(self.right, self.size[self.right].sum(), self.size[~self.right].sum())
+        images = np.where(self.right, self.size[self.right].sum(), self.size[~self.right].sum())
         flips = np.where(self.right, (1 + REPAIRS) * drops, REPAIRS * drops)
-        return np.asarray(flips / np.maximum(count, 1))
+        return np.asarray(flips / np.maximum(images, 1))
 
     def clocks(self, seed: int) -> Array:
         """(N,) when each place of the layout is drawn, in its group's own time; rising in a group.

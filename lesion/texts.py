@@ -22,11 +22,11 @@ def seconds(text: str | None) -> float:
     """
     if text is None:
         return float("inf")
-    found = re.fullmatch(r"([0-9.]+) *(s|sec|m|min|h|)", text.strip())
+    match = re.fullmatch(r"([0-9.]+) *(s|sec|m|min|h|)", text.strip())
     try:
-        assert found
-        scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(found[2], 1.0)
-        time = float(found[1]) * scale
+        assert match
+        scale = {"m": 60.0, "min": 60.0, "h": 3600.0}.get(match[2], 1.0)
+        time = float(match[1]) * scale
         assert time > 0
     except (AssertionError, ValueError) as error:
         raise LesionError(

@@ -24,12 +24,12 @@ def write(path: str | Path, content: str | bytes) -> None:
     """
     check_file(path)
     data = content.encode() if isinstance(content, str) else content
-    with _said(path):
+    with _explaining(path):
         place = Path(os.path.realpath(path))
         if place.exists() and not place.is_file():  # a pipe, a terminal: nothing to replace
             place.write_bytes(data)
             return
-        with _beside(place) as fresh:
+        with _fresh_place(place) as fresh:
             _filled(fresh, data, place)
             os.replace(fresh, place)
 
@@ -41,7 +41,7 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises FileExistsError where there is one, whose content stays.
     """
     place = Path(os.path.realpath(path))
-    with _beside(place) as fresh:
+    with _fresh_place(place) as fresh:
         yield fresh
         _placed(fresh, place)
 
@@ -52,12 +52,12 @@ def check_file(path: str | Path, *inputs: str | Path | None) -> None:
     inputs: what the work reads, as the command line names it; the file may be none of them
     """
     path = Path(path)
-    with _said(path):
+    with _explaining(path):
         if path.is_dir():
             raise LesionError(
                 f"Expected a file to write, but {path} is a folder; name a file in it."
             )
-        if any(_same(path, part) for text in inputs if text for part in _parts(str(text))):
+        if any(_same(path, part) for name in inputs if name for part in _parts(str(name))):
             raise LesionError(
                 f"Expected a file to write, but {path} is read by the same command; name another."
             )
@@ -77,14 +77,14 @@ def check_file(path: str | Path, *inputs: str | Path | None) -> None:
 def check_folder_of(path: Path) -> None:
     """Raises LesionError where there is no folder for a file, or none that can be written."""
     folder = path.parent
-    with _said(path):
-        there = folder.exists() and folder.is_dir()
-    if not there:
+    with _explaining(path):
+        exists = folder.exists() and folder.is_dir()
+    if not exists:
         raise LesionError(
             f"Expected a folder to write {path.name} to, but there is no folder {folder}; "
             "make it, or choose another place."
         )
-    with _said(path):
+    with _explaining(path):
         with suppress(FileNotFoundError):
             path.lstat()  # names that are too long
         with TemporaryDirectory(prefix=PREFIX, dir=folder):
@@ -93,18 +93,18 @@ def check_folder_of(path: Path) -> None:
 
 def check_folder(folder: str | Path) -> None:
     """Raises LesionError where files cannot be written to a folder, which need not be there yet."""
-    there = Path(folder)
-    with _said(folder):
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        if not there.is_dir():
-            raise NotADirectoryError(None, f"Not a directory: {there}")
-        with TemporaryDirectory(prefix=PREFIX, dir=there):
+    nearest = Path(folder)
+    with _explaining(folder):
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise NotADirectoryError(None, f"Not a directory: {nearest}")
+        with TemporaryDirectory(prefix=PREFIX, dir=nearest):
             pass
 
 
 @contextmanager
-def _said(path: str | Path) -> Iterator[None]:
+def _explaining(path: str | Path) -> Iterator[None]:
     """What the system complains of as a LesionError."""
     try:
         yield
@@ -117,7 +117,7 @@ def _said(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(place: Path) -> Iterator[Path]:
+def _fresh_place(place: Path) -> Iterator[Path]:
     """A file name in a new folder beside a place, which is gone afterwards with all in it."""
     with TemporaryDirectory(prefix=PREFIX, dir=place.parent) as folder:
         yield Path(folder) / "new"
@@ -156,5 +156,6 @@ def _parts(text: str) -> list[str]:
     return [text, *text.split(":")] if ":" in text else [text]
 
 
-def _same(path: Path, other: str) -> bool:
-    return bool(other) and path.exists() and os.path.exists(other) and os.path.samefile(path, other)
+def _same(path: Path, text: str) -> bool:
+    """Whether a text names the file at `path`."""
+    return bool(text) and path.exists() and os.path.exists(text) and os.path.samefile(path, text)

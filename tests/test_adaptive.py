@@ -100,8 +100,8 @@ def test_images_are_drawn_in_proportion_to_the_weights():
     for h in range(len(left)):
         after = weight * (left - (np.arange(len(left)) == h))
         second += chance[h] * after / after.sum()
-    found = np.bincount(step.group[:, 1], minlength=len(left))
-    assert ((found - 4000 * second) ** 2 / (4000 * second)).sum() < 3 * len(left) + 10
+    drawn = np.bincount(step.group[:, 1], minlength=len(left))
+    assert ((drawn - 4000 * second) ** 2 / (4000 * second)).sum() < 3 * len(left) + 10
 
 
 def test_a_group_is_looked_at_in_the_studys_order():
@@ -118,8 +118,8 @@ def test_a_group_is_looked_at_in_the_studys_order():
     for h, (start, end) in enumerate(pairwise(process.strata.start)):
         group[process.strata.layout[start:end]] = h
     for h in range(process.strata.groups):
-        own = [position for position in seen if group[position] == h]
-        assert own == sorted(own)
+        places = [position for position in seen if group[position] == h]
+        assert places == sorted(places)
     assert process.choose([0])[0].size == 0
 
 
@@ -128,9 +128,9 @@ def lesions(rng, base, margin, cells, broken, repaired):
     scores = np.tile(base, (cells, 1))
     for row in scores:
         for value, count in ((1, broken), (0, repaired)):
-            own = np.flatnonzero(base == value)
-            near = np.exp(-np.abs(margin[own]))
-            row[rng.choice(own, count, replace=False, p=near / near.sum())] = 1 - value
+            images = np.flatnonzero(base == value)
+            near = np.exp(-np.abs(margin[images]))
+            row[rng.choice(images, count, replace=False, p=near / near.sum())] = 1 - value
     return scores
 
 
@@ -141,8 +141,8 @@ def test_margins_that_say_nothing_or_lie_cost_little(net):
     scores = lesions(rng, base, margin, 25, 30 + net, 30)
     right = rng.permutation(np.where(base > 0)[0])
     shuffled = margin.copy()
-    for own in (right, np.flatnonzero(base == 0)):
-        shuffled[np.sort(own)] = margin[rng.permutation(own)]
+    for side in (right, np.flatnonzero(base == 0)):
+        shuffled[np.sort(side)] = margin[rng.permutation(side)]
     turned = margin.max() - np.abs(margin) + 0.01
     images = {}
     for name, used in (("told", margin), ("shuffled", shuffled), ("turned", turned)):

@@ -33,8 +33,10 @@ def values(network):
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(left, right):
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name], right[name]) for name in left
+    )
 
 
 def fresh(seed=7):
@@ -52,8 +54,8 @@ def test_a_copy_without_what_falls(case, rates):
     assert [module.training for module in small.modules()] == [
         module.training for module in network.modules()
     ]
-    assert [one.requires_grad for one in small.parameters()] == [
-        one.requires_grad for one in network.parameters()
+    assert [parameter.requires_grad for parameter in small.parameters()] == [
+        parameter.requires_grad for parameter in network.parameters()
     ]
     expected = shrink(case.network, case.dissection.anatomy, rates.dropped(case.dissection.anatomy))
     assert same(values(small), values(expected))
@@ -62,12 +64,16 @@ def test_a_copy_without_what_falls(case, rates):
 
 def test_channels_last_stays_so(case, rates):
     network = copy.deepcopy(case.network).to(memory_format=torch.channels_last)
-    for own, wanted in ((network, torch.channels_last), (case.network, torch.contiguous_format)):
-        small = apply(rates, own, case.x)
-        weights = [one for one in small.parameters() if one.dim() == 4]
-        assert weights and all(one.is_contiguous(memory_format=wanted) for one in weights)
-        assert any(one.shape[1] > 1 and one.shape[2] > 1 for one in weights)  # else both hold
-    assert sum(one.numel() for one in small.parameters()) == rates.pruned.parameters
+    for whole, wanted in ((network, torch.channels_last), (case.network, torch.contiguous_format)):
+        small = apply(rates, whole, case.x)
+        weights = [parameter for parameter in small.parameters() if parameter.dim() == 4]
+        assert weights and all(
+            parameter.is_contiguous(memory_format=wanted) for parameter in weights
+        )
+        assert any(
+            parameter.shape[1] > 1 and parameter.shape[2] > 1 for parameter in weights
+        )  # else both hold
+    assert sum(parameter.numel() for parameter in small.parameters()) == rates.pruned.parameters
 
 
 @pytest.mark.parametrize(("wrong", "text"), [

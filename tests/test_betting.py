@@ -56,14 +56,14 @@ def test_of_independent_images_counts_are_enough(drops):
     base = np.resize([1.0, 0.0], 40)
     base[: len(drops)] = [1.0 if drop >= 0 else 0.0 for drop in drops]
     question = Question(0.05, base, estimand="population")
-    found = wealth(question, np.array([[*drops, *[0] * (40 - len(drops))]]), len(drops))[0]
+    logs = wealth(question, np.array([[*drops, *[0] * (40 - len(drops))]]), len(drops))[0]
     broken, repaired = drops.count(1), drops.count(-1)
     rest = len(drops) - broken - repaired
     for side, sign in ((0, 1), (1, -1)):
         bet = SHARES * LARGEST[side] / (1 - sign * 0.05)
         paths = (1 + sign * bet * 0.05) ** rest * (1 - sign * bet * 0.95) ** broken
         paths *= (1 + sign * bet * 1.05) ** repaired
-        assert found[side] == pytest.approx(paths.mean(), rel=1e-9)
+        assert logs[side] == pytest.approx(paths.mean(), rel=1e-9)
 
 
 def test_the_largest_bet_gains_what_the_closed_form_says():
@@ -71,8 +71,8 @@ def test_the_largest_bet_gains_what_the_closed_form_says():
     gain = (1 + tolerance / (1 - tolerance)) ** images
     assert gain == pytest.approx((1 - tolerance) ** -images)
     question = Question(tolerance, np.ones(1000), estimand="population")
-    found = wealth(question, np.zeros((1, 1000)), images)[0, 0]
-    assert gain / len(SHARES) * 0.95 < found < gain
+    log_wealth = wealth(question, np.zeros((1, 1000)), images)[0, 0]
+    assert gain / len(SHARES) * 0.95 < log_wealth < gain
 
 
 def test_closed_form_floors_are_the_published_ones():
@@ -135,8 +135,8 @@ def test_an_ordinary_interval_fails_when_looked_at_early_and_betting_does_not():
     assert 0.2 < z_safe.any(1).mean() < 0.45  # published: 32 %, nominal at most 5 %
     question = Question(0.01, np.full(5000, 0.5), estimand="population")
     halved = Question(0.005, question.base, estimand="population")  # scores 0, 1/2, 1
-    found = decide(Uniform(halved, 250), 0.5 - flips / 2, 0.05)
-    assert sum(verdict is not Verdict.UNDECIDED for verdict in found) <= 0.05 * 250 + 11
+    verdicts = decide(Uniform(halved, 250), 0.5 - flips / 2, 0.05)
+    assert sum(verdict is not Verdict.UNDECIDED for verdict in verdicts) <= 0.05 * 250 + 11
 
 
 def test_scores_that_are_all_right_bet_more_on_sensitive():

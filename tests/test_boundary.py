@@ -73,12 +73,12 @@ RATIOS = (0.25, 0.5, 0.75)
 )  # fmt: skip
 def test_ratios_of_any_kind(network, data, tmp_path, ratios, taken):
     with lesion.sweep(network, data, tmp_path / "s.lesion", ratios=ratios, full=True) as made:
-        found = {one.amount for one in made.lesions} | {
+        covered = {cell.amount for cell in made.lesions} | {
             float(row.reason.split(" %")[0]) / 100
             for row in made.skipped
             if "rounded" in row.reason
         }
-    assert sorted(found) == list(taken)
+    assert sorted(covered) == list(taken)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_ratios_that_are_none(network, data, tmp_path, ratios, text):
     [
         ("e*", {"eingang"}), ("eingang, zweig.rein", {"eingang", "zweig.rein"}),
         (["e*"], {"eingang"}), (np.array(["eingang"]), {"eingang"}), ({"eingang"}, {"eingang"}),
-        ((one for one in ["eingang"]), {"eingang"}), (np.str_("eingang"), {"eingang"}),
+        ((name for name in ["eingang"]), {"eingang"}), (np.str_("eingang"), {"eingang"}),
         (pd.Series(["eingang"]), {"eingang"}), ([Ratio.layer], {"eingang"}),
         (None, {"eingang", "zweig.rein"}), ((), {"eingang", "zweig.rein"}),
     ],
@@ -110,7 +110,7 @@ def test_ratios_that_are_none(network, data, tmp_path, ratios, text):
 def test_layers_of_any_kind(network, data, tmp_path, layers, units):
     out = tmp_path / "s.lesion"
     with lesion.sweep(network, data, out, ratios=0.5, layers=layers, full=True) as made:
-        assert {one.target for one in made.lesions} == units
+        assert {lesion.target for lesion in made.lesions} == units
 
 
 @pytest.mark.parametrize("layers", [3, [3], b"e*", nn.ReLU(), [None], {"eingang": 1}])
@@ -262,10 +262,10 @@ def calls(study, network, data, tmp_path):
         if isinstance(function, type) or not hasattr(function, "__wrapped__"):
             continue
         needed = [
-            one.name for one in signature(function).parameters.values()
-            if one.default is one.empty
+            parameter.name for parameter in signature(function).parameters.values()
+            if parameter.default is parameter.empty
         ]  # fmt: skip
-        yield name, function, {one: values[one] for one in needed}
+        yield name, function, {parameter: values[parameter] for parameter in needed}
 
 
 def test_arguments_in_the_wrong_place_are_a_sentence(study, network, data, tmp_path):
@@ -273,12 +273,12 @@ def test_arguments_in_the_wrong_place_are_a_sentence(study, network, data, tmp_p
     count = 0
     for name, function, given in calls(study, network, data, tmp_path):
         names = list(given)
-        for one in names:
-            for two in names[names.index(one) + 1 :]:
-                swapped = {**given, one: given[two], two: given[one]}
+        for first in names:
+            for second in names[names.index(first) + 1 :]:
+                swapped = {**given, first: given[second], second: given[first]}
                 with pytest.raises(lesion.LesionError) as caught:
                     function(**swapped)
-                assert f"of lesion.{name}; " in one_sentence(caught), (name, one, two)
+                assert f"of lesion.{name}; " in one_sentence(caught), (name, first, second)
                 assert f"it takes {names[0]}" in str(caught.value)
                 count += 1
     assert count > 30 and list(tmp_path.iterdir()) == []
@@ -291,9 +291,9 @@ def test_arguments_in_the_wrong_place_are_a_sentence(study, network, data, tmp_p
 )
 def test_nothing_else_is_taken_for_what_is_needed(study, network, data, tmp_path, value):
     for _, function, given in calls(study, network, data, tmp_path):
-        for one in given:
+        for argument in given:
             with pytest.raises(lesion.LesionError) as caught:
-                function(**{**given, one: value})
+                function(**{**given, argument: value})
             one_sentence(caught)
 
 

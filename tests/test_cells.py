@@ -22,10 +22,10 @@ def draw(names, positions, seed):
     return Outcomes(np.array(sorted(positions), np.int64), columns)
 
 
-def assert_equal(one, other):
+def assert_equal(left, right):
     """The same positions, and in every column the same type and bits."""
-    assert list(one.columns) == list(other.columns)
-    for a, b in ((one.images, other.images), *((one[n], other[n]) for n in one.columns)):
+    assert list(left.columns) == list(right.columns)
+    for a, b in ((left.images, right.images), *((left[n], right[n]) for n in left.columns)):
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
@@ -50,11 +50,11 @@ def test_the_intact_networks_rows_come_back_bit_for_bit(names, images, seed):
         rng.integers(0, 2**32, images, np.uint32).view(np.float32),
         rng.integers(0, 2**64, images, np.uint64),
     )
-    found = to_intact(from_intact(intact, names), names)
-    assert_equal(found.outcomes, intact.outcomes)
+    read = to_intact(from_intact(intact, names), names)
+    assert_equal(read.outcomes, intact.outcomes)
     for name in ("label", "prediction", "margin", "digest"):
-        one, other = getattr(found, name), getattr(intact, name)
-        assert one.dtype == other.dtype and one.tobytes() == other.tobytes()
+        left, right = getattr(read, name), getattr(intact, name)
+        assert left.dtype == right.dtype and left.tobytes() == right.tobytes()
 
 
 def test_neighbouring_positions_take_little_room():

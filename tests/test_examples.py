@@ -36,9 +36,9 @@ def test_segmentation_is_judged_by_the_overlap_of_each_image(tmp_path, capsys):
         base = study.intact().outcomes["score"]
         assert ((base > 0) & (base < 1)).mean() > 0.9  # fractions, not hits
         frame = lesion.curves(study).query("reason == ''")
-        for one, row in zip(sorted(study.lesions, key=order(frame)), frame.itertuples(),
+        for cell, row in zip(sorted(study.lesions, key=order(frame)), frame.itertuples(),
                             strict=True):  # fmt: skip
-            drop = 100 * (base - study.outcomes(one)["score"]).mean(dtype=float)
+            drop = 100 * (base - study.outcomes(cell)["score"]).mean(dtype=float)
             assert row.drop == pytest.approx(drop, abs=1e-4) and row.low < row.drop < row.high
     for before, after in zip(early, full, strict=True):
         assert float(before[5]) <= float(after[4]) <= float(before[6])  # within the interval
@@ -47,14 +47,14 @@ def test_segmentation_is_judged_by_the_overlap_of_each_image(tmp_path, capsys):
 def order(frame):
     """The place of a lesion in the table."""
     places = {(row.layer, row.ratio): place for place, row in enumerate(frame.itertuples())}
-    return lambda one: places[one.target, one.amount]
+    return lambda cell: places[cell.target, cell.amount]
 
 
 def test_the_overlap_of_an_image_is_the_mean_over_its_classes():
     mean_iou = example("segmentation").mean_iou
-    found = torch.tensor([[[0, 0], [1, 1]], [[2, 2], [2, 2]]])
+    answers = torch.tensor([[[0, 0], [1, 1]], [[2, 2], [2, 2]]])
     true = torch.tensor([[[0, 1], [1, 1]], [[2, 2], [2, 2]]])
-    logits = torch.nn.functional.one_hot(found, 4).permute(0, 3, 1, 2).float()
+    logits = torch.nn.functional.one_hot(answers, 4).permute(0, 3, 1, 2).float()
     assert mean_iou(logits, true).tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2, 1])
 
 
@@ -78,9 +78,9 @@ def test_average_precision_is_that_of_the_ranking():
     """Three boxes, two to find: right, wrong, right gives (1/1 + 2/3) / 2."""
     average_precision = example("detection").average_precision
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60], [20, 20, 30, 30]])
-    found = [{"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7])}]
+    detections = [{"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7])}]
     true = [boxes[[0, 2]] + 1]
-    assert average_precision(found, true) == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert average_precision(detections, true) == pytest.approx(100 * (1 + 2 / 3) / 2)
     twice = [{"boxes": boxes[[0, 0]], "scores": torch.tensor([0.9, 0.8])}]
     assert average_precision(twice, true) == pytest.approx(50)  # a second hit of one box is none
     assert average_precision([{"boxes": boxes, "scores": torch.ones(3)}], [boxes[:0]]) == 0

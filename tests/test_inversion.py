@@ -26,12 +26,12 @@ def missed(process, scores, alpha, truth):
     low, high = np.zeros((2, len(CELLS)), bool)
     for _ in range(5):
         process.follow(CELLS, scores)
-        found = intervals(process, CELLS, alpha)
-        assert (found.low <= found.drop).all()
-        assert (found.drop <= found.high).all()
-        low |= found.low > truth
-        high |= found.high < truth
-    return low.mean(), high.mean(), (found.high - found.low).mean()
+        ends = intervals(process, CELLS, alpha)
+        assert (ends.low <= ends.drop).all()
+        assert (ends.drop <= ends.high).all()
+        low |= ends.low > truth
+        high |= ends.high < truth
+    return low.mean(), high.mean(), (ends.high - ends.low).mean()
 
 
 @pytest.mark.parametrize("order", ["margin", "both", "uniform"])
@@ -68,8 +68,8 @@ def test_intervals_end_in_the_drop_when_all_images_are_seen(kind):
     process = kind(question, len(CELLS) if kind is Uniform else CELLS)
     while (process.seen < 300).any():
         process.follow(np.flatnonzero(process.seen < 300), scores)
-    found = intervals(process, CELLS[:20], 0.05)
-    for value in found:
+    ends = intervals(process, CELLS[:20], 0.05)
+    for value in ends:
         assert value == pytest.approx((base - scores).mean(1)[:20], abs=1e-9)
 
 
@@ -82,8 +82,8 @@ def test_two_sided_weights_narrow_the_interval():
         process = Stratified(Question(0.01, base, margin), CELLS[:10], two_sided)
         while process.seen.max() < 1500:
             process.follow(CELLS[:10], scores)
-        found = intervals(process, CELLS[:10], 0.05)
-        widths[two_sided] = (found.high - found.low).mean()
+        ends = intervals(process, CELLS[:10], 0.05)
+        widths[two_sided] = (ends.high - ends.low).mean()
     uniform = Uniform(Question(0.01, base, margin), 10)
     while uniform.seen.max() < 1500:
         uniform.follow(CELLS[:10], scores)
@@ -94,9 +94,9 @@ def test_two_sided_weights_narrow_the_interval():
 
 def test_before_the_first_image_everything_is_possible():
     base = np.repeat([0.0, 1.0], [10, 90])
-    found = intervals(Uniform(Question(0.1, base), 2), np.arange(2), 0.05)
-    assert found.low == pytest.approx(-0.1)
-    assert found.high == pytest.approx(0.9)
+    ends = intervals(Uniform(Question(0.1, base), 2), np.arange(2), 0.05)
+    assert ends.low == pytest.approx(-0.1)
+    assert ends.high == pytest.approx(0.9)
     assert intervals(Uniform(Question(0.1, base), 2), CELLS[:0], 0.05).low.size == 0
 
 
@@ -115,10 +115,10 @@ def test_intervals_agree_with_verdicts(kind, hits):
     scores = (margin + 1.2 * rng.random((40, 1)) * rng.normal(size=(40, 2000)) > 0).astype(float)
     process = kind(Question(0.013, base, margin, hits=hits), 40 if kind is Uniform else CELLS[:40])
     verdicts = decide(process, scores, 0.01)
-    found = intervals(process, CELLS[:40], 0.01 / 0.45)
+    ends = intervals(process, CELLS[:40], 0.01 / 0.45)
     safe = np.array([verdict is Verdict.SAFE for verdict in verdicts])
     assert 5 < safe.sum() < 35
-    assert (found.high[safe] <= 0.013).all()
-    assert (found.low[~safe] >= 0.013).all()
+    assert (ends.high[safe] <= 0.013).all()
+    assert (ends.low[~safe] >= 0.013).all()
     drops = (base - scores).mean(1)
-    assert ((found.low <= drops + 1e-9) & (drops - 1e-9 <= found.high)).all()
+    assert ((ends.low <= drops + 1e-9) & (drops - 1e-9 <= ends.high)).all()

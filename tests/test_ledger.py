@@ -49,17 +49,17 @@ def altered(outcomes, **columns):
     return Outcomes(outcomes.images, {**outcomes.columns, **columns})
 
 
-def assert_equal(found, wanted):
-    assert np.array_equal(found.images, wanted.images)
+def assert_equal(outcomes, wanted):
+    assert np.array_equal(outcomes.images, wanted.images)
     for name in planted.COLUMNS:
-        assert np.array_equal(found[name], wanted[name], equal_nan=name == "loss"), name
+        assert np.array_equal(outcomes[name], wanted[name], equal_nan=name == "loss"), name
 
 
 def rows(study, table="outcomes"):
     """A table as it lies in the file, by row number."""
     with sqlite3.connect(study.path) as connection:
-        found = connection.execute(f"SELECT rowid, * FROM {table}")
-        return {row[0]: row[1:] for row in found}
+        values = connection.execute(f"SELECT rowid, * FROM {table}")
+        return {row[0]: row[1:] for row in values}
 
 
 def test_what_is_recorded_comes_back_from_the_file(study):
@@ -68,13 +68,13 @@ def test_what_is_recorded_comes_back_from_the_file(study):
         for index, lesion in enumerate(study.lesions)
     }
     study.record(recorded)
-    with Study.open(study.path) as other:
+    with Study.open(study.path) as again:
         for lesion, outcomes in recorded.items():
-            assert_equal(other.outcomes(lesion), outcomes)
-        found = other.intact()
-        assert_equal(found.outcomes, BASE.outcomes)
+            assert_equal(again.outcomes(lesion), outcomes)
+        intact = again.intact()
+        assert_equal(intact.outcomes, BASE.outcomes)
         for name in ("label", "prediction", "margin", "digest"):
-            assert np.array_equal(getattr(found, name), getattr(BASE, name))
+            assert np.array_equal(getattr(intact, name), getattr(BASE, name))
 
 
 SETS = st.lists(
@@ -99,8 +99,8 @@ def test_a_lesion_holds_the_union_of_its_parts_each_image_once(parts, which, tmp
             assert {key: now[key] for key in before} == before  # nothing written changes
             assert sum(row[1] for row in now.values()) == len(union)
             before = now
-        others = [one for one in study.lesions if one != lesion]
-        assert not any(study.seen(one).any() or len(study.outcomes(one)) for one in others)
+        rest = [cell for cell in study.lesions if cell != lesion]
+        assert not any(study.seen(cell).any() or len(study.outcomes(cell)) for cell in rest)
 
 
 def test_writing_the_same_again_changes_nothing(study):
@@ -290,8 +290,8 @@ def test_two_processes_may_both_record_the_intact_network(fresh):
 
 
 def test_two_studies_outcomes_join_to_their_union_or_contradict_each_other():
-    one, other = some(1, 5, 9), some(0, 5, 30)
-    assert_equal(joined(one, other, "x"), some(0, 1, 5, 9, 30))
-    assert_equal(joined(some(), other, "x"), other)
+    first, second = some(1, 5, 9), some(0, 5, 30)
+    assert_equal(joined(first, second, "x"), some(0, 1, 5, 9, 30))
+    assert_equal(joined(some(), second, "x"), second)
     with pytest.raises(StudyError, match="Expected the outcomes of lesion x that are recorded"):
-        joined(one, altered(other, top1=~other["top1"]), "x")
+        joined(first, altered(second, top1=~second["top1"]), "x")

@@ -21,19 +21,22 @@ def test_each_parameter_keeps_what_slicing_keeps(name):
     anatomy = case.dissection.anatomy
     dropped = np.zeros(anatomy.channels, bool)
     for unit in case.units:  # all units at once, so that readers lose channels of several
-        (own,) = removal.drops(unit, anatomy.channels)
-        dropped |= own
+        (falling,) = removal.drops(unit, anatomy.channels)
+        dropped |= falling
     small = shrink(case.network, anatomy, dropped)
-    there = {**dict(case.network.named_parameters()), **dict(case.network.named_buffers())}
+    state = {**dict(case.network.named_parameters()), **dict(case.network.named_buffers())}
     expected = {**dict(small.named_parameters()), **dict(small.named_buffers())}
-    found = masks(anatomy, dropped)
-    for one in anatomy.parameters:
-        if one.name not in there:
+    by_parameter = masks(anatomy, dropped)
+    for parameter in anatomy.parameters:
+        if parameter.name not in state:
             continue
-        value = there[one.name]
-        if one.name in found:
-            value, seen = left(value, found[one.name], one.kept(dropped)), seen + 1
-        assert torch.equal(value, expected[one.name]), one.name
+        value = state[parameter.name]
+        if parameter.name in by_parameter:
+            value, seen = (
+                left(value, by_parameter[parameter.name], parameter.kept(dropped)),
+                seen + 1,
+            )
+        assert torch.equal(value, expected[parameter.name]), parameter.name
     assert seen > 1
 
 
@@ -42,12 +45,12 @@ def test_a_group_reads_its_own_channels_alone():
     unit = anatomy.unit["a"]  # 8 channels; c reads 0…3 in its first group and 4…7 in its second
     dropped = np.zeros(anatomy.channels, bool)
     dropped[[unit.first + 1, unit.first + 6]] = True
-    found = masks(anatomy, dropped)
-    assert found["a.weight"].shape == (8, 3, 1, 1)
-    assert np.flatnonzero(~found["a.weight"].any((1, 2, 3))).tolist() == [1, 6]
+    by_parameter = masks(anatomy, dropped)
+    assert by_parameter["a.weight"].shape == (8, 3, 1, 1)
+    assert np.flatnonzero(~by_parameter["a.weight"].any((1, 2, 3))).tolist() == [1, 6]
     expected = np.ones((8, 4), bool)
     expected[:4, 1] = expected[4:, 2] = False
-    assert (found["c.weight"][:, :, 0, 0] == expected).all()
+    assert (by_parameter["c.weight"][:, :, 0, 0] == expected).all()
 
 
 def test_what_loses_nothing_has_no_mask():

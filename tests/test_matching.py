@@ -22,9 +22,9 @@ def rates(case):
 
 
 def changed(rates, number, **changes):
-    own = list(rates.rates)
-    own[number] = replace(own[number], **changes)
-    return replace(rates, rates=tuple(own))
+    entries = list(rates.rates)
+    entries[number] = replace(entries[number], **changes)
+    return replace(rates, rates=tuple(entries))
 
 
 def refused(case, rates):
@@ -34,12 +34,12 @@ def refused(case, rates):
 
 
 def test_what_falls(case, rates):
-    found = match(rates, case.network, case.x)
-    assert found.falling("a").nonzero()[0].tolist() == [1, 4]
-    assert found.falling("d").nonzero()[0].tolist() == [2, 3, 8, 9]  # two filters a channel
-    assert found.unread("g").nonzero()[0].tolist() == [2, 3, 8, 9]
-    assert not found.falling("fc").any()
-    assert len(found.falling("b")) == 0  # a batch norm is no layer
+    matched = match(rates, case.network, case.x)
+    assert matched.falling("a").nonzero()[0].tolist() == [1, 4]
+    assert matched.falling("d").nonzero()[0].tolist() == [2, 3, 8, 9]  # two filters a channel
+    assert matched.unread("g").nonzero()[0].tolist() == [2, 3, 8, 9]
+    assert not matched.falling("fc").any()
+    assert len(matched.falling("b")) == 0  # a batch norm is no layer
 
 
 def test_the_network_stays_in_its_mode(case, rates):
@@ -50,8 +50,8 @@ def test_the_network_stays_in_its_mode(case, rates):
 
 
 def test_labelled_batches_are_understood(case, rates):
-    found = match(rates, case.network, (case.x, torch.zeros(2).long()))
-    assert found.falling("a").sum() == 2
+    matched = match(rates, case.network, (case.x, torch.zeros(2).long()))
+    assert matched.falling("a").sum() == 2
 
 
 def test_another_networks_rates(case, rates):

@@ -23,29 +23,29 @@ def half(path, names, images=300, chosen=None, **changes):
     """A study of the lesions of some layers on the first images, or of those of them chosen."""
     study = Study.create(path, planted.header(images=300, **changes))
     lesions, skipped = planted.lesions(study.anatomy, (0.5,))
-    own = [lesion for lesion in lesions if lesion.target.startswith(names)]
-    study.add(own, skipped)
-    some = np.arange(images) if chosen is None else chosen
+    chosen_lesions = [lesion for lesion in lesions if lesion.target.startswith(names)]
+    study.add(chosen_lesions, skipped)
+    positions = np.arange(images) if chosen is None else chosen
     whole = {
-        lesion: planted.lesioned(BASE, 3 * index, 2, seed=index).take(some)
+        lesion: planted.lesioned(BASE, 3 * index, 2, seed=index).take(positions)
         for index, lesion in enumerate(lesions)
-        if lesion in own
+        if lesion in chosen_lesions
     }
     planted.record(study, BASE, whole, images)
-    for lesion in own:
+    for lesion in chosen_lesions:
         study.set_scores(lesion.target, lesion.kind, "l1", 0, np.arange(lesion.channels))
     return study
 
 
 def outcomes(study):
     """Every lesion's images and columns, and the intact network's, as one comparable value."""
-    found = {lesion.key: study.outcomes(lesion) for lesion in study.lesions}
+    by_key = {lesion.key: study.outcomes(lesion) for lesion in study.lesions}
     intact = study.intact()
-    found["intact"] = intact.outcomes
+    by_key["intact"] = intact.outcomes
     rest = [getattr(intact, name).tolist() for name in ("label", "prediction", "margin", "digest")]
     return rest, {
-        key: [one.images.tolist(), *(one[name].tolist() for name in planted.COLUMNS)]
-        for key, one in found.items()
+        key: [rows.images.tolist(), *(rows[name].tolist() for name in planted.COLUMNS)]
+        for key, rows in by_key.items()
     }
 
 
@@ -120,8 +120,8 @@ def test_what_differs_by_float_noise_is_taken_from_one_study_in_any_order(tmp_pa
             replace(BASE, margin=BASE.margin + np.float32(1e-4)),
         )
     with Study.open(permuted(tmp_path, "ab")) as study:
-        found = study.outcomes(lesion)["loss"]
-        assert np.array_equal(found, loss) or np.array_equal(found, noisy["loss"])
+        merged = study.outcomes(lesion)["loss"]
+        assert np.array_equal(merged, loss) or np.array_equal(merged, noisy["loss"])
 
 
 def test_what_was_asked_is_kept(tmp_path):

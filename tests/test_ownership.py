@@ -38,10 +38,10 @@ class Zeroed:
             for reader, gone in self.fallen.items()
         ]
         with torch.no_grad():
-            found = self.network(x)
+            answers = self.network(x)
         for hook in hooks:
             hook.remove()
-        return found
+        return answers
 
     @staticmethod
     def _without(gone):
@@ -161,10 +161,10 @@ def test_costs_of_a_shared_weight_are_those_of_the_smaller_network(name):
     make, unit, numbers, _ = SHARED[name]
     network, x = sharing(make), images()
     anatomy = find_layers(network, x)
-    assert cost(anatomy).parameters == sum(one.numel() for one in network.parameters())
+    assert cost(anatomy).parameters == sum(parameter.numel() for parameter in network.parameters())
     rates = rates_of(network, unit, numbers, x)
     small = apply(rates, network, x)
-    assert rates.pruned.parameters == sum(one.numel() for one in small.parameters())
+    assert rates.pruned.parameters == sum(parameter.numel() for parameter in small.parameters())
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -189,7 +189,7 @@ def test_shared_biases_and_batch_norms():
     network.b.weight, network.b.bias = network.a.weight, network.a.bias
     network.n.weight, network.n.running_var = network.m.weight, network.m.running_var
     x = images()
-    (unit,) = (one.name for one in find_layers(network, x).units if {"a", "b"} & {one.name})
+    (unit,) = (entry.name for entry in find_layers(network, x).units if {"a", "b"} & {entry.name})
     small = apply(rates_of(network, unit, [1, 2], x), network, x)
     check(small, network, {"c": [1, 2], "d": [1, 2]}, x)
     assert small.b.bias is small.a.bias
@@ -203,7 +203,7 @@ def test_a_module_that_never_runs_keeps_what_it_shared():
     network.unused = conv(3, 6)
     network.unused.weight = network.a.weight
     x = images()
-    (unit,) = (one.name for one in find_layers(network, x).units if one.channels == 6)
+    (unit,) = (entry.name for entry in find_layers(network, x).units if entry.channels == 6)
     small = apply(rates_of(network, unit, [1, 2], x), network, x)
     check(small, network, {"c": [1, 2]}, x)
     assert torch.equal(small.unused.weight, network.a.weight)
@@ -327,7 +327,7 @@ def rates_of_all(network, x):
 @pytest.mark.parametrize("name", COMPUTED)
 def test_computed_weights_are_parameters_of_the_smaller_network(name, tmp_path):
     network, x = computing(COMPUTED[name]), images()
-    before, kinds = copy.deepcopy(network.state_dict()), [type(one) for one in network.modules()]
+    before, kinds = copy.deepcopy(network.state_dict()), [type(part) for part in network.modules()]
     rates = rates_of_all(network, x)
     small, note = applied(rates, network, x)
     assert note == (
@@ -341,8 +341,8 @@ def test_computed_weights_are_parameters_of_the_smaller_network(name, tmp_path):
         "c.weight": (4, 4, 3, 3), "c.bias": (4,), "d.weight": (3, 4, 3, 3), "d.bias": (3,),
         "fc.weight": (5, 3), "fc.bias": (5,),
     }  # fmt: skip
-    assert all(one.requires_grad for one in small.parameters())
-    assert [type(one) for one in network.modules()] == kinds
+    assert all(part.requires_grad for part in small.parameters())
+    assert [type(part) for part in network.modules()] == kinds
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     save_pruned(small, rates, tmp_path / "small.safetensors", x)
     again = load_pruned(computing(COMPUTED[name], seed=1), tmp_path / "small.safetensors")
@@ -415,7 +415,7 @@ def test_a_computed_weight_that_modules_share():
         setattr(network.b.parametrizations.weight, part,
                 getattr(network.a.parametrizations.weight, part))  # fmt: skip
     x = images()
-    (unit,) = (one.name for one in find_layers(network, x).units if {"a", "b"} & {one.name})
+    (unit,) = (entry.name for entry in find_layers(network, x).units if {"a", "b"} & {entry.name})
     small, _ = applied(rates_of(network, unit, [0, 2], x), network, x)
     check(small, network, {"c": [0, 2], "d": [0, 2]}, x)
     assert small.b.weight is small.a.weight
@@ -455,7 +455,7 @@ def test_costs_of_computed_weights_fall_with_their_channels():
     network = chain(parametrizations.weight_norm(conv(3, 6)), nn.ReLU(),
                     parametrizations.spectral_norm(conv(6, 4)), out=4).eval()  # fmt: skip
     anatomy = find_layers(network, images())
-    assert cost(anatomy).parameters == sum(one.numel() for one in network.parameters())
+    assert cost(anatomy).parameters == sum(parameter.numel() for parameter in network.parameters())
     rates = allocations.by_channels(anatomy, {"a": [0, 3], "c": [1]})
     kept = 4 * (1 + 3 * 9 + 1) + 3 * (4 * 9 + 1) + 5 * (3 + 1)
     assert rates.pruned.parameters == kept

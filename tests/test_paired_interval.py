@@ -17,9 +17,9 @@ def test_of_hits_it_is_the_formula_of_its_authors():
     broken, repaired, n, z = 12, 2, 50, 1.959964
     p, q = (broken + 1) / (n + 2), (repaired + 1) / (n + 2)
     half = z * sqrt((p + q - (p - q) ** 2) / (n + 2))
-    found = bonett_price([1.0] * broken + [-1.0] * repaired + [0.0] * (n - broken - repaired))
-    assert found == pytest.approx((0.2, p - q - half, p - q + half), abs=1e-6)
-    assert found == pytest.approx(newcombe(36, broken, repaired, 0), abs=0.03)
+    interval = bonett_price([1.0] * broken + [-1.0] * repaired + [0.0] * (n - broken - repaired))
+    assert interval == pytest.approx((0.2, p - q - half, p - q + half), abs=1e-6)
+    assert interval == pytest.approx(newcombe(36, broken, repaired, 0), abs=0.03)
 
 
 @given(DIFFERENCES, st.sampled_from([0.5, 0.8, 0.95, 0.999]))

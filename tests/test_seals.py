@@ -44,8 +44,8 @@ def path(tmp_path):
         study.fail(lesions[3], "it is not finite")
         for start, stop in ((0, 40), (40, IMAGES)):
             rows = slice(start, stop)
-            measured = {one: planted.lesioned(BASE, 20, 2, seed).take(rows)
-                        for seed, one in enumerate(lesions[:3])}  # fmt: skip
+            measured = {lesion: planted.lesioned(BASE, 20, 2, seed).take(rows)
+                        for seed, lesion in enumerate(lesions[:3])}  # fmt: skip
             study.record(measured, BASE.take(rows))
     return tmp_path / "a.lesion"
 
@@ -53,7 +53,7 @@ def path(tmp_path):
 def everything(path):
     """All that a study tells, in a form that can be compared."""
     with Study.open(path) as study:
-        outcomes = [study.outcomes(one) for one in study.lesions]
+        outcomes = [study.outcomes(lesion) for lesion in study.lesions]
         intact = study.intact()
         arrays = [intact.label, intact.prediction, intact.margin, intact.digest]
         for part in (intact.outcomes, *outcomes):
@@ -77,7 +77,7 @@ def test_every_table_has_rows_here(path):
 
 def test_a_flipped_bit_is_told_or_changes_nothing(path, tmp_path):
     content, expected = path.read_bytes(), everything(path)
-    rng, told = np.random.default_rng(1), 0
+    rng, refused = np.random.default_rng(1), 0
     used = [at for at in range(len(content)) if content[at]]  # most of the others are unused
     for at in rng.choice(used, FLIPS, replace=False):
         flipped = bytearray(content)
@@ -86,9 +86,9 @@ def test_a_flipped_bit_is_told_or_changes_nothing(path, tmp_path):
         try:
             assert everything(tmp_path / "flipped") == expected
         except StudyError as error:
-            told += 1
+            refused += 1
             assert "Traceback" not in str(error)
-    assert told > FLIPS // 2
+    assert refused > FLIPS // 2
 
 
 @pytest.mark.parametrize("name", TABLES)

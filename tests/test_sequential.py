@@ -61,8 +61,8 @@ def test_cells_are_the_same_bit_for_bit_in_whatever_order_they_are_updated(kind,
     for name in ("seen", "total", "wealth", "log_e"):
         assert getattr(apart, name).tobytes() == getattr(together, name).tobytes()
     assert apart.verdicts(0.05) == together.verdicts(0.05)
-    one, other = (intervals(process, np.arange(6), 0.05) for process in (apart, together))
-    assert np.array(one).tobytes() == np.array(other).tobytes()
+    first, second = (intervals(process, np.arange(6), 0.05) for process in (apart, together))
+    assert np.array(first).tobytes() == np.array(second).tobytes()
     for a, b in zip(apart.choose(range(6)), together.choose(range(6)), strict=True):
         assert a.tolist() == b.tolist()
 
@@ -96,8 +96,8 @@ def test_scores_between_0_and_1_are_judged_in_the_studys_order():
     base = rng.random(3000)
     small, large = np.clip(base - 0.002, 0, 1), np.clip(base - 0.1 * rng.random(3000), 0, 1)
     process = uniform(Question(0.02, base), 2)
-    found = decide(process, np.stack([small, large]), 0.01)
-    assert found == [Verdict.SAFE, Verdict.SENSITIVE]
+    verdicts = decide(process, np.stack([small, large]), 0.01)
+    assert verdicts == [Verdict.SAFE, Verdict.SENSITIVE]
     assert process.seen.max() < 3000
 
 
@@ -136,13 +136,13 @@ def test_stored_scores_are_followed_as_far_as_they_go(kind):
         order = broken.choose([cell])[0]
         holes[cell, order[-1]] = np.nan
         stops[cell] = 0
-    found = decide(broken, holes, 1e-3)
+    followed = decide(broken, holes, 1e-3)
     for cell, verdict in enumerate(verdicts):
         if cell in stops:
-            assert found[cell] is Verdict.UNDECIDED
+            assert followed[cell] is Verdict.UNDECIDED
             assert broken.seen[cell] == stops[cell]
         else:
-            assert found[cell] is verdict
+            assert followed[cell] is verdict
             assert broken.wealth[cell].tobytes() == whole.wealth[cell].tobytes()
     assert decide(broken, scores, 1e-3) == verdicts
     assert broken.seen.tolist() == whole.seen.tolist()

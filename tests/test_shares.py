@@ -41,9 +41,9 @@ def test_shares_of_free_and_coupled_units():
         "a": Share("a", 3, 10), "b": Share("b", 2, 4), "c": Share("b", 2, 4),
         "d": Share("d", 2, 3), "depthwise": Share("d", 4, 6),
     }  # fmt: skip
-    found = staying(rates)
-    assert found["c"].tolist() == [True, False, True, False]
-    assert found["depthwise"].tolist() == [False, False, True, True, False, False]
+    stay = staying(rates)
+    assert stay["c"].tolist() == [True, False, True, False]
+    assert stay["depthwise"].tolist() == [False, False, True, True, False, False]
 
 
 def test_conflicting_ratios_in_a_group_are_refused():

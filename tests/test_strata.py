@@ -26,8 +26,8 @@ def test_groups_hold_images_of_like_margin_in_the_studys_order():
         assert (asked.base[part] == right).all()
     ends = [(np.abs(asked.margin[p]).min(), np.abs(asked.margin[p]).max()) for p in parts]
     for side in (True, False):
-        own = [end for end, right in zip(ends, strata.right, strict=True) if right == side]
-        assert all(last[1] < first[0] for last, first in pairwise(own))
+        of_side = [end for end, right in zip(ends, strata.right, strict=True) if right == side]
+        assert all(last[1] < first[0] for last, first in pairwise(of_side))
 
 
 def test_each_model_makes_the_drop_it_stands_for():
@@ -42,9 +42,9 @@ def test_each_model_makes_the_drop_it_stands_for():
 def test_margin_scale_and_sign_change_nothing():
     asked = question()
     scaled = Question(0.01, asked.base, -7 * asked.margin)
-    one, other = Strata(asked), Strata(scaled)
-    assert one.layout.tolist() == other.layout.tolist()
-    assert one.model == pytest.approx(other.model, rel=1e-6)
+    plain, rescaled = Strata(asked), Strata(scaled)
+    assert plain.layout.tolist() == rescaled.layout.tolist()
+    assert plain.model == pytest.approx(rescaled.model, rel=1e-6)
 
 
 def test_without_margins_the_models_still_make_their_drops():
@@ -58,10 +58,10 @@ def test_clocks_are_sorted_exponentials_in_every_group():
     strata = Strata(question(images=6000))
     clocks = np.array([strata.clocks(seed) for seed in range(40)])
     for start, end in pairwise(strata.start):
-        own = clocks[:, start:end]
-        assert (np.diff(own, axis=1) > 0).all()
+        times = clocks[:, start:end]
+        assert (np.diff(times, axis=1) > 0).all()
         size = end - start
-        first, total = own[:, 0] * size, own.mean(1)
+        first, total = times[:, 0] * size, times.mean(1)
         assert first.mean() == pytest.approx(1, abs=4 / np.sqrt(40))
         assert total.mean() == pytest.approx(1, abs=4 / np.sqrt(40 * size))
     assert strata.clocks(3).tolist() == clocks[3].tolist() != clocks[4].tolist()

@@ -44,7 +44,7 @@ def whole(empty):
 def part(whole, start, stop):
     """What `record` takes of these images: the lesions' outcomes, the intact network's rows."""
     chosen = slice(start, stop)
-    return {one: outcomes.take(chosen) for one, outcomes in whole.items()}, BASE.take(chosen)
+    return {lesion: outcomes.take(chosen) for lesion, outcomes in whole.items()}, BASE.take(chosen)
 
 
 def test_a_header_survives_the_file_with_every_label_of_the_anatomy(tmp_path):
@@ -246,9 +246,9 @@ def test_a_full_disk_in_the_middle_of_outcomes_leaves_none_of_them(empty, whole)
         empty.record(*part(whole, 128, 300))
     connection.execute("PRAGMA max_page_count = 1000000")
     assert empty.images == 128
-    assert {int(empty.seen(one).sum()) for one in empty.lesions} == {128}
+    assert {int(empty.seen(each).sum()) for each in empty.lesions} == {128}
     empty.record(*part(whole, 128, 300))
-    assert {int(empty.seen(one).sum()) for one in empty.lesions} == {300}
+    assert {int(empty.seen(each).sum()) for each in empty.lesions} == {300}
 
 
 def test_a_locked_file_is_said(empty, whole):
@@ -298,10 +298,10 @@ with Study.open({path!r}) as study:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_a_killed_process_leaves_what_was_recorded(empty):
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     code = subprocess.run(
         [sys.executable, "-c", KILLED.format(path=str(empty.path))],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(folder.parent)])},
     ).returncode
     assert code == -signal.SIGKILL
     assert empty.path.with_name("a.lesion-journal").exists()

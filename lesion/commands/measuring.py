@@ -22,7 +22,7 @@ from lesion.commands.recalling import recalled, recalled_score, settings_at, sou
 from lesion.commands.records import Measured, Recalled, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
-from lesion.options import Format, Rounding, Units
+from lesion.options.values import Format, Rounding, Units
 from lesion.showing import itemise, reasons, say, show, tell
 from lesion.texts import listed, numbers, seconds
 from lesion.wording import grouped
@@ -56,19 +56,19 @@ def layers(
 
 def _show_anatomy(anatomy: Anatomy) -> None:
     """The table, what it adds up to, and below it why units are tied."""
-    found = anatomy.table()
-    short = found.assign(position=found["position"].str.replace(" of stage", ""))
+    table = anatomy.table()
+    short = table.assign(position=table["position"].str.replace(" of stage", ""))
     less = ("block", "in stage", "kind", "params", "stage")
     titles = {"macs": "MACs", "position": "in stage"}
     show(short.drop(columns="reason"), Format.table, less, titles)
-    own, kinds = cost(anatomy), [unit.kind for unit in anatomy.units]
+    intact, kinds = cost(anatomy), [unit.kind for unit in anatomy.units]
     count = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("free", "coupled", "tied"))
     say(f"{len(anatomy.layers)} layers in {len(kinds)} units: {count}")
     say(
-        f"{grouped(own.macs)} MACs an image; {grouped(own.parameters)} parameters, "
-        f"{grouped(own.weights)} of them weights of these layers"
+        f"{grouped(intact.macs)} MACs an image; {grouped(intact.parameters)} parameters, "
+        f"{grouped(intact.weights)} of them weights of these layers"
     )
-    itemise("tied, cannot be removed:", reasons(found))
+    itemise("tied, cannot be removed:", reasons(table))
 
 
 @app.command()
@@ -119,13 +119,18 @@ def sweep(
         score = recalled_score(score, known, out)
         seed = known.get("seed", 0) if seed is None else seed
         choices = Choices(
-            ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
-            layers=listed(layers), rounding=rounding.value, seed=seed,
+            ratios=numbers(ratios, "--ratios") or (),
+            criterion=criterion,
+            units=units.value,
+            layers=listed(layers),
+            rounding=rounding.value,
+            seed=seed,
             holdout=known.get("holdout", HOLDOUT) if holdout is None else holdout,
             order=order.value if order else known.get("order", "margin"),
             estimand=estimand.value if estimand else known.get("estimand", "set"),
-            recovery=zoo.open_recovery(recover), source=source(measured_as, score),
-        )  # fmt: skip
+            recovery=zoo.open_recovery(recover),
+            source=source(measured_as, score),
+        )
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(budget)
@@ -168,9 +173,14 @@ def evaluate(
         from lesion.choices import Choices
 
         choices = Choices(
-            ratios=numbers(ratios, "--ratios") or (), criterion=criterion, units=units.value,
-            layers=listed(layers), rounding=rounding.value, seed=seed, source=source(measured),
-        )  # fmt: skip
+            ratios=numbers(ratios, "--ratios") or (),
+            criterion=criterion,
+            units=units.value,
+            layers=listed(layers),
+            rounding=rounding.value,
+            seed=seed,
+            source=source(measured),
+        )
         choices.check()
         if measured.output is not None:
             raise LesionError(

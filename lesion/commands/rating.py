@@ -16,7 +16,7 @@ from lesion.commands.records import Measured, Rates, Recalled, check_figures, ch
 from lesion.curves import column_of
 from lesion.errors import LesionError
 from lesion.judging import recommend
-from lesion.options import Format
+from lesion.options.values import Format
 from lesion.showing import put, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed, numbers

@@ -19,7 +19,7 @@ from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
-from lesion.options import Format, Guarantee
+from lesion.options.values import Format, Guarantee
 from lesion.showing import itemise, put, reasons, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed

@@ -22,7 +22,8 @@ def source(measured: Measured, score: str = "") -> dict[str, Any]:
     """What a new study is to remember of the options, and digests of the files with code."""
     options = {**_given(measured), **({"score": score} if score else {})}
     digests = {name: _digest(text) for name, text in options.items() if _is_code(text)}
-    return {"options": options, "code": {name: d for name, d in digests.items() if d}}
+    known = {name: digest for name, digest in digests.items() if digest}
+    return {"options": options, "code": known}
 
 
 def settings_at(out: Path) -> Mapping[str, Any]:
@@ -43,11 +44,11 @@ def recalled(measured: Measured, settings: Mapping[str, Any], path: Path) -> Mea
 
     Raises LesionError where neither says which network or data.
     """
-    given, kept = _given(measured), _options(settings)
+    given, swept = _given(measured), _options(settings)
     if "network" in given:  # other weights belong to another network
-        kept = {name: kept[name] for name in kept if name not in ("weights", "classes")}
+        swept = {name: swept[name] for name in swept if name not in ("weights", "classes")}
     names = {field.name for field in fields(Measured)}
-    values = {**{name: kept[name] for name in kept if name in names}, **given}
+    values = {**{name: swept[name] for name in swept if name in names}, **given}
     for name in ("network", "data"):
         if name not in values:
             why = f", which {path} does not say" if path.exists() else ""
@@ -74,8 +75,8 @@ def _given(measured: Measured) -> dict[str, Any]:
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a study remembers; none where it was made in Python, or of several."""
-    kept = settings.get("source")
-    options = kept.get("options") if isinstance(kept, Mapping) else None
+    source = settings.get("source")
+    options = source.get("options") if isinstance(source, Mapping) else None
     return dict(options) if isinstance(options, Mapping) else {}
 
 
@@ -99,6 +100,6 @@ def _is_code(text: Any) -> bool:
 
 def _digest(text: str) -> str | None:
     """Of the file that a reference to code names, None where it is not here."""
-    where = text.rpartition(":")[0]
-    file = Path(where if where.endswith(".py") else f"{where.replace('.', '/')}.py")
+    place = text.rpartition(":")[0]
+    file = Path(place if place.endswith(".py") else f"{place.replace('.', '/')}.py")
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

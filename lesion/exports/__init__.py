@@ -68,7 +68,7 @@ class Target(Protocol):
 
 def names() -> list[str]:
     """The targets there are."""
-    return sorted({*_built_in(), *(one.name for one in _entry_points())})
+    return sorted({*_built_in(), *(entry.name for entry in _entry_points())})
 
 
 def target(name: str) -> Target:
@@ -76,9 +76,9 @@ def target(name: str) -> Target:
     if name in _built_in():
         built_in: Any = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
         return built_in  # type: ignore[no-any-return]
-    for one in _entry_points():
-        if one.name == name:
-            return _loaded(one)
+    for entry in _entry_points():
+        if entry.name == name:
+            return _loaded(entry)
     close = get_close_matches(name, names(), 1)
     hint = f"did you mean {close[0]}?" if close else "choose one of them."
     raise LesionError(f"Expected an export target ({', '.join(names())}), got '{name}'; {hint}")
@@ -133,17 +133,17 @@ def _entry_points() -> list[EntryPoint]:
     return list(entry_points(group=GROUP))
 
 
-def _loaded(one: EntryPoint) -> Target:
+def _loaded(entry: EntryPoint) -> Target:
     try:
-        found: Target = one.load()
+        loaded: Target = entry.load()
     except Exception as error:  # another's package may fail in any way
         raise LesionError(
-            f"Expected the export target {one.name} of {one.value} to load, but it fails "
+            f"Expected the export target {entry.name} of {entry.value} to load, but it fails "
             f"({type(error).__name__}: {first_line(error)}); install or mend that package."
         ) from error
-    if not (hasattr(found, "SUFFIX") and hasattr(found, "content")):
+    if not (hasattr(loaded, "SUFFIX") and hasattr(loaded, "content")):
         raise LesionError(
-            f"Expected the export target {one.name} to have SUFFIX and content, but {one.value} "
-            "lacks one of them; see lesion.exports."
+            f"Expected the export target {entry.name} to have SUFFIX and content, but "
+            f"{entry.value} lacks one of them; see lesion.exports."
         )
-    return found
+    return loaded

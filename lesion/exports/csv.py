@@ -8,9 +8,19 @@ from lesion.harmless import cell, line
 
 SUFFIX = ".csv"
 COLUMNS = (
-    "layer", "unit", "kind", "stage", "channels", "kept", "rate", "drop", "high", "measured",
-    "reason", "filters",
-)  # fmt: skip
+    "layer",
+    "unit",
+    "kind",
+    "stage",
+    "channels",
+    "kept",
+    "rate",
+    "drop",
+    "high",
+    "measured",
+    "reason",
+    "filters",
+)
 
 
 def content(given: Handover) -> str:
@@ -27,10 +37,10 @@ def content(given: Handover) -> str:
     rows.writerow(COLUMNS)
     for rate in given.allocation.rates:
         for layer, filters in rate.filters.items():
-            rows.writerow(map(cell, [
-                layer, rate.unit, rate.kind, rate.stage, rate.channels, len(rate.kept), rate.rate,
-                rate.drop, rate.high, rate.measured, rate.reason, " ".join(map(str, filters)),
-            ]))  # fmt: skip
+            numbers = " ".join(map(str, filters))
+            of_layer = {"layer": layer, "kept": len(rate.kept), "filters": numbers}
+            values = (of_layer[c] if c in of_layer else getattr(rate, c) for c in COLUMNS)
+            rows.writerow(map(cell, values))
     return file.getvalue()
 
 

@@ -18,6 +18,7 @@ SUFFIX = ".json"
 
 def content(given: Handover) -> str:
     """JSON with `pruning_ratio` and `context` as `fasterai.prune.pruner.Pruner` takes them."""
-    own = {name: share.leaving for name, share in shares(given.allocation, given.anatomy).items()}
-    values = {**about(given.allocation), "pruning_ratio": own, "context": "local"}
+    by_layer = shares(given.allocation, given.anatomy)
+    ratios = {layer: share.leaving for layer, share in by_layer.items()}
+    values = {**about(given.allocation), "pruning_ratio": ratios, "context": "local"}
     return json.dumps(values, indent=2) + "\n"

@@ -16,41 +16,37 @@ def content(given: Handover) -> str:
     return "\n".join(_lines(given.allocation)) + "\n"
 
 
-def _lines(found: Allocation) -> Iterator[str]:
-    macs, parameters = (
-        two / one
-        for one, two in (
-            (found.intact.macs, found.pruned.macs),
-            (found.intact.parameters, found.pruned.parameters),
-        )
-    )
+def _lines(allocation: Allocation) -> Iterator[str]:
+    intact, pruned = allocation.intact, allocation.pruned
+    macs, parameters = pruned.macs / intact.macs, pruned.parameters / intact.parameters
     yield from ("# Pruning rates", "")
     yield (
-        f"Asked: {markdown(found.goal)}; filters fall by {markdown(found.criterion)}. "
+        f"Asked: {markdown(allocation.goal)}; filters fall by {markdown(allocation.criterion)}. "
         f"{percent(round(macs, 4))} of the MACs and {percent(round(parameters, 4))} of the "
-        f"parameters remain; {_lost(found)}."
+        f"parameters remain; {_lost(allocation)}."
     )
     yield ""
     yield "| unit | layers | channels kept | rate | alone | at most | reason |"
     yield "|---|---|---|---|---|---|---|"
-    yield from (_row(rate) for rate in found.rates)
-    yield from ("", markdown(found.guarantee), "", "Of this subject:", "")
-    yield from (f"- {markdown(name)}: {markdown(value)}" for name, value in found.subject.items())
+    yield from (_row(rate) for rate in allocation.rates)
+    yield from ("", markdown(allocation.guarantee), "", "Of this subject:", "")
+    yield from (
+        f"- {markdown(name)}: {markdown(value)}" for name, value in allocation.subject.items()
+    )
 
 
-def _lost(found: Allocation) -> str:
+def _lost(allocation: Allocation) -> str:
     """What all rates lose together, as far as that is known."""
-    if isnan(found.drop):
+    if isnan(allocation.drop):
         return "their joint drop is not predicted"
-    drop = lost(found.column, found.drop)
-    return f"{found.known} drop {drop}, at most {signed(found.high, 2)}"
+    drop = lost(allocation.column, allocation.drop)
+    return f"{allocation.known} drop {drop}, at most {signed(allocation.high, 2)}"
 
 
 def _row(rate: UnitRate) -> str:
-    cells = (
-        rate.unit, ", ".join(rate.filters), f"{len(rate.kept)} of {rate.channels}",
-        percent(rate.rate), *map(_number, (rate.drop, rate.high)), rate.reason,
-    )  # fmt: skip
+    layers, kept = ", ".join(rate.filters), f"{len(rate.kept)} of {rate.channels}"
+    ratio, alone, most = percent(rate.rate), _number(rate.drop), _number(rate.high)
+    cells = (rate.unit, layers, kept, ratio, alone, most, rate.reason)
     return f"| {' | '.join(map(markdown, cells))} |"
 
 

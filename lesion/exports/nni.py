@@ -28,9 +28,9 @@ def content(given: Handover) -> str:
     Raises LesionError for what such a list cannot say: a unit whose layers have different numbers
     of filters, or lie in weights of different shapes, and groups whose filters are not in order.
     """
-    found = shares(given.allocation, given.anatomy)
+    by_layer = shares(given.allocation, given.anatomy)
     entries = [
-        _entry(layer, found[layer], rate, given.anatomy)
+        _entry(layer, by_layer[layer], rate, given.anatomy)
         for rate in given.allocation.cut
         for layer in rate.filters
     ]
@@ -62,9 +62,9 @@ def _check_alike(rate: UnitRate, anatomy: Anatomy | None) -> None:
 
 def _shape(anatomy: Anatomy, layer: str) -> tuple[int, int, bool]:
     """What must be equal for one mask to fit: filters, axes, and the axis the filters lie on."""
-    own = anatomy.layer[layer]
-    axes = len(anatomy.parameter[own.weight].shape)
-    return own.channels, axes, own.kind.startswith("transposed")
+    record = anatomy.layer[layer]
+    axes = len(anatomy.parameter[record.weight].shape)
+    return record.channels, axes, record.kind.startswith("transposed")
 
 
 def _blocks(anatomy: Anatomy, layer: str, rate: UnitRate) -> int:
@@ -72,9 +72,10 @@ def _blocks(anatomy: Anatomy, layer: str, rate: UnitRate) -> int:
     if anatomy.layer[layer].kind.startswith("transposed"):
         raise _unsaid(rate, f"masks the inputs of transposed layers, such as {layer}")
     cells = anatomy.unit[rate.unit].cells
-    number = {label: at for at, cell in enumerate(cells) for label in cell}
-    own = [number.get(label, -1) for label in anatomy.made_by(layer)]
-    if len(cells) > 1 and own != np.repeat(np.arange(len(cells)), len(own) // len(cells)).tolist():
+    block = {label: number for number, cell in enumerate(cells) for label in cell}
+    blocks = [block.get(label, -1) for label in anatomy.made_by(layer)]
+    in_order = np.repeat(np.arange(len(cells)), len(blocks) // len(cells)).tolist()
+    if len(cells) > 1 and blocks != in_order:
         raise _unsaid(rate, "takes groups of filters in order, but these are mixed")
     return len(cells)
 

@@ -60,9 +60,9 @@ def to_torch_prune(
     are normalised together, and weights that are computed from others.
     """
     _check_unmasked(network)
-    found = match(allocation, network, example, adapter)
-    check_plain(found)
-    return _masked(owning(found).match, network)
+    matched = match(allocation, network, example, adapter)
+    check_plain(matched)
+    return _masked(owning(matched).match, network)
 
 
 def content(given: Handover) -> bytes:
@@ -89,39 +89,39 @@ def _check_unmasked(network: nn.Module) -> None:
         )
 
 
-def _masked(found: Match, network: nn.Module) -> TorchPrune:
-    """The network with masks; found: the rates for it where each module has its own parameters."""
-    _check(found)
+def _masked(matched: Match, network: nn.Module) -> TorchPrune:
+    """The network with masks; matched: the rates where each module has parameters of its own."""
+    _check(matched)
     places = []
-    for name, mask in _of_parameters(found):
+    for name, mask in _of_parameters(matched):
         path, _, leaf = name.rpartition(".")
         module = network.get_submodule(path)
         parameter = getattr(module, leaf)
         whole = torch.from_numpy(mask).to(parameter.device).expand(parameter.shape)
         prune.custom_from_mask(module, leaf, whole)  # type: ignore[no-untyped-call]
         places.append((module, leaf))
-    allocation = found.allocation
+    allocation = matched.allocation
     return TorchPrune(network, tuple(places), allocation.subject, allocation.guarantee)
 
 
-def _of_parameters(found: Match) -> Iterator[tuple[str, np.ndarray]]:
+def _of_parameters(matched: Match) -> Iterator[tuple[str, np.ndarray]]:
     """The masks but those of buffers: where these lose entries, weight and bias do too."""
-    weights = {layer.weight for layer in found.anatomy.layers}
-    for name, mask in masks(found.anatomy, found.dropped).items():
-        if name in weights or found.anatomy.parameter[name].trained:
+    weights = {layer.weight for layer in matched.anatomy.layers}
+    for name, mask in masks(matched.anatomy, matched.dropped).items():
+        if name in weights or matched.anatomy.parameter[name].trained:
             yield name, mask
 
 
-def _check(found: Match) -> None:
+def _check(matched: Match) -> None:
     """Raises LesionError where zeros in weights do not take a channel away."""
-    graph = found.dissection.graph
-    for edge in found.dissection.reads:
+    graph = matched.dissection.graph
+    for edge in matched.dissection.reads:
         labels = edge.labels.numpy().astype(int).reshape(-1)
-        gone = labels[~keeps(labels, found.dropped)]
+        gone = labels[~keeps(labels, matched.dropped)]
         together = "normalised together" if edge.role == "norm" else "added to others"
         if len(gone) and (edge.role == "norm" or graph.nodes[edge.node].name in SUMS):
             where = graph.nodes[edge.node].module or graph.nodes[edge.node].name
-            units = found.anatomy.unit.values()
+            units = matched.anatomy.unit.values()
             (unit,) = (unit.name for unit in units if gone[0] in unit.labels)
             raise LesionError(
                 f"Expected channels that masks can take away, but those of unit {unit} are "

@@ -122,9 +122,9 @@ def to_torch_pruning(
     it.  Raises LesionError where the rates are another network's, and where Torch-Pruning fails on
     this one or removes anything else than the rates say.
     """
-    found = match(allocation, network, example, adapter)
-    check_plain(found)
-    owned = owning(found)
+    matched = match(allocation, network, example, adapter)
+    check_plain(matched)
+    owned = owning(matched)
     if owned.apart:
         raise LesionError(
             f"Expected a parameter of one module, but several share {owned.apart[0]}, of which "
@@ -132,7 +132,7 @@ def to_torch_pruning(
             f"apply), or {INSTEAD}."
         )
     pruned(owned)
-    return _resolved(found)
+    return _resolved(matched)
 
 
 def pruned(owned: Owned) -> nn.Module:
@@ -141,39 +141,39 @@ def pruned(owned: Owned) -> nn.Module:
     Its tensors lie in memory as the network's do: channels last stays so.  What modules share, they
     share again.
     """
-    found = owned.match
-    check_plain(found)
-    small = replace(found, network=copied(found.network))
+    matched = owned.match
+    check_plain(matched)
+    small = replace(matched, network=copied(matched.network))
     _resolved(small).prune()
-    check_pruned(small, found.network)
-    whole = dict(found.network.named_parameters())
+    check_pruned(small, matched.network)
+    whole = dict(matched.network.named_parameters())
     for name, weight in small.network.named_parameters():
         weight.data = weight.data.contiguous(memory_format=layout(whole[name]))
     return owned.joined(small.network)
 
 
-def _resolved(found: Match) -> TorchPruning:
-    with _followed(found.network) as tp:
+def _resolved(matched: Match) -> TorchPruning:
+    with _followed(matched.network) as tp:
         graph = tp.DependencyGraph().build_dependency(
-            found.network,
-            found.batch,
-            forward_fn=lambda network, batch: _tensors(found, network, batch),
+            matched.network,
+            matched.batch,
+            forward_fn=lambda network, batch: _tensors(matched, network, batch),
         )
-        together = list(groups(found, graph))
-    check(found, together)
-    modules = dict(found.network.named_modules())
+        together = list(groups(matched, graph))
+    check(matched, together)
+    modules = dict(matched.network.named_modules())
     ratios: dict[nn.Module, float] = {}
     for group in together:
         for name in (group.root, *group.filters):
             ratios.setdefault(modules[name], group.ratio)
-    layers = [layer.name for layer in found.anatomy.layers if layer.name in modules]
+    layers = [layer.name for layer in matched.anatomy.layers if layer.name in modules]
     stays = {
-        modules[name]: torch.from_numpy(~found.falling(name)).float()
+        modules[name]: torch.from_numpy(~matched.falling(name)).float()
         for name in layers
-        if found.falling(name).any()
+        if matched.falling(name).any()
     }
-    whole = tuple(modules[name] for name in layers if not found.falling(name).any())
-    return TorchPruning(found, ratios, whole, KeptFilters(stays))
+    whole = tuple(modules[name] for name in layers if not matched.falling(name).any())
+    return TorchPruning(matched, ratios, whole, KeptFilters(stays))
 
 
 def content(given: Handover) -> str:
@@ -187,20 +187,22 @@ def content(given: Handover) -> str:
     values = {
         **about(given.allocation),
         "pruning_ratio": ready.pruning_ratio,
-        "pruning_ratio_dict": {name[one]: ratio for one, ratio in ready.pruning_ratio_dict.items()},
-        "ignored_layers": [name[one] for one in ready.ignored_layers],
+        "pruning_ratio_dict": {
+            name[layer]: ratio for layer, ratio in ready.pruning_ratio_dict.items()
+        },
+        "ignored_layers": [name[layer] for layer in ready.ignored_layers],
         "kept": {
-            name[one]: np.flatnonzero(stays.numpy()).tolist()
-            for one, stays in ready.importance.stays.items()
+            name[layer]: np.flatnonzero(stays.numpy()).tolist()
+            for layer, stays in ready.importance.stays.items()
         },
     }
     return json.dumps(values, indent=2) + "\n"
 
 
-def _tensors(found: Match, network: nn.Module, batch: Any) -> list[Tensor]:
+def _tensors(matched: Match, network: nn.Module, batch: Any) -> list[Tensor]:
     """All tensors that a network gives, through which Torch-Pruning goes back to its layers."""
-    leaves = pytree.tree_leaves(found.outputs(network, batch))
-    return [one for one in leaves if isinstance(one, Tensor) and one.grad_fn is not None]
+    leaves = pytree.tree_leaves(matched.outputs(network, batch))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
 
 
 @contextmanager

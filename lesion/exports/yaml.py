@@ -25,10 +25,10 @@ def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, Mapping) and value:
         yield head
         yield from _mapping(value, indent)
-    elif isinstance(value, (list, tuple)) and any(isinstance(one, Mapping) for one in value):
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         yield head
-        for one in value:
-            first, *rest = _mapping(one, indent + "  ")
+        for item in value:
+            first, *rest = _mapping(item, indent + "  ")
             yield f"{indent}- {first.lstrip()}"
             yield from rest
     else:

@@ -45,7 +45,7 @@ def test_a_sweep_goes_on_with_what_the_study_knows(home, run, tmp_path):
     assert ran.code == 0 and "nothing new to measure" not in ran.err
     with Study.open(out) as study:
         assert study.header == before
-        assert {one.amount for one in study.lesions} == {0.5, 0.75}
+        assert {cell.amount for cell in study.lesions} == {0.5, 0.75}
 
 
 @pytest.mark.parametrize(("option", "value", "phrase"), [

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lesion import showing
-from lesion.options import Format
+from lesion.options.values import Format
 
 FRAME = pd.DataFrame(
     {
@@ -39,8 +39,8 @@ def test_columns_are_aligned_and_numbers_flush_right(capsys, monkeypatch):
 )
 def test_a_narrow_terminal_goes_without_columns_and_says_which(capsys, monkeypatch, width, left):
     ran = shown(capsys, monkeypatch, width)
-    told = f"not shown for lack of room: {left} (--format csv has everything)\n" if left else ""
-    assert ran.err == told
+    note = f"not shown for lack of room: {left} (--format csv has everything)\n" if left else ""
+    assert ran.err == note
     assert ("block" in ran.out, "MACs" in ran.out) == (left == "", "MACs" not in left)
 
 

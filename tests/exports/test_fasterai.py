@@ -35,5 +35,7 @@ def test_in_the_real_package(name):
     modules = dict(network.named_modules())
     for layer in case.dissection.anatomy.layers:
         kept = len(made.filters.get(layer.name, range(layer.channels)))
-        own = modules[layer.name]
-        assert getattr(own, "out_channels", getattr(own, "out_features", None)) == kept, layer.name
+        module = modules[layer.name]
+        assert getattr(module, "out_channels", getattr(module, "out_features", None)) == kept, (
+            layer.name
+        )

@@ -24,10 +24,10 @@ SCHEMA = {
 
 
 def config(rates, anatomy=None):
-    found = json.loads(export(rates, "nni", anatomy=anatomy))["config_list"]
-    for entry in found:
+    entries = json.loads(export(rates, "nni", anatomy=anatomy))["config_list"]
+    for entry in entries:
         assert all(SCHEMA[key](value) for key, value in entry.items())
-    return found
+    return entries
 
 
 def test_free_and_coupled_units():
@@ -81,8 +81,8 @@ def test_in_the_real_package(name):
     pruning = pytest.importorskip("nni.compression.pruning")
     case = removal.family(name)
     rates, network = allocations.mixed(case.dissection), copy.deepcopy(case.network).float()
-    found = config(rates, case.dissection.anatomy)
-    _, masks = pruning.L1NormPruner(network, found).compress()
+    entries = config(rates, case.dissection.anatomy)
+    _, masks = pruning.L1NormPruner(network, entries).compress()
     for layer, kept in rates.filters.items():
         whole = masks[layer]["weight"].flatten(1)
         assert int(whole.any(1).sum()) == len(kept), layer

@@ -41,8 +41,8 @@ def test_yaml_holds_what_json_holds(goal, name, value, drop, high):
 @pytest.mark.parametrize("text", ["no", "NULL", "1e5", "0x1F", "12:30:00", "~", "- a", "a: b", "#"])
 def test_yaml_keeps_texts_that_look_like_something_else(text):
     rates = replace(RATES, goal=text, subject={text: text})
-    found = yaml.safe_load(export(rates, "yaml"))
-    assert (found["goal"], found["subject"]) == (text, {text: text})
+    values = yaml.safe_load(export(rates, "yaml"))
+    assert (values["goal"], values["subject"]) == (text, {text: text})
 
 
 def test_yaml_reads_well():
@@ -57,27 +57,27 @@ def test_yaml_reads_well():
 
 def test_numbers_that_are_none_survive_yaml():
     rates = replace(RATES, drop=float("nan"), high=float("inf"), baseline=np.float64(1e-7))
-    found = yaml.safe_load(export(rates, "yaml"))
-    assert np.isnan(found["drop"])
-    assert (found["high"], found["baseline"]) == (np.inf, 1e-7)
+    values = yaml.safe_load(export(rates, "yaml"))
+    assert np.isnan(values["drop"])
+    assert (values["high"], values["baseline"]) == (np.inf, 1e-7)
 
 
 def test_csv_has_a_row_a_layer():
     text = export(replace(RATES, guarantee="In two\nlines, with a comma."), "csv")
     assert "# guarantee: In two lines, with a comma." in text.splitlines()
-    found = pd.read_csv(StringIO(text), comment="#")
-    assert found["layer"].tolist() == ["conv1", "layer1.0", "down", "conv"]
-    assert found["unit"].tolist() == ["conv1", "layer1.0", "down", "down"]
-    assert found["kept"].tolist() == [4, 4, 2, 2]
-    assert found["rate"].tolist() == [0.6, 0.0, 2 / 3, 2 / 3]
-    assert found["filters"].tolist() == ["0 2 3 9", "0 1 2 3", "1 5", "1 5"]
-    assert found["drop"].tolist() == [-0.25] * 4
+    frame = pd.read_csv(StringIO(text), comment="#")
+    assert frame["layer"].tolist() == ["conv1", "layer1.0", "down", "conv"]
+    assert frame["unit"].tolist() == ["conv1", "layer1.0", "down", "down"]
+    assert frame["kept"].tolist() == [4, 4, 2, 2]
+    assert frame["rate"].tolist() == [0.6, 0.0, 2 / 3, 2 / 3]
+    assert frame["filters"].tolist() == ["0 2 3 9", "0 1 2 3", "1 5", "1 5"]
+    assert frame["drop"].tolist() == [-0.25] * 4
 
 
 def test_csv_keeps_reasons_with_commas_and_signs():
     rate = replace(RATES.rates[0], reason='pinned, "by #hand"')
-    found = pd.read_csv(StringIO(export(replace(RATES, rates=(rate,)), "csv")), comment="#")
-    assert found["reason"].tolist() == ['pinned, "by #hand"']
+    frame = pd.read_csv(StringIO(export(replace(RATES, rates=(rate,)), "csv")), comment="#")
+    assert frame["reason"].tolist() == ['pinned, "by #hand"']
 
 
 def test_markdown():
@@ -108,22 +108,22 @@ Of this subject:
 
 
 def test_masks_of_the_layers_that_lose_filters():
-    found = load(export(RATES, "masks"))
-    assert found.keys() == {f"{name}.{what}" for name in ("conv1", "down", "conv")
+    arrays = load(export(RATES, "masks"))
+    assert arrays.keys() == {f"{name}.{what}" for name in ("conv1", "down", "conv")
                             for what in ("kept", "mask")}  # fmt: skip
-    assert found["conv1.kept"].dtype == np.int64
-    assert found["conv1.kept"].tolist() == [0, 2, 3, 9]
-    assert found["conv1.mask"].dtype == bool
-    assert found["conv1.mask"].shape == (10,)
-    assert np.flatnonzero(found["conv.mask"]).tolist() == [1, 5]
+    assert arrays["conv1.kept"].dtype == np.int64
+    assert arrays["conv1.kept"].tolist() == [0, 2, 3, 9]
+    assert arrays["conv1.mask"].dtype == bool
+    assert arrays["conv1.mask"].shape == (10,)
+    assert np.flatnonzero(arrays["conv.mask"]).tolist() == [1, 5]
 
 
 def test_masks_of_layers_that_number_their_filters_otherwise():
     anatomy = planted("padded_and_sliced")  # b's 10 channels meet the last 5 of a's 6
     rates = allocations.by_channels(anatomy, {"a": [1, 3, 10]})
-    found = load(export(rates, "masks", anatomy=anatomy))
+    arrays = load(export(rates, "masks", anatomy=anatomy))
     dropped = rates.dropped(anatomy)
     for layer in ("a", "b"):
         expected = [not dropped[label] for label in anatomy.made_by(layer)]
-        assert found[f"{layer}.mask"].tolist() == expected
-    assert (len(found["a.mask"]), len(found["b.mask"])) == (6, 10)
+        assert arrays[f"{layer}.mask"].tolist() == expected
+    assert (len(arrays["a.mask"]), len(arrays["b.mask"])) == (6, 10)

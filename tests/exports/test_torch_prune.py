@@ -30,8 +30,8 @@ NORMALISED = {"group_norm", "layer_norm", "layer_norm_over_images", "rms_norm"}
 def every_unit(case):
     dropped = np.zeros(case.dissection.anatomy.channels, bool)
     for unit in case.units:
-        (own,) = removal.drops(unit, len(dropped))
-        dropped |= own
+        (falling,) = removal.drops(unit, len(dropped))
+        dropped |= falling
     return dropped
 
 
@@ -149,20 +149,20 @@ def test_the_road_that_each_refusal_names_is_open():
 def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
     network = chain(weight_norm(conv(3, 6)), nn.ReLU(), conv(6, 4), out=4).eval()
     x = torch.randn(2, 3, 6, 6)
-    found = find_layers(network, x)
-    rates = allocations.by_channels(found, {"a": [1]})
+    anatomy = find_layers(network, x)
+    rates = allocations.by_channels(anatomy, {"a": [1]})
     for refused in (to_torch_pruning, to_torch_prune):  # they work on the network itself
         with pytest.raises(LesionError, match="that of a is computed from others at every pass"):
             refused(rates, copy.deepcopy(network), x)
-    assert load(export(rates, "masks", anatomy=found))["a.kept"].tolist() == [0, 2, 3, 4, 5]
+    assert load(export(rates, "masks", anatomy=anatomy))["a.kept"].tolist() == [0, 2, 3, 4, 5]
     remove_parametrizations(network.a, "weight")
     assert apply(rates, network, x).a.weight.shape == (5, 3, 3, 3)
 
 
 def test_masks_cannot_take_away_what_is_added_to_others():
     def step(n: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        value, one = n.a(x).split((7, 1), 1)
-        return n.b(value + torch.sigmoid(one))
+        value, gate = n.a(x).split((7, 1), 1)
+        return n.b(value + torch.sigmoid(gate))
 
     case = removal.case(Net(step, a=conv(3, 8), b=conv(7, 4), fc=fc(4)), 3, 6, 6)
     dropped = np.zeros(case.dissection.anatomy.channels, bool)

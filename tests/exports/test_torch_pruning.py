@@ -43,9 +43,9 @@ def copied(case):
 def check_tensors(case, network, rates):
     """Kept channels and kept indices, of every tensor, are those of slicing by hand."""
     dropped = rates.dropped(case.dissection.anatomy)
-    own, expected = network.state_dict(), shrink(case.network, case.dissection.anatomy, dropped)
-    assert own.keys() == expected.state_dict().keys()
-    unequal = [n for n, value in expected.state_dict().items() if not torch.equal(own[n], value)]
+    state, expected = network.state_dict(), shrink(case.network, case.dissection.anatomy, dropped)
+    assert state.keys() == expected.state_dict().keys()
+    unequal = [n for n, value in expected.state_dict().items() if not torch.equal(state[n], value)]
     assert unequal == []
 
 
@@ -55,12 +55,12 @@ def spread(case, network, rates):
     relative to the removal's effect."""
     cut = Joint(tuple(rate.unit for rate in rates.cut))
     edit = case.replay.edit(cut.at, rates.dropped(case.dissection.anatomy))
-    found = dict(case.replay.run((case.x,), {cut: Cut(edit)}))
+    outputs = dict(case.replay.run((case.x,), {cut: Cut(edit)}))
     masked = to_torch_prune(rates, copy.deepcopy(case.network), case.x).network(case.x)
     pruned = network.eval()(case.x)
-    effect = (found[cut] - found[None]).abs().max()
+    effect = (outputs[cut] - outputs[None]).abs().max()
     assert effect > 0
-    return float(max((one - pruned).abs().max() for one in (found[cut], masked)) / effect)
+    return float(max((output - pruned).abs().max() for output in (outputs[cut], masked)) / effect)
 
 
 def check_family(name):
@@ -198,8 +198,8 @@ def test_residual_streams_with_padded_shortcuts():
     torch.manual_seed(0)
     case = removal.case(CifarResNet(8), 3, 8, 8)
     stream = next(unit for unit in case.units if unit.kind == "coupled")
-    some = list(range(0, stream.channels, 3))
-    rates = allocations.by_channels(case.dissection.anatomy, {stream.name: some})
+    thirds = list(range(0, stream.channels, 3))
+    rates = allocations.by_channels(case.dissection.anatomy, {stream.name: thirds})
     text = refusal(rates, copied(case), case.x)
     assert text.endswith("hand over which filters stay (--to masks).")
     first = [unit.name for unit in case.units if unit.name.endswith("conv1") and "." in unit.name]
@@ -240,7 +240,7 @@ def test_what_torch_pruning_raises_becomes_a_sentence(monkeypatch):
     network = copied(case)
     text = refusal(rates, network, case.x)
     assert text == FAILS.format("Net", "integer division or modulo by zero")
-    assert all(one.requires_grad for one in network.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 @pytest.mark.complete

@@ -1,0 +1,22 @@
+"""Options of memory, device and processes."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+_means = partial(typer.Option, rich_help_panel="With what means")
+
+Memory = Annotated[
+    str | None,
+    _means(
+        help="how much to use, such as 800M or 4G",
+        metavar="SIZE",
+        show_default="half of what is free",
+    ),
+]
+Device = Annotated[
+    str | None, _means(help="cpu, cuda, cuda:1", show_default="cuda where there is one")
+]
+Workers = Annotated[int | None, _means(help="processes that read images", metavar="N", min=0)]
+BatchTimed = Annotated[int, typer.Option("--batch", help="images at once", metavar="N", min=1)]

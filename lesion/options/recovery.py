@@ -1,0 +1,44 @@
+"""Options of what lesioned networks go through before they are scored."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+_recovery = partial(typer.Option, rich_help_panel="Recovery before scoring")
+_rates = partial(typer.Option, rich_help_panel="Which rates")
+
+Recover = Annotated[
+    str,
+    _recovery(
+        help="what each lesioned network goes through before it is scored: bn (batch norms' "
+        "statistics estimated anew), finetune:STEPS (SGD; also "
+        "finetune:STEPS,lr=0.001,momentum=0,decay=0), FILE.py:FUNCTION or "
+        "PACKAGE.MODULE:FUNCTION, recover(network, batches)",
+        metavar="RECOVERY",
+        show_default="nothing",
+    ),
+]
+Train = Annotated[
+    str | None,
+    _recovery(
+        help="its training images, as --data, such as torchvision:CIFAR10:data:train; none of them "
+        "may be scored",
+        metavar="DATA",
+    ),
+]
+Recovered = Annotated[
+    str,
+    _rates(
+        "--recovery",
+        help="judge the lesions that recovered in this way, such as bn or finetune:50",
+        metavar="RECOVERY",
+        show_default="those that did not",
+    ),
+]
+Compared = Annotated[
+    str | None,
+    typer.Option(
+        "--recovery", help="which recovery, where the study holds several", metavar="RECOVERY"
+    ),
+]

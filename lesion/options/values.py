@@ -1,0 +1,61 @@
+"""What options that are one of several words may be."""
+
+from enum import Enum
+
+
+class Format(str, Enum):
+    """How a table is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Units(str, Enum):
+    """What is cut."""
+
+    free = "free"
+    all = "all"
+
+
+class Order(str, Enum):
+    """Which images a lesion sees first."""
+
+    margin = "margin"
+    uniform = "uniform"
+
+
+class By(str, Enum):
+    """What a joint drop is predicted by."""
+
+    margins = "margins"
+    drops = "drops"
+
+
+class Per(str, Enum):
+    """What has a rate of its own."""
+
+    unit = "unit"
+    layer = "layer"
+    stage = "stage"
+
+
+class Estimand(str, Enum):
+    """What a drop is of."""
+
+    set = "set"
+    population = "population"
+
+
+class Guarantee(str, Enum):
+    """What the confidence is of."""
+
+    study = "study"
+    layer = "layer"
+
+
+class Rounding(str, Enum):
+    """How the number of filters that stay is rounded."""
+
+    floor_kept = "floor-kept"
+    nearest = "nearest"
