@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lesion.curves import column_of
 from lesion.errors import LesionError
+from lesion.reading import column_of
 from lesion.showing import say, tell
 from lesion.study import Study
 from lesion.wording import duration, grouped, rounded, scored
@@ -198,7 +198,7 @@ def doubt(study: Study) -> None:
 
 def baseline(study: Study) -> str:
     """How good the intact network is, in words."""
-    outcomes, column, values = study.intact().outcomes, column_of(study, None), study.evaluations
+    outcomes, column, values = study.intact().outcomes, column_of(study), study.evaluations
     if None in values:
         return f"the intact network: {scored(column, values[None], 0)}"
     if not len(outcomes):

@@ -70,8 +70,8 @@ KINDS: Mapping[str, Kind] = {
     "workers": Kind("a whole number of at least 0", take.from_(0)),
     "seed": Kind(f"a seed from 0 to {SEEDS}", take.from_(0, SEEDS)),
     "full": FLAG, "units": TEXT, "rounding": TEXT, "order": TEXT, "estimand": TEXT,
-    "guarantee": TEXT, "by": TEXT, "column": TEXT, "to": TEXT, "part": TEXT, "per": TEXT,
-    "name": TEXT, "preprocessing": TEXT,
+    "guarantee": TEXT, "by": TEXT, "column": TEXT, "damage": TEXT, "to": TEXT, "part": TEXT,
+    "per": TEXT, "name": TEXT, "preprocessing": TEXT,
     "score": Kind("the name of a score or a function score(outputs, targets)", take.named),
     "recovery": NAMED,
     "memory": Kind("an amount of memory such as '4G'", take.amount),
@@ -87,13 +87,6 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
-    ("curves", "decisions"): Kind(
-        "decisions",
-        take.either(
-            take.instance("lesion.deciding", "Decisions"),
-            take.instance("lesion.deciding", "Evaluated"),
-        ),
-    ),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),
 }
 

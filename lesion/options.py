@@ -276,6 +276,10 @@ ByClass = Annotated[bool, typer.Option(
 Criterion = Annotated[str | None, typer.Option(
     help="which of the study's criteria, where it holds several", show_default="l1, or the first",
 )]  # fmt: skip
+Damage = Annotated[str | None, typer.Option(
+    help="which kind of damage, where the study holds several",
+    show_default="filters, or the first",
+)]  # fmt: skip
 DemoNetwork = Annotated[str, typer.Option(help="demo:resnet20 or demo:resnet56")]
 
 

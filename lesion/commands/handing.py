@@ -38,7 +38,7 @@ def export(
     target = exports.target(to)  # an unknown one is refused before all work
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation, header = rated(opened, rates), opened.header
+        (allocation, _), header = rated(opened, rates), opened.header
     given = {}
     if measured.network is not None or getattr(target, "RESOLVED", False):
         tried = _tried(measured, header, study)
@@ -70,7 +70,7 @@ def apply(
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation, header = rated(opened, rates), opened.header
+        (allocation, _), header = rated(opened, rates), opened.header
     tried = _tried(measured, header, study)
     _check(allocation, tried)
     example, adapter = tried.example, tried.adapter

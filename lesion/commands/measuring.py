@@ -23,6 +23,7 @@ from lesion.commands.records import Measured, Recalled, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
 from lesion.options import Format, Rounding, Units
+from lesion.reading import DAMAGE
 from lesion.showing import itemise, reasons, say, show, tell
 from lesion.texts import listed, numbers, seconds
 from lesion.wording import grouped
@@ -209,5 +210,5 @@ def demo(
             run(ready)
             advice, without = judged(ready.study, max_drop)
             say(advice.text() if advice else without)
-            paths = drawn(ready.study, out, advice)
+            paths = drawn(ready.study, out, {DAMAGE: advice})
     itemise(f"study: {file}", [f"figure: {path}" for path in paths])
