@@ -98,11 +98,11 @@ NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",
     "aim", "amounts", "plan", "cost", "cells", "seals", "database", "header", "ledger", "study",
     "merging", "intervals", "question", "process", "betting", "strata", "growth", "beliefs",
-    "adaptive", "inversion", "sequential", "schedule", "spending", "drops", "deciding", "reading", "goals",
-    "curves", "classes",
-    "comparison", "evidence", "wording", "advice", "judging", "budget", "candidates",
-    "calibration", "allocation", "accounting", "solving", "knobs", "shifts", "predicting",
-    "searching", "within", "allocating", "shares", "masking", "exports", "plots",
+    "adaptive", "inversion", "sequential", "schedule", "spending", "drops", "deciding",
+    "reading", "goals", "curves", "classes", "comparison", "evidence", "wording", "advice",
+    "judging", "budget", "candidates", "calibration", "allocation", "accounting", "solving",
+    "knobs", "shifts", "predicting", "searching", "within", "allocating", "shares", "masking",
+    "exports", "plots",
 ]  # fmt: skip
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 

@@ -88,7 +88,6 @@ def test_one_rate_is_the_smallest_that_meets_the_budget(subject, study, left):
 
 
 def test_one_rate_keeps_to_the_whole_budget(subject, study):
-    own = allocate(study, Budget(macs=0.9))
     rates = {
         name: {rate.unit: rate.rate for rate in one_rate(Reading.of(study), budget).cut}
         for name, budget in {

@@ -46,7 +46,7 @@ def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
 def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
     budget = Budget(macs=0.7, pins={"layer1.0.conv1": 0.5}, skip=("layer3.*",))
     allocation = allocate(study, budget)
-    beside_it = rival(study, allocation)
+    beside_it = rival(reading_of(study, allocation), allocation)
     own, found = ({rate.unit: rate for rate in one.rates} for one in (allocation, beside_it))
     assert own["layer1.0.conv1"].reason == "the rate that was asked for"
     assert own["layer3.0.conv1"].reason == "stays whole, as asked"
@@ -60,7 +60,7 @@ def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
 @pytest.mark.parametrize("rival", [uniform, ranked])
 def test_where_everything_was_asked_for_so_it_stays(study, rival):
     allocation = allocate(study, Budget(macs=1.0, skip=("*",)))
-    assert rival(study, allocation).filters == {}
+    assert rival(reading_of(study, allocation), allocation).filters == {}
 
 
 @pytest.mark.parametrize("left", [0.9, 0.6])
