@@ -16,12 +16,12 @@ import numpy as np
 from scipy.stats import spearmanr
 from subjects import add_arguments, named, opened, table
 
-from lesion.allocating import choices
 from lesion.budget import Budget
 from lesion.calibrating import calibrate, random_sets
-from lesion.candidates import dropped
+from lesion.candidates import candidates, dropped
 from lesion.plan import Joint
 from lesion.predicting import WAYS, basis
+from lesion.reading import Reading
 from lesion.together import Bench
 
 HEADER = (
@@ -38,7 +38,8 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     with study:
         bench = Bench.of(study, subject)
         known = calibrate(study, bench, sets=asked.calibration)
-        found = choices(study, Budget(), "l1", "top1")
+        reading = Reading.of(study)
+        found = candidates(reading, Budget())
         drawn = list(random_sets(found, asked.sets, np.random.default_rng(1)))
         held = study.header.holdout
         intact = bench.intact(held)
@@ -48,7 +49,7 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         base = intact.outcomes["top1"].mean()
         drops = np.array([100 * (base - one["top1"].mean()) for one in outcomes])
         whole = [dict.fromkeys(found, 0) | one for one in drawn]
-        ways = {by: basis(study, found, "top1", "l1", by=by) for by in WAYS}
+        ways = {by: basis(reading, found, by) for by in WAYS}
     predictions = {by: [one.predicted(choice) for choice in whole] for by, one in ways.items()}
     composed = {
         "sum of drops": np.array([sum(c.drop for c in one.values()) for one in taken]),

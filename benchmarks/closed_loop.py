@@ -17,10 +17,12 @@ from subjects import add_arguments, named, opened, table
 from lesion.aim import Aim
 from lesion.allocating import allocate
 from lesion.budget import Budget
+from lesion.closed_loop import tightened
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.study import Study
 from lesion.together import Bench
-from lesion.verifying import Verifier, tightened
+from lesion.verifier import Verifier
 
 HEADER = (
     "network", "tolerance", "rounds", "images kept back that were seen, by round",
@@ -40,7 +42,14 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             bench = Bench.of(own, subject)
             budget = Budget(macs=asked.left)
             verifier = Verifier(own, bench, Aim(tolerance))
-            result = tightened(verifier, allocate(own, budget), budget, asked.rounds, asked.tried)
+            result = tightened(
+                verifier,
+                Reading.of(own),
+                allocate(own, budget),
+                budget,
+                asked.rounds,
+                asked.tried,
+            )
             last = result.final.allocation
             joint = Joint(tuple(rate.unit for rate in last.cut))
             whole = bench.outcomes(

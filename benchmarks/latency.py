@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 import lesion
-from lesion.allocating import timed
+from lesion.allocating import reading_of, timed
 from lesion.applying import apply
 from lesion.budget import Budget
 from lesion.dissect import dissect
@@ -63,7 +63,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
                 continue
             rates[f"{100 * left:.0f} % of the time"] = own
             rates[f"uniform, {100 * own.pruned.macs / own.intact.macs:.0f} % of the MACs"] = (
-                uniform(study, own)
+                uniform(reading_of(study, own), own)
             )
         small = [apply(own, subject.network, subject.example, subject.adapter)
                  for own in rates.values()]  # fmt: skip
@@ -75,7 +75,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         )  # fmt: skip
         found: list[tuple[str, ...]] = [intact]
         for (name, own), there in zip(rates.items(), measured, strict=True):
-            predicted = timed(study, own, times).milliseconds[1]
+            predicted = timed(own, reading_of(study, own), times).milliseconds[1]
             found.append((
                 named(asked), name, f"{100 * own.pruned.macs / own.intact.macs:.1f} %",
                 f"{predicted:.2f}", f"{there:.2f}", f"{100 * (predicted / there - 1):+.1f} %",

@@ -25,10 +25,11 @@ from subjects import add_arguments, named, opened, table
 import lesion
 from lesion.allocation import Allocation
 from lesion.budget import Budget
-from lesion.curves import paired
+from lesion.drops import paired
 from lesion.levelling import level, one_rate
 from lesion.outcomes import Intact
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.refining import refine
 from lesion.rivals import ranked
 from lesion.together import Bench
@@ -115,11 +116,12 @@ def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
     """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
-    own = lesion.allocate(study, budget)
+    own, reading = lesion.allocate(study, budget), Reading.of(study)
     found = {
         "recommended": own,
         "refined": refine(study, bench, own, budget, images=asked.tried, rounds=asked.rounds),
-        "uniform": one_rate(study, budget, own), "global l1": ranked(study, own),
+        "uniform": one_rate(reading, budget),
+        "global l1": ranked(reading, own),
     }  # fmt: skip
     if asked.train:
         way = asked.recover or ""

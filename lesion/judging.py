@@ -172,7 +172,8 @@ def _layers(
     for layer in anatomy.layers:
         if layer.name not in seen:
             why = reasons.get(layer.name) or anatomy.unit[layer.unit].reason
-            why = why or f"the study has no lesion of it by {reading.criterion}"
+            how = reading.criterion if reading.filters else reading.damage
+            why = why or f"the study has no lesion of it by {how}"
             if reading.filters and layer.unit in units:
                 why = f"its filters fall with unit {layer.unit}"
             entries.append(_unmeasured(anatomy, layer, why))

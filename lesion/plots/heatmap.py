@@ -22,6 +22,7 @@ from lesion.plots.rows import (
     score_name,
 )
 from lesion.plots.style import FONT, INK, characters, number, points, ticks_within
+from lesion.reading import DAMAGE
 
 
 def heatmap_table(
@@ -66,7 +67,8 @@ def plot_heatmap(
     missing = rows.loc[whole.index.difference(table.index, sort=False)]
     reasons = list(zip(missing["layer"], missing["reason"], strict=True))
     if table.isna().any(axis=None):
-        some = _reasons(of_damage(curves, damage), rows.loc[table.index, "layer"])
+        what = "ratio" if damage == DAMAGE else "amount"
+        some = _reasons(of_damage(curves, damage), rows.loc[table.index, "layer"], what)
         reasons.append(("hatched cells", some))
     _draw_axes(ax, table, amounts, not_measured(reasons, characters(ax)))
     _separate(ax, rows.loc[table.index, "panel"])
@@ -78,10 +80,10 @@ def plot_heatmap(
     return ax
 
 
-def _reasons(curves: pd.DataFrame, layers: pd.Series[str]) -> str:
+def _reasons(curves: pd.DataFrame, layers: pd.Series[str], what: str) -> str:
     """Why single lesions of measured layers have no numbers."""
     failed = curves[curves["drop"].isna() & curves["layer"].isin(layers) & curves["amount"].notna()]
-    return ", ".join(dict.fromkeys(failed["reason"])) or "this ratio is not in the study"
+    return ", ".join(dict.fromkeys(failed["reason"])) or f"this {what} is not in the study"
 
 
 def _axes(table: pd.DataFrame) -> Axes:
