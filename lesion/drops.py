@@ -54,17 +54,28 @@ class Drop:
             before = intact.outcomes["loss"].mean(dtype=float)
             rise = float(outcomes["loss"].mean(dtype=float) - before)
         return replace(
-            self, baseline=100 * base.mean(), accuracy=100 * lesioned.mean(),
-            drop=100 * drop, low=100 * low, high=100 * high, interval="fixed", loss_rise=rise,
-        )  # fmt: skip
+            self,
+            baseline=100 * base.mean(),
+            accuracy=100 * lesioned.mean(),
+            drop=100 * drop,
+            low=100 * low,
+            high=100 * high,
+            interval="fixed",
+            loss_rise=rise,
+        )
 
     def estimated(self, baseline: float, ends: np.ndarray) -> "Drop":
         """With an estimate from some images and both ends of its interval, as proportions."""
         drop, low, high = map(float, 100 * ends)
         return replace(
-            self, baseline=baseline, accuracy=baseline - drop, drop=drop, low=low, high=high,
+            self,
+            baseline=baseline,
+            accuracy=baseline - drop,
+            drop=drop,
+            low=low,
+            high=high,
             interval="anytime",
-        )  # fmt: skip
+        )
 
 
 def paired(base: np.ndarray, lesioned: np.ndarray, level: float) -> tuple[float, float, float]:

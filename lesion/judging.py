@@ -260,7 +260,7 @@ def _guarantee(reading: Reading, evidence: Sequence[Evidence]) -> str:
     )
     where = (
         f"on these {seen} images"
-        if reading.of_set
+        if _of_set(reading)
         else "in the population that the images are drawn from"
     )
     return (
@@ -271,7 +271,11 @@ def _guarantee(reading: Reading, evidence: Sequence[Evidence]) -> str:
 def _exact(reading: Reading, evidence: Sequence[Evidence]) -> bool:
     """Whether every verdict is on all images of the evaluation set that it is about."""
     cells = [cell for target in evidence for cell in target.cells if cell.verdict != UNDECIDED]
-    return reading.of_set and all(cell.cost.images == reading.images for cell in cells)
+    return _of_set(reading) and all(cell.cost.images == reading.images for cell in cells)
+
+
+def _of_set(reading: Reading) -> bool:
+    return reading.study.header.setting("estimand") == "set"
 
 
 def _caveat(reading: Reading) -> str:

@@ -1,6 +1,6 @@
 """A study as one question reads it: which lesions count, what each costs, and what is certain."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -56,8 +56,9 @@ class Reading:
         proportion(confidence)
         aim = last_aim(study, column_of(study, column))
         lesions = _recovered(study, recovery)
-        damage = _named(study, "kinds of damage", damage, DAMAGE, (one.damage for one in lesions))
-        criteria = (one.criterion for one in lesions if one.damage == damage)
+        kinds = [lesion.damage for lesion in lesions]
+        damage = _named(study, "kinds of damage", damage, DAMAGE, kinds)
+        criteria = [lesion.criterion for lesion in lesions if lesion.damage == damage]
         criterion = _named(study, "criteria", criterion, CRITERION, criteria)
         return cls(study, aim, criterion, damage, recovery, confidence)
 
@@ -69,9 +70,10 @@ class Reading:
         proportion(confidence)
         aim = last_aim(study, column_of(study, column))
         families = dict.fromkeys(
-            (one.criterion, one.damage, one.recovery) for one in study.lesions
-            if damage in (None, one.damage)
-        )  # fmt: skip
+            (lesion.criterion, lesion.damage, lesion.recovery)
+            for lesion in study.lesions
+            if damage in (None, lesion.damage)
+        )
         return [cls(study, aim, *family, confidence) for family in families]
 
     def asking(
@@ -117,11 +119,6 @@ class Reading:
         """Whether the lesions prune, so that there are rates and savings."""
         return self.damage == DAMAGE
 
-    @property
-    def of_set(self) -> bool:
-        """Whether drops are of the study's own images, not of those these are drawn from."""
-        return self.study.header.setting("estimand") == "set"
-
     @cached_property
     def amounts(self) -> Amounts:
         """How amounts of the damage read, and which of them hurt more."""
@@ -132,9 +129,10 @@ class Reading:
         """The lesions, in the order in which they came into the study."""
         family = self.criterion, self.damage, self.recovery
         return tuple(
-            one for one in self.study.lesions
-            if (one.criterion, one.damage, one.recovery) == family
-        )  # fmt: skip
+            lesion
+            for lesion in self.study.lesions
+            if (lesion.criterion, lesion.damage, lesion.recovery) == family
+        )
 
     @cached_property
     def failed(self) -> dict[Lesion, str]:
@@ -219,8 +217,11 @@ class Reading:
         if not stopped:
             return {}
         assert isinstance(self.decisions, Decisions)
-        ends = zip(stopped, self.decisions.intervals(stopped, level), strict=True)
-        return {one: drops[one].estimated(self.baseline, own) for one, own in ends}
+        ends = self.decisions.intervals(stopped, level)
+        return {
+            lesion: drops[lesion].estimated(self.baseline, ends[place])
+            for place, lesion in enumerate(stopped)
+        }
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -228,9 +229,13 @@ class Reading:
 
     def _order(self, lesion: Lesion) -> tuple[int, str, str, float, str, int]:
         return (
-            self._places[lesion.target], lesion.kind, lesion.target,
-            self.amounts.severity(lesion.amount), lesion.rounding, lesion.seed,
-        )  # fmt: skip
+            self._places[lesion.target],
+            lesion.kind,
+            lesion.target,
+            self.amounts.severity(lesion.amount),
+            lesion.rounding,
+            lesion.seed,
+        )
 
 
 def places(anatomy: Anatomy) -> dict[str, int]:
@@ -280,7 +285,7 @@ def _recovered(study: Study, recovery: str) -> list[Lesion]:
     return [lesion for lesion in lesions if lesion.recovery == recovery]
 
 
-def _named(study: Study, kind: str, asked: str | None, usual: str, held: Iterable[str]) -> str:
+def _named(study: Study, kind: str, asked: str | None, usual: str, held: Sequence[str]) -> str:
     """What is asked of those that the study holds. Raises EvidenceError for another."""
     names = list(dict.fromkeys(held))
     if asked is None:

@@ -209,6 +209,6 @@ def plans_of(study: Study, family: str, aim: Aim, images: int) -> list[Plan]:
 
 
 def _held(study: Study, family: str, aim: Aim, images: int) -> Plan | None:
-    lesions = [one for one in study.lesions if family_of(one) == family]
+    lesions = [lesion for lesion in study.lesions if family_of(lesion) == family]
     first = next((asked for asked in study.aims if asked.column == aim.column), aim)
     return Plan.of(lesions, first, images) if lesions else None

@@ -91,7 +91,7 @@ def begin(study: Study, confidence: float) -> tuple[str, int, float]:
     """
 
     def make(checks: Sequence[str]) -> str:
-        number = max([len(checks), *(json.loads(one)["number"] for one in checks)]) + 1
+        number = max([len(checks), *(json.loads(check)["number"] for check in checks)]) + 1
         alpha = (1 - confidence / 100) * 0.5**number
         return json.dumps({"number": number, "alpha": alpha, "begun": str(uuid4())})
 

@@ -92,7 +92,7 @@ FOLDERS = {
         "elementwise",
         "layers moves norms pooling products reductions",
     ),
-    "commands": ("__init__", "records", "recalling", "rating", "reading", "handing measuring"),
+    "commands": ("__init__", "records", "rates recalling", "rating reading", "handing measuring"),
 }
 NO_TORCH = [
     "harmless", "errors", "texts", "writing", "arguments", "boundary", "anatomy", "outcomes",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lesion import options
 from lesion.allocation import Allocation
 from lesion.commands import app
-from lesion.commands.rating import rated
+from lesion.commands.rates import rated
 from lesion.commands.recalling import recalled
 from lesion.commands.records import Rates, Recalled, check_out, taking
 from lesion.errors import LesionError, StudyError

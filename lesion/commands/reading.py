@@ -12,7 +12,7 @@ from lesion.allocation import Allocation
 from lesion.attended import baseline, check_place, doubt
 from lesion.classes import class_drops
 from lesion.commands import app
-from lesion.commands.rating import print_rates, rated, save_rates
+from lesion.commands.rates import print_rates, rated, save_rates
 from lesion.commands.records import Rates, check_figures, check_out, taking
 from lesion.comparison import compare as compare_in
 from lesion.curves import curves as curves_of

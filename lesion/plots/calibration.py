@@ -81,8 +81,14 @@ def _draw_points(ax: Axes, part: pd.DataFrame, place: int) -> None:
     for within in (True, False):
         own = part[part["within"] == within]
         if len(own):
-            ax.plot(own["predicted"], own["measured"], ls="", zorder=3 if within else 4,
-                    label=own["network"].iloc[0], **_style(place, within))  # fmt: skip
+            ax.plot(
+                own["predicted"],
+                own["measured"],
+                ls="",
+                zorder=3 if within else 4,
+                label=own["network"].iloc[0],
+                **_style(place, within),
+            )
 
 
 def _bend(ax: Axes, table: pd.DataFrame) -> None:
@@ -117,9 +123,15 @@ def _legend(ax: Axes, handles: list[Any], own: bool) -> None:
         return legend_below(ax, handles, own)
     figure: Any = ax.figure
     widest = max(0.53 * FONT * len(handle.get_label()) + 38 for handle in handles)
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=FONT,
-                  ncols=max(1, int(72 * figure.get_figwidth() / widest)), handlelength=3,
-                  columnspacing=1.5)  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=FONT,
+        ncols=max(1, int(72 * figure.get_figwidth() / widest)),
+        handlelength=3,
+        columnspacing=1.5,
+    )
 
 
 def _others(table: pd.DataFrame) -> list[Any]:

@@ -90,8 +90,15 @@ def _separate(ax: Axes, table: pd.DataFrame) -> None:
         if part.index[0]:
             ax.axhline(part.index[0] - 0.5, color="0.6", lw=0.8, zorder=0)
         if part["panel"].iloc[0] != NO_STAGE:
-            ax.text(1.02, part.index.to_numpy().mean(), part["panel"].iloc[0], fontsize=FONT,
-                    va="center", transform=ax.get_yaxis_transform(), color=INK)  # fmt: skip
+            ax.text(
+                1.02,
+                part.index.to_numpy().mean(),
+                part["panel"].iloc[0],
+                fontsize=FONT,
+                va="center",
+                transform=ax.get_yaxis_transform(),
+                color=INK,
+            )
 
 
 def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) -> None:
@@ -112,15 +119,23 @@ def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) ->
     if own:
         legend_below(ax, handles, own)
     else:  # inside, it would lie on bars
-        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
-                  fontsize=FONT, frameon=False, borderaxespad=0.1)  # fmt: skip
+        ax.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=len(handles),
+            fontsize=FONT,
+            frameon=False,
+            borderaxespad=0.1,
+        )
 
 
 def _title(allocation: Allocation, width: int) -> str:
     intact, pruned = allocation.intact, allocation.pruned
     shares = {
-        "MACs": pruned.macs / intact.macs, "parameters": pruned.parameters / intact.parameters,
-    }  # fmt: skip
+        "MACs": pruned.macs / intact.macs,
+        "parameters": pruned.parameters / intact.parameters,
+    }
     if allocation.milliseconds:
         shares["time"] = allocation.milliseconds[1] / allocation.milliseconds[0]
     costs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
@@ -159,5 +174,11 @@ def _name(ax: Axes, table: pd.DataFrame) -> None:
     gap = 0.008 * table["channels"].max()
     for place, end, rate in zip(table.index, table["channels"], table["rate"], strict=True):
         if rate:
-            ax.text(end + gap, place, f"−{short(rate)} %", va="center_baseline", color=INK,
-                    fontsize=size - 0.5)  # fmt: skip
+            ax.text(
+                end + gap,
+                place,
+                f"−{short(rate)} %",
+                va="center_baseline",
+                color=INK,
+                fontsize=size - 0.5,
+            )

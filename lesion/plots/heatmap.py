@@ -104,9 +104,12 @@ def _draw_cells(ax: Axes, table: pd.DataFrame) -> QuadMesh:
     limit = _limit(table)
     ax.patch.set(facecolor="0.95", hatch="/////", edgecolor="0.8")
     return ax.pcolormesh(
-        np.ma.masked_invalid(table.to_numpy()), cmap=sns.color_palette("vlag", as_cmap=True),
-        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), edgecolors="white", linewidth=0.5,
-    )  # fmt: skip
+        np.ma.masked_invalid(table.to_numpy()),
+        cmap=sns.color_palette("vlag", as_cmap=True),
+        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit),
+        edgecolors="white",
+        linewidth=0.5,
+    )
 
 
 def _draw_axes(ax: Axes, table: pd.DataFrame, amounts: Amounts, note: str) -> None:
@@ -129,8 +132,15 @@ def _separate(ax: Axes, panels: pd.Series[str]) -> None:
             ax.axhline(place[0], color=INK, lw=1.4)
         name = panels.iloc[place[0]]
         if name != NO_STAGE:
-            ax.text(1.02, place.mean() + 0.5, name, transform=ax.get_yaxis_transform(),
-                    va="center", fontsize=FONT, color=INK)  # fmt: skip
+            ax.text(
+                1.02,
+                place.mean() + 0.5,
+                name,
+                transform=ax.get_yaxis_transform(),
+                va="center",
+                fontsize=FONT,
+                color=INK,
+            )
 
 
 def _step(ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, advice: Advice) -> None:
@@ -153,10 +163,15 @@ def _colour_bar(ax: Axes, mesh: QuadMesh, table: pd.DataFrame, title: str) -> No
     few = len(table) < 9
     settled = ax.get_figure(root=True).get_layout_engine() is None  # type: ignore[union-attr]
     bar = ax.figure.colorbar(
-        mesh, ax=ax, extend=ends.get(beyond, "both"), location="bottom" if few else "right",
-        aspect=25, shrink=1.0 if few else min(1.0, 22 / len(table)),
-        anchor=(0.5, 0.5 if few else 1), pad=0.2 if settled else 0.1 if few else 0.02,
-    )  # fmt: skip
+        mesh,
+        ax=ax,
+        extend=ends.get(beyond, "both"),
+        location="bottom" if few else "right",
+        aspect=25,
+        shrink=1.0 if few else min(1.0, 22 / len(table)),
+        anchor=(0.5, 0.5 if few else 1),
+        pad=0.2 if settled else 0.1 if few else 0.02,
+    )
     lowest = max(-limit, min(-1.0, float(flat.min())))
     ticks = ticks_within(lowest, limit)
     bar.ax.set(**{"xlim" if few else "ylim": (lowest, limit)})
@@ -194,5 +209,12 @@ def _write(ax: Axes, mesh: QuadMesh, table: pd.DataFrame) -> None:
         if np.isfinite(drop):
             red, green, blue, _ = mesh.cmap(mesh.norm(drop))
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-            ax.text(j + 0.5, i + 0.5, short(drop), ha="center", va="center_baseline",
-                    fontsize=size, color="white" if dark else INK)  # fmt: skip
+            ax.text(
+                j + 0.5,
+                i + 0.5,
+                short(drop),
+                ha="center",
+                va="center_baseline",
+                fontsize=size,
+                color="white" if dark else INK,
+            )

@@ -66,9 +66,12 @@ def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
     to one point and logarithmic beyond, alike on both sides. A frame marks each pair whose interval
     excludes 0.
     """
-    found = replace(found, table=found.table.assign(
-        first=found.table["first"].map(label), second=found.table["second"].map(label)
-    ))  # fmt: skip
+    found = replace(
+        found,
+        table=found.table.assign(
+            first=found.table["first"].map(label), second=found.table["second"].map(label)
+        ),
+    )
     table = interactions_table(found)
     below = pd.DataFrame(np.tri(len(table), dtype=bool, k=-1), table.index, table.columns)
     half = table.where(below).iloc[1:, :-1]
@@ -99,10 +102,18 @@ def _axes(table: pd.DataFrame) -> Axes:
 def _draw_cells(ax: Axes, half: pd.DataFrame, own: bool) -> None:
     limit = max(1.0, float(np.nanmax(np.abs(half.to_numpy()))))
     sns.heatmap(
-        half, ax=ax, cmap="vlag", norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), cbar=False,
-        annot=half.map(short), fmt="", linewidths=0.5, linecolor="white",
-        xticklabels=own or "auto", yticklabels=own or "auto",
-    )  # fmt: skip
+        half,
+        ax=ax,
+        cmap="vlag",
+        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit),
+        cbar=False,
+        annot=half.map(short),
+        fmt="",
+        linewidths=0.5,
+        linecolor="white",
+        xticklabels=own or "auto",
+        yticklabels=own or "auto",
+    )
 
 
 def _draw_blanks(ax: Axes, half: pd.DataFrame, below: pd.DataFrame) -> None:

@@ -83,8 +83,15 @@ def legend_below(ax: Axes, handles: Sequence[Any], own: bool) -> None:
     if own and isinstance(figure, Figure):
         wide = sum(0.53 * FONT * len(handle.get_label()) + 38 for handle in handles)
         columns = math.ceil(len(handles) / math.ceil(wide / (72 * figure.get_figwidth())))
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False,
-                      fontsize=FONT, handlelength=3, columnspacing=1.5)  # fmt: skip
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=FONT,
+            handlelength=3,
+            columnspacing=1.5,
+        )
     else:
         ax.legend(handles=handles, fontsize=FONT, edgecolor="none", framealpha=0.85)
 

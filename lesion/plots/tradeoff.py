@@ -36,9 +36,10 @@ def tradeoff_table(frame: pd.DataFrame) -> pd.DataFrame:
     whole = frame["macs"] == 1
     ways = [INTACT, OWN, *dict.fromkeys(frame["way"][~whole])]
     table = frame.assign(
-        way=frame["way"].mask(whole, INTACT), share=100 * frame["macs"],
+        way=frame["way"].mask(whole, INTACT),
+        share=100 * frame["macs"],
         tuned=frame["tuned"].astype(bool),
-    )  # fmt: skip
+    )
     table = table[~(whole & table.duplicated(["way", "tuned"]))]
     place = table["way"].map(ways.index)
     table = table.assign(place=place).sort_values(["place", "tuned", "share"], kind="stable")
@@ -116,14 +117,16 @@ def _handles(table: pd.DataFrame, ways: list[str]) -> list[Any]:
     lines, intact = table[table["way"] != INTACT], table[table["way"] == INTACT]
     handles: list[Any] = [
         Line2D([], [], label=NAMES.get(way, way), **_style(i, False))
-        for i, way in enumerate(ways) if way in set(lines["way"])
-    ]  # fmt: skip
+        for i, way in enumerate(ways)
+        if way in set(lines["way"])
+    ]
     looks = {False: ("one-shot", "-"), True: ("after a finetune", DASHED)}
     for tuned in np.unique(lines["tuned"]):
         name, dashes = looks[bool(tuned)]
         face = "white" if tuned else INK
-        handles.append(Line2D([], [], color=INK, lw=1.4, ls=dashes, marker="o", ms=5, mfc=face,
-                              label=name))  # fmt: skip
+        handles.append(
+            Line2D([], [], color=INK, lw=1.4, ls=dashes, marker="o", ms=5, mfc=face, label=name)
+        )
     if len(intact):
         handles.append(Line2D([], [], color=INK, lw=0.8, label="intact network"))
     if lines["low"].notna().any():
