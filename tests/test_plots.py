@@ -419,7 +419,7 @@ def test_degenerate_curves_are_drawn(curves, rename):
 def test_norms_are_sorted_and_divided_by_the_largest():
     table = norms_table({"a": np.array([2.0, 8.0, 4.0, 6.0]), "b": np.zeros(2)})
     assert list(table["norm"]) == [1, 0.75, 0.5, 0.25, 0, 0]
-    assert list(table["amount"]) == [0, 25, 50, 75, 0, 50]
+    assert list(table["share"]) == [0, 25, 50, 75, 0, 50]
 
 
 def test_norms_lines_are_the_table_and_highlights_are_named(study):
@@ -429,7 +429,7 @@ def test_norms_lines_are_the_table_and_highlights_are_named(study):
     drawn = lines_of(ax)
     for name, part in table.groupby("label"):
         np.testing.assert_allclose(drawn[name].get_ydata(), part["norm"])
-        np.testing.assert_allclose(drawn[name].get_xdata(), part["amount"])
+        np.testing.assert_allclose(drawn[name].get_xdata(), part["share"])
         assert (drawn[name].get_linewidth() > 2) == (part["layer"].iloc[0] in DOWN)
     named = [text.get_text() for text in ax.texts]
     assert sorted(named) == ["14 layer3.0.conv1", "8 layer2.0.conv1"]

@@ -54,10 +54,10 @@ def plot_channels(allocation: Allocation, ax: Axes | None = None) -> Axes:
     joint drop, predicted or measured.
     """
     table = channels_table(allocation)
-    own, ax = ax is None, ax if ax is not None else _axes(table)
+    alone, ax = ax is None, ax if ax is not None else _axes(table)
     _draw_bars(ax, table)
     _separate(ax, table)
-    _finish(ax, table, allocation, own)
+    _finish(ax, table, allocation, alone)
     ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     _name(ax, table)
     return ax
@@ -101,9 +101,9 @@ def _separate(ax: Axes, table: pd.DataFrame) -> None:
             )
 
 
-def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) -> None:
+def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, alone: bool) -> None:
     width = characters(ax, ax.get_position().width)
-    pad = 6 if own else 18  # the legend lies between
+    pad = 6 if alone else 18  # the legend lies between
     ax.set_title(_title(allocation, width), loc="left", fontsize=FONT + 1, pad=pad)
     ax.set(xlim=(0, 1.15 * table["channels"].max()), ylim=(len(table) - 0.4, -0.6))
     ax.set_yticks(np.arange(len(table)), list(table["label"]))
@@ -116,8 +116,8 @@ def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) ->
     handles: list[Any] = [Patch(**KEPT, label="stay"), Patch(**PRUNED, label="fall")]
     if _fixed(table).any():
         handles.append(Patch(**WHOLE, label="whole without a choice"))
-    if own:
-        legend_below(ax, handles, own)
+    if alone:
+        legend_below(ax, handles, alone)
     else:  # inside, it would lie on bars
         ax.legend(
             handles=handles,

@@ -116,7 +116,7 @@ def plot_sensitivity(
     panels = [(_title(name, rows), part) for name, part in parts]
     axes = [ax] if ax is not None else grid(panels)
     drawing = Drawing(rows, column, amounts_of(curves, damage), advice)
-    drawing.draw(axes, panels, own=ax is None)
+    drawing.draw(axes, panels, alone=ax is None)
     return axes
 
 
@@ -173,18 +173,18 @@ class Drawing:
     amounts: Amounts
     advice: Advice | None = None
 
-    def draw(self, axes: Sequence[Axes], panels: Sequence[Panel], own: bool = True) -> None:
+    def draw(self, axes: Sequence[Axes], panels: Sequence[Panel], alone: bool = True) -> None:
         """Draw a title and a part of the table on each of the axes, which get the same limits.
 
-        own: whether the figure is theirs alone
+        alone: whether the figure has no other axes
         """
         table = pd.concat([part for _, part in panels])
         for ax, (title, part) in zip(axes, panels, strict=True):
             self._draw_lines(ax, part)
             ax.set_title(title, loc="left", fontsize=FONT + 2)
             self._finish(ax, table)
-        self._legend(axes[0], own, table)
-        _name_ends(axes, panels, own)
+        self._legend(axes[0], alone, table)
+        _name_ends(axes, panels, alone)
 
     @property
     def prunes(self) -> bool:
@@ -245,7 +245,7 @@ class Drawing:
             return
         scale_amounts(ax, self.amounts, amounts.tolist())
 
-    def _legend(self, ax: Axes, own: bool, table: pd.DataFrame) -> None:
+    def _legend(self, ax: Axes, alone: bool, table: pd.DataFrame) -> None:
         skips = self.advice is not None and self.advice.skip
         name = "layer to skip" if skips else "steepest layer"
         handles: list[Any] = [Line2D([], [], color=INK, lw=0.8, label="intact network")]
@@ -267,7 +267,7 @@ class Drawing:
             handles.append(Line2D([], [], label=level, **bar))
         else:
             handles.append(Patch(color=PALE, alpha=0.4, lw=0, label=level))
-        legend_below(ax, handles, own)
+        legend_below(ax, handles, alone)
 
 
 def _bend(ax: Axes, table: pd.DataFrame, tolerance: float) -> None:
@@ -281,8 +281,8 @@ def _bend(ax: Axes, table: pd.DataFrame, tolerance: float) -> None:
     ax.minorticks_off()
 
 
-def _name_ends(axes: Sequence[Axes], panels: Sequence[Panel], own: bool) -> None:
-    if own:
+def _name_ends(axes: Sequence[Axes], panels: Sequence[Panel], alone: bool) -> None:
+    if alone:
         axes[0].get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     for ax, (_, part) in zip(axes, panels, strict=True):
         lines = {str(line.get_label()): line for line in ax.get_lines()}

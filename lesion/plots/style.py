@@ -77,10 +77,10 @@ def characters(ax: Axes, share: float = 0.7) -> int:
     return int(share * ax.get_figure(root=True).get_figwidth() * 72 / (0.53 * FONT))  # type: ignore[union-attr]
 
 
-def legend_below(ax: Axes, handles: Sequence[Any], own: bool) -> None:
+def legend_below(ax: Axes, handles: Sequence[Any], alone: bool) -> None:
     """A legend under the figure, in as many columns as fit; inside axes that are not our own."""
     figure = ax.figure
-    if own and isinstance(figure, Figure):
+    if alone and isinstance(figure, Figure):
         wide = sum(0.53 * FONT * len(handle.get_label()) + 38 for handle in handles)
         columns = math.ceil(len(handles) / math.ceil(wide / (72 * figure.get_figwidth())))
         figure.legend(

@@ -72,7 +72,7 @@ def plot_tradeoff(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     intact network is a horizontal line.
     """
     table = tradeoff_table(frame)
-    own = ax is None
+    alone = ax is None
     ax = ax if ax is not None else plt.subplots(figsize=(5.4, 4.2), layout="constrained")[1]
     lines = table[table["way"] != INTACT]
     ways = list(dict.fromkeys([OWN, *lines["way"]]))
@@ -81,7 +81,7 @@ def plot_tradeoff(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for tuned, score in table.loc[table["way"] == INTACT, ["tuned", "accuracy"]].to_numpy():
         ax.axhline(score, color=INK, lw=0.8, ls=DASHED if tuned else "-", zorder=1)
     _finish(ax, table)
-    legend_below(ax, _handles(table, ways), own)
+    legend_below(ax, _handles(table, ways), alone)
     return ax
 
 
