@@ -176,7 +176,7 @@ def of_all_images(asked: argparse.Namespace, layers: set[str]) -> dict[str, floa
     """The rates of the full sweep. Ends with a sentence where it has other images or layers."""
     images, drops = drops_of(asked.full)
     names = [
-        f"{layer} {ratio:.1f}" for layer, ratio in zip(drops["layer"], drops["ratio"], strict=True)
+        f"{layer} {ratio:.1f}" for layer, ratio in zip(drops["layer"], drops["amount"], strict=True)
     ]
     safe = rates(dict(zip(names, drops["top1"].tolist(), strict=True)), asked.tolerance)
     if images != asked.images or not layers <= safe.keys():

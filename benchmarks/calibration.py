@@ -16,12 +16,12 @@ import numpy as np
 from scipy.stats import spearmanr
 from subjects import add_arguments, named, opened, table
 
-from lesion.allocating import choices
 from lesion.budget import Budget
 from lesion.calibrating import calibrate, random_sets
-from lesion.candidates import dropped
+from lesion.candidates import candidates, dropped
 from lesion.plan import Joint
 from lesion.predicting import WAYS, basis
+from lesion.reading import Reading
 from lesion.together import Bench
 
 HEADER = (
@@ -45,7 +45,8 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     with study:
         bench = Bench.of(study, subject)
         known = calibrate(study, bench, sets=asked.calibration)
-        units = choices(study, Budget(), "l1", "top1")
+        reading = Reading.of(study)
+        units = candidates(reading, Budget())
         drawn = list(random_sets(units, asked.sets, np.random.default_rng(1)))
         held = study.header.holdout
         intact = bench.intact(held)
@@ -55,7 +56,7 @@ def measured(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         base = intact.outcomes["top1"].mean()
         drops = np.array([100 * (base - lesioned["top1"].mean()) for lesioned in outcomes])
         whole = [dict.fromkeys(units, 0) | rates for rates in drawn]
-        ways = {by: basis(study, units, "top1", "l1", by=by) for by in WAYS}
+        ways = {by: basis(reading, units, by) for by in WAYS}
     predictions = {by: [way.predicted(choice) for choice in whole] for by, way in ways.items()}
     composed = {
         "sum of drops": np.array([sum(choice.drop for choice in cut.values()) for cut in taken]),

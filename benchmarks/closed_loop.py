@@ -17,10 +17,12 @@ from subjects import add_arguments, named, opened, table
 from lesion.aim import Aim
 from lesion.allocating import allocate
 from lesion.budget import Budget
+from lesion.closed_loop import tightened
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.study import Study
 from lesion.together import Bench
-from lesion.verifying import Verifier, tightened
+from lesion.verifier import Verifier
 
 HEADER = (
     "network",
@@ -45,7 +47,14 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             bench = Bench.of(study, subject)
             budget = Budget(macs=asked.left)
             verifier = Verifier(study, bench, Aim(tolerance))
-            result = tightened(verifier, allocate(study, budget), budget, asked.rounds, asked.tried)
+            result = tightened(
+                verifier,
+                Reading.of(study),
+                allocate(study, budget),
+                budget,
+                asked.rounds,
+                asked.tried,
+            )
             last = result.final.allocation
             joint = Joint(tuple(rate.unit for rate in last.cut))
             whole = bench.outcomes(

@@ -112,7 +112,7 @@ def main() -> None:
                 tables.append(lesion.curves(study))
     text = f"{asked.network}, {asked.images} images, {asked.threads} thread(s)\n\n{report(steps)}\n"
     equal, different = compared(*tables)
-    lesions = int(tables[1]["ratio"].notna().sum())
+    lesions = int(tables[1]["amount"].notna().sum())
     text += (
         f"\nThe table of the continued study and that of the new one: {equal} of {len(tables[1])} "
         f"rows, {lesions} of these of lesions, are equal bit for bit.\n"

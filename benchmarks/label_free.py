@@ -50,7 +50,7 @@ def of_study(study: lesion.Study) -> tuple[int, pd.DataFrame]:
     """The drops of a study. Ends with a sentence where lesions have not seen every image."""
     frames = [lesion.curves(study, score) for score in SCORES]
     frame = frames[0].assign(top1=frames[0]["drop"], agreement=frames[1]["drop"])
-    frame = frame[frame["ratio"].notna()]
+    frame = frame[frame["amount"].notna()].rename(columns={"amount": "ratio"})
     if not len(frame) or set(frame["interval"]) != {"fixed"}:
         raise SystemExit(f"{study.path}: expected lesions that have seen all images; sweep --full.")
     return study.images, frame[["layer", "ratio", *SCORES]].round(DIGITS)

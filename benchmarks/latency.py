@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 import lesion
-from lesion.allocating import timed
+from lesion.allocating import reading_of, timed
 from lesion.applying import apply
 from lesion.budget import Budget
 from lesion.dissect import dissect
@@ -72,7 +72,9 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
                 continue
             rates[f"{100 * left:.0f} % of the time"] = allocation
             left_macs = allocation.pruned.macs / allocation.intact.macs
-            rates[f"uniform, {100 * left_macs:.0f} % of the MACs"] = uniform(study, allocation)
+            rates[f"uniform, {100 * left_macs:.0f} % of the MACs"] = uniform(
+                reading_of(study, allocation), allocation
+            )
         small = [
             apply(allocation, subject.network, subject.example, subject.adapter)
             for allocation in rates.values()
@@ -91,7 +93,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         )
         cells: list[tuple[str, ...]] = [intact]
         for (name, allocation), milliseconds in zip(rates.items(), measured, strict=True):
-            predicted = timed(study, allocation, times).milliseconds[1]
+            predicted = timed(allocation, reading_of(study, allocation), times).milliseconds[1]
             cells.append(
                 (
                     named(asked),

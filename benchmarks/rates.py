@@ -25,10 +25,11 @@ from subjects import add_arguments, named, opened, table
 import lesion
 from lesion.allocation import Allocation
 from lesion.budget import Budget
-from lesion.curves import paired
+from lesion.drops import paired
 from lesion.levelling import level, one_rate
 from lesion.outcomes import Intact
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.refining import refine
 from lesion.rivals import ranked
 from lesion.together import Bench
@@ -135,14 +136,14 @@ def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
     """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
-    recommended = lesion.allocate(study, budget)
+    recommended, reading = lesion.allocate(study, budget), Reading.of(study)
     by_way = {
         "recommended": recommended,
         "refined": refine(
             study, bench, recommended, budget, images=asked.tried, rounds=asked.rounds
         ),
-        "uniform": one_rate(study, budget, recommended),
-        "global l1": ranked(study, recommended),
+        "uniform": one_rate(reading, budget),
+        "global l1": ranked(reading, recommended),
     }
     if asked.train:
         way = asked.recover or ""

@@ -77,7 +77,7 @@ def main(folder: Path, images: int = 8) -> None:
         layers=["backbone.body.*.conv1"],
         ratios=(0.1, 0.5),
     ) as study:
-        shown = ["layer", "ratio", "baseline", "accuracy", "drop", "low", "interval"]
+        shown = ["layer", "amount", "baseline", "accuracy", "drop", "low", "interval"]
         print(lesion.curves(study).query("reason == ''")[shown].to_string(index=False))
         print(lesion.recommend(study, max_drop=5).text())
 

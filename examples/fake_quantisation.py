@@ -9,16 +9,12 @@ where a package has this module as an entry point:
 """
 
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lesion.amounts import Amounts
-from lesion.damage import Damage
-from lesion.dissect import Dissection
-from lesion.edits import Edit, Weight
-from lesion.plan import Lesion
+import lesion
 
 
 def quantised(weight: Tensor, bits: int) -> Tensor:
@@ -34,11 +30,11 @@ def quantised(weight: Tensor, bits: int) -> Tensor:
     return torch.round(weight / scale) * scale if scale > 0 else weight
 
 
-class Quantise(Damage):
+class Quantise(lesion.Damage):
     """Each layer's weight in few bits; the fewer, the more harm."""
 
     name = "quantise"
-    amounts = Amounts(
+    amounts = lesion.Amounts(
         (8, 6, 5, 4, 3, 2),
         "bit width",
         "bits of the weights",
@@ -51,10 +47,10 @@ class Quantise(Damage):
     )
     scored = False  # every weight is rounded, so that no criterion says which go first
 
-    def edit(self, dissection: Dissection, lesion: Lesion, scores: np.ndarray | None) -> Edit:
+    def edit(self, dissection: Any, made: Any, scores: Any) -> lesion.Weight:
         """The layer's weight, rounded; batch norm is folded behind it, as it was."""
-        change = partial(quantised, bits=int(lesion.amount))
-        return Weight.of(dissection, lesion.target, change, f"quantised {lesion.amount:g}")
+        change = partial(quantised, bits=int(made.amount))
+        return lesion.Weight.of(dissection, made.target, change, f"quantised {made.amount:g}")
 
 
 damage = Quantise()

@@ -57,7 +57,7 @@ def subject(images: int, size: int = 32) -> tuple[torch.nn.Module, TensorDataset
 def main(folder: Path, images: int = 300) -> None:
     network, data = subject(images)
     options = {"layers": ["backbone.*.conv1"], "ratios": (0.1, 0.5), "score": mean_iou}
-    shown = ["layer", "ratio", "images", "baseline", "drop", "low", "high", "interval"]
+    shown = ["layer", "amount", "images", "baseline", "drop", "low", "high", "interval"]
     with lesion.sweep(network, data, folder / "study.lesion", max_drop=20, **options) as study:
         print(lesion.recommend(study).text())
         print(lesion.curves(study).query("reason == ''")[shown].to_string(index=False))

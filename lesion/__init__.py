@@ -18,6 +18,7 @@ from lesion import cost as costs
 from lesion import curves as tables
 from lesion.advice import Advice
 from lesion.allocation import Allocation
+from lesion.amounts import Amounts
 from lesion.anatomy import Anatomy
 from lesion.boundary import public
 from lesion.budget import Budget
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from lesion.adapter import Adapter, Output
     from lesion.applying import apply, export_pruned, load_pruned, save_pruned
     from lesion.calibrating import calibrate
+    from lesion.criteria import Criterion, Filters
+    from lesion.damage import Damage
     from lesion.dissect import find_layers
+    from lesion.edits import Channels, Weight
     from lesion.evaluation import sweep_whole
     from lesion.exports import export
     from lesion.exports.torch_prune import to_torch_prune
@@ -60,17 +64,23 @@ __all__ = [
     "Adapter",
     "Advice",
     "Allocation",
+    "Amounts",
     "Anatomy",
     "Budget",
+    "Channels",
     "Comparison",
     "Cost",
+    "Criterion",
+    "Damage",
     "EvidenceError",
+    "Filters",
     "LesionError",
     "Output",
     "Study",
     "StudyError",
     "Subject",
     "SubjectError",
+    "Weight",
     "allocate",
     "apply",
     "bench",
@@ -118,7 +128,10 @@ _MODULES = {
     "adapter": ("Adapter", "Output"),
     "applying": ("apply", "export_pruned", "load_pruned", "save_pruned"),
     "calibrating": ("calibrate",),
+    "criteria": ("Criterion", "Filters"),
+    "damage": ("Damage",),
     "dissect": ("find_layers",),
+    "edits": ("Channels", "Weight"),
     "evaluation": ("sweep_whole",),
     "exports": ("export",),
     "exports.torch_prune": ("to_torch_prune",),

@@ -1,7 +1,7 @@
 """Rates that are meant to be applied together: which filters of which layers stay."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan, nan
 from pathlib import Path
@@ -16,7 +16,7 @@ from lesion.cost import Cost
 from lesion.errors import LesionError, StudyError
 from lesion.harmless import line
 from lesion.header import differences
-from lesion.wording import allocation_lines
+from lesion.wording import grouped, lost, percent, scored, signed
 from lesion.writing import write
 
 FORMAT = 1
@@ -100,11 +100,11 @@ class Allocation:
     @property
     def filters(self) -> dict[str, tuple[int, ...]]:
         """Of each layer that loses filters, those that stay; of two units what both leave."""
-        found: dict[str, set[int]] = {}
+        stay: dict[str, set[int]] = {}
         for rate in self.cut:
             for name, kept in rate.filters.items():
-                found[name] = found.get(name, set(kept)) & set(kept)
-        return {name: tuple(sorted(kept)) for name, kept in found.items()}
+                stay[name] = stay.get(name, set(kept)) & set(kept)
+        return {name: tuple(sorted(kept)) for name, kept in stay.items()}
 
     def dropped(self, anatomy: Anatomy) -> np.ndarray:
         """The labels that fall, as a boolean array over all labels of the anatomy."""
@@ -117,9 +117,9 @@ class Allocation:
 
     def check(self, subject: Mapping[str, str]) -> None:
         """Raises StudyError where it is of another subject."""
-        if found := differences(self.subject, subject):
+        if others := differences(self.subject, subject):
             raise StudyError(
-                f"Expected rates of this subject, but they are another's: {'; '.join(found)}; "
+                f"Expected rates of this subject, but they are another's: {'; '.join(others)}; "
                 "allocate them from this study."
             )
 
@@ -127,17 +127,24 @@ class Allocation:
         """One row a unit, in order of execution."""
         rows = [
             {
-                "unit": one.unit, "kind": one.kind, "stage": one.stage, "channels": one.channels,
-                "kept": len(one.kept), "rate": one.rate, "drop": one.drop, "high": one.high,
-                "measured": one.measured, "reason": one.reason,
+                "unit": rate.unit,
+                "kind": rate.kind,
+                "stage": rate.stage,
+                "channels": rate.channels,
+                "kept": len(rate.kept),
+                "rate": rate.rate,
+                "drop": rate.drop,
+                "high": rate.high,
+                "measured": rate.measured,
+                "reason": rate.reason,
             }
-            for one in self.rates
-        ]  # fmt: skip
+            for rate in self.rates
+        ]
         return pd.DataFrame(rows).astype({"stage": "Int64"})
 
     def text(self) -> str:
         """The rates in words."""
-        return "\n".join(map(line, allocation_lines(self)))
+        return "\n".join(map(line, _lines(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values, but for NaN where a drop is not known."""
@@ -146,17 +153,17 @@ class Allocation:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Allocation":
         """What `to_dict` gave. Raises LesionError for anything else."""
-        own = dict(values) if isinstance(values, Mapping) else {}
-        if own.pop("lesion", None) != "allocation" or own.pop("format", None) != FORMAT:
+        given = dict(values) if isinstance(values, Mapping) else {}
+        if given.pop("lesion", None) != "allocation" or given.pop("format", None) != FORMAT:
             raise LesionError(
                 f"Expected rates as `lesion recommend --format json` writes them (format {FORMAT})."
             )
         try:
-            rates = tuple(_to_rate(rate) for rate in own.pop("rates"))
-            intact, pruned = Cost(**own.pop("intact")), Cost(**own.pop("pruned"))
-            times = tuple(own.pop("milliseconds"))
+            rates = tuple(_to_rate(rate) for rate in given.pop("rates"))
+            intact, pruned = Cost(**given.pop("intact")), Cost(**given.pop("pruned"))
+            times = tuple(given.pop("milliseconds"))
             return cls(
-                **_numbers(own), rates=rates, intact=intact, pruned=pruned, milliseconds=times
+                **_numbers(given), rates=rates, intact=intact, pruned=pruned, milliseconds=times
             )
         except (TypeError, KeyError, AttributeError) as error:
             raise LesionError(f"Expected whole rates, but they lack something: {error}.") from error
@@ -182,10 +189,10 @@ class Allocation:
 
 
 def _to_rate(values: Mapping[str, Any]) -> UnitRate:
-    own = dict(values)
-    kept = tuple(own.pop("kept"))
-    filters = {name: tuple(numbers) for name, numbers in own.pop("filters").items()}
-    return UnitRate(**_numbers(own), kept=kept, filters=filters)
+    given = dict(values)
+    kept = tuple(given.pop("kept"))
+    filters = {name: tuple(numbers) for name, numbers in given.pop("filters").items()}
+    return UnitRate(**_numbers(given), kept=kept, filters=filters)
 
 
 def as_json(values: Any) -> str:
@@ -195,12 +202,48 @@ def as_json(values: Any) -> str:
 
 def _known(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _known(one) for name, one in value.items()}
+        return {name: _known(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_known(one) for one in value]
+        return [_known(part) for part in value]
     return None if isinstance(value, float) and isnan(value) else value
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     """Drops that are not known as NaN again."""
-    return {n: nan if n in DROPS and one is None else one for n, one in values.items()}
+    return {
+        name: nan if name in DROPS and value is None else value for name, value in values.items()
+    }
+
+
+def _lines(rates: Allocation) -> Iterator[str]:
+    """What was asked and is met, the rates, what stays whole, and what stands behind it."""
+    yield (
+        f"The intact network: {scored(rates.column, rates.baseline, rates.images)}. "
+        f"Asked: {rates.goal}; filters fall by {rates.criterion}."
+    )
+    for name, whole, left in (
+        ("MACs", rates.intact.macs, rates.pruned.macs),
+        ("parameters", rates.intact.parameters, rates.pruned.parameters),
+    ):
+        yield f"{name}: {grouped(left)} of {grouped(whole)} remain ({100 * left / whole:.1f} %)"
+    if rates.milliseconds:
+        intact, pruned, spread = rates.milliseconds
+        yield f"Time of a batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms, predicted"
+    if not isnan(rates.drop):
+        yield (
+            f"{rates.known.capitalize()} drop of all together: {signed(rates.drop, 2)} points, "
+            f"at most {signed(rates.high, 2)}"
+        )
+    yield f"Rates ({len(rates.cut)} of {len(rates.rates)} units lose channels):"
+    for rate in rates.cut:
+        alone = f"; alone {lost(rates.column, rate.drop)}"
+        alone += "" if rates.column == "evaluation" else f", at most {signed(rate.high, 2)}"
+        yield (
+            f"  {rate.unit}: {percent(rate.rate)}, {len(rate.kept)} of {rate.channels} channels "
+            f"stay{'' if isnan(rate.drop) else alone}"
+        )
+    uncut = [rate.unit for rate in rates.rates if not rate.pruned]
+    if uncut:
+        yield f"Whole: {', '.join(uncut)}"
+    if rates.guarantee:
+        yield rates.guarantee

@@ -110,6 +110,21 @@ def named(value: Any) -> Any:
     return value if callable(value) and not isinstance(value, type) else text(value)
 
 
+def criterion(value: Any) -> Any:
+    """A text, a function, or an object that scores filters."""
+    return value if hasattr(value, "scores") else named(value)
+
+
+def damage(value: Any) -> Any:
+    """A text, or an object that edits networks."""
+    return value if hasattr(value, "edit") else text(value)
+
+
+def runner(value: Any) -> Any:
+    """A text, or an object that runs tasks."""
+    return value if hasattr(value, "run") else text(value)
+
+
 def called(value: Any) -> Any:
     """A function."""
     if not callable(value):

@@ -3,15 +3,16 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lesion.curves import column_of
 from lesion.errors import LesionError
+from lesion.reading import column_of
 from lesion.showing import say, tell
 from lesion.study import Study
 from lesion.wording import duration, grouped, rounded, scored
@@ -63,16 +64,55 @@ def resumable(out: Path) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+@dataclass(frozen=True)
+class Means:
+    """With what means a sweep is made.
+
+    limit: how many images of the order, None for all; memory: bytes; device: None for the best
+    runner: where it is measured; reopen: gives the subject once more in another process
+    """
+
+    limit: int | None = None
+    memory: int | None = None
+    device: str | None = None
+    runner: str = "here"
+    reopen: "Callable[[], Subject] | None" = None
+
+    def subject(self) -> "Subject":
+        """The subject in another process, on the device."""
+        from lesion.preparing import move
+
+        assert self.reopen is not None
+        subject = self.reopen()
+        move(subject.network, self.device or best_device())
+        return subject
+
+
 @contextmanager
 def prepared(
-    subject: "Subject", out: Path, choices: "Choices", goal: "Goal | None" = None,
-    limit: int | None = None, budget: int | None = None, device: str | None = None,
-) -> Iterator["Sweep"]:  # fmt: skip
+    subject: "Subject",
+    out: Path,
+    choices: "Choices",
+    goal: "Goal | None" = None,
+    means: Means | None = None,
+) -> Iterator["Sweep"]:
     """A sweep ready to run, announced; its study is closed at the end."""
     from lesion.preparing import placed, prepare
+    from lesion.runners import runner
 
-    with placed(subject.network, device or best_device()):
-        ready = prepare(subject, out, choices, goal, limit=limit, budget=budget)
+    means = means or Means()
+    where = runner(means.runner)
+    with placed(subject.network, means.device or best_device()):
+        ready = prepare(
+            subject,
+            out,
+            choices,
+            goal,
+            limit=means.limit,
+            budget=means.memory,
+            runner=where,
+            reopen=means.subject if means.reopen else None,
+        )
         try:
             _announce(ready)
             yield ready
@@ -82,9 +122,14 @@ def prepared(
 
 @contextmanager
 def evaluated(
-    network: "nn.Module", evaluate: "Evaluate", out: Path, example: Any, choices: "Choices",
-    part: str, device: str | None,
-) -> Iterator["WholeSweep"]:  # fmt: skip
+    network: "nn.Module",
+    evaluate: "Evaluate",
+    out: Path,
+    example: Any,
+    choices: "Choices",
+    part: str,
+    device: str | None,
+) -> Iterator["WholeSweep"]:
     """Evaluations ready to run, announced; their study is closed at the end."""
     from lesion.evaluation import prepare_whole
     from lesion.preparing import placed
@@ -103,10 +148,7 @@ def evaluated(
             yield ready
 
 
-def foresee(
-    subject: "Subject", out: Path, choices: "Choices", goal: "Goal", limit: int | None,
-    budget: int | None, device: str | None,
-) -> None:  # fmt: skip
+def foresee(subject: "Subject", out: Path, choices: "Choices", goal: "Goal", means: Means) -> None:
     """Says what a sweep would take; the study at `out` stays as it is, or absent."""
     from lesion.outlook import outlook
 
@@ -114,18 +156,19 @@ def foresee(
         trial = Path(folder) / "trial.lesion"
         if out.exists():
             shutil.copyfile(out, trial)
-        with prepared(subject, trial, choices, goal, limit, budget, device) as ready:
-            found = outlook(ready)
+        with prepared(subject, trial, choices, goal, means) as ready:
+            expected = outlook(ready)
     say(
-        f"{grouped(found.lesions)} lesions of {grouped(found.targets)} layers and units, "
-        f"{grouped(found.macs)} MACs an image\n"
-        f"every lesion on every image: {grouped(found.passes)} passes; "
-        f"{duration(found.plain_seconds)} by whole passes, {duration(found.full_seconds)} by replay"
+        f"{grouped(expected.lesions)} lesions of {grouped(expected.targets)} layers and units, "
+        f"{grouped(expected.macs)} MACs an image\n"
+        f"every lesion on every image: {grouped(expected.passes)} passes; "
+        f"{duration(expected.plain_seconds)} by whole passes, "
+        f"{duration(expected.full_seconds)} by replay"
     )
-    if found.deciding is not None and found.deciding_seconds is not None:
+    if expected.deciding is not None and expected.deciding_seconds is not None:
         say(
-            f"until they are told apart: about {grouped(rounded(found.deciding))} passes, "
-            f"{duration(found.deciding_seconds)}"
+            f"until they are told apart: about {grouped(rounded(expected.deciding))} passes, "
+            f"{duration(expected.deciding_seconds)}"
         )
 
 
@@ -198,7 +241,7 @@ def doubt(study: Study) -> None:
 
 def baseline(study: Study) -> str:
     """How good the intact network is, in words."""
-    outcomes, column, values = study.intact().outcomes, column_of(study, None), study.evaluations
+    outcomes, column, values = study.intact().outcomes, column_of(study), study.evaluations
     if None in values:
         return f"the intact network: {scored(column, values[None], 0)}"
     if not len(outcomes):

@@ -84,7 +84,10 @@ SHARED = (
     (WHOLE, "align least"),
     (COUNT, "limit images pairs"),
     (COUNT_OR_NONE, "rounds workers"),
-    (TEXT, "units rounding order estimand guarantee by column to part per name preprocessing"),
+    (
+        TEXT,
+        "units rounding order estimand guarantee by column damage to part per name preprocessing",
+    ),
     (PATH, "out path"),
     (PATTERNS, "layers skip highlight"),
     (SHARE, "macs params latency"),
@@ -94,11 +97,7 @@ KINDS: Mapping[str, Kind] = {
     **{name: kind for kind, names in SHARED for name in names.split()},
     "study": STUDY,
     "example": Kind("one batch of two images or more", take.batch, error=SubjectError),
-    "criterion": Kind(
-        "the name of a criterion",
-        take.text,
-        "functions are none: a criterion is a module in lesion.criteria",
-    ),
+    "criterion": Kind("the name of a criterion", take.text),
     "paths": Kind("the paths of studies", take.paths),
     "allocation": Kind(
         "an Allocation",
@@ -138,15 +137,13 @@ KINDS: Mapping[str, Kind] = {
     "norms": Kind("an array of norms for each layer, by name", take.arrays),
     "pins": Kind("a rate for each pattern of layers", take.rates),
 }
+CRITERION = Kind("the name of a criterion, a function or a lesion.Criterion", take.criterion)
+DAMAGE = Kind("the name of a damage or a lesion.Damage", take.damage)
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
+    **{(function, "criterion"): CRITERION for function in ("sweep", "sweep_whole")},
+    **{(function, "damage"): DAMAGE for function in ("sweep", "sweep_whole")},
+    ("sweep", "runner"): Kind("the name of a runner or an object with run", take.runner),
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
-    ("curves", "decisions"): Kind(
-        "decisions",
-        take.either(
-            take.instance("lesion.deciding", "Decisions"),
-            take.instance("lesion.deciding", "Evaluated"),
-        ),
-    ),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),
 }
 

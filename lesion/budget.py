@@ -41,10 +41,7 @@ class Budget:
     skip: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        fields(
-            self, "macs", "params", "latency", "max_drop", "per", "align", "least", "max_rate",
-            "pins", "skip",
-        )  # fmt: skip
+        fields(self, *self.__dataclass_fields__)
         for name in RESOURCES:
             if isinstance(text := getattr(self, name), str):
                 object.__setattr__(self, name, share(text))
@@ -131,8 +128,10 @@ class Budget:
 
     def limits(self) -> str:
         """What rates have to keep to, in words."""
-        asked = [f"at most {percent(share)} of the {RESOURCES[name]}"
-                 for name, share in self.shares.items()]  # fmt: skip
+        asked = [
+            f"at most {percent(share)} of the {RESOURCES[name]}"
+            for name, share in self.shares.items()
+        ]
         if self.max_drop is not None:
             asked.append(f"a predicted drop of at most {points(self.max_drop)}")
         if self.max_rate < 1:
@@ -172,8 +171,8 @@ def fixed(anatomy: Anatomy, budget: Budget) -> dict[str, float]:
     Raises LesionError for a pattern that matches no layer, for a layer that cannot be removed, and
     where two patterns ask different rates of one unit.
     """
-    found: dict[str, tuple[float, str]] = {}
-    for pattern, ratio in [*budget.pins.items(), *((one, 0.0) for one in budget.skip)]:
+    asked: dict[str, tuple[float, str]] = {}
+    for pattern, ratio in [*budget.pins.items(), *((pattern, 0.0) for pattern in budget.skip)]:
         names = [name for name in anatomy.layer if fnmatchcase(name, pattern)]
         if not names:
             raise LesionError(
@@ -185,10 +184,10 @@ def fixed(anatomy: Anatomy, budget: Budget) -> dict[str, float]:
                     f"Expected a layer that can be removed for the rate of {pattern}, but {unit}: "
                     f"{anatomy.unit[unit].reason}."
                 )
-            before, by = found.setdefault(unit, (ratio, pattern))
+            before, by = asked.setdefault(unit, (ratio, pattern))
             if before != ratio:
                 raise LesionError(
                     f"Expected one rate for unit {unit}, but {by} asks {before:g} and {pattern} "
                     f"asks {ratio:g}; drop one of them."
                 )
-    return {unit: ratio for unit, (ratio, _) in found.items()}
+    return {unit: ratio for unit, (ratio, _) in asked.items()}

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lesion.allocating import choices
 from lesion.budget import Budget
 from lesion.calibration import Calibration
-from lesion.candidates import Candidates, dropped
-from lesion.curves import column_of
+from lesion.candidates import Candidates, candidates, dropped
 from lesion.errors import EvidenceError
-from lesion.judging import criterion_of
 from lesion.knobs import Choice
 from lesion.plan import Joint
-from lesion.predicting import basis
+from lesion.predicting import Basis, basis
+from lesion.reading import Reading, column_of
 from lesion.study import Study
 from lesion.together import Bench
 
@@ -21,9 +19,14 @@ SETS = 59  # the fewest that tell
 
 
 def calibrate(
-    study: Study, bench: Bench, *, sets: int = SETS, images: int = 2000, seed: int = 0,
+    study: Study,
+    bench: Bench,
+    *,
+    sets: int = SETS,
+    images: int = 2000,
+    seed: int = 0,
     criterion: str | None = None,
-) -> Calibration:  # fmt: skip
+) -> Calibration:
     """Random sets of rates, what their single cuts predict, and what they lose together.
 
     A set draws a highest ratio, and of each unit one up to it, both from those measured, so that
@@ -32,45 +35,50 @@ def calibrate(
 
     Raises EvidenceError where the study has no curves, or judges a score that is no accuracy.
     """
-    column = column_of(study, None)
-    criterion = criterion_of(study, criterion, "")
-    found = choices(study, Budget(), criterion, column)
-    if all(len(own) == 1 for own in found.values()):
-        raise EvidenceError(f"Expected curves of units in {study.path}, but it has none: sweep it.")
-    known = basis(study, found, column, criterion)
-    if not known.composes:
-        raise EvidenceError(
-            f"Expected a study of accuracies, whose joint drops are predicted, but {study.path} "
-            "judges another score, of which none is; measure rates together by lesion refine."
-        )
+    choices, known = _known(Reading.of(study, criterion))
     used = study.header.order[:images]
     intact = bench.intact(used)
-    drawn = list(random_sets(found, sets, np.random.default_rng(seed)))
-    base = intact.outcomes[column].astype(float).mean()
+    drawn = list(random_sets(choices, sets, np.random.default_rng(seed)))
     cuts = {
-        Joint(tuple(one), number): dropped(
-            study.anatomy, {unit: found[unit][at] for unit, at in one.items()}
+        Joint(tuple(choice), number): dropped(
+            study.anatomy, {unit: choices[unit][at] for unit, at in choice.items()}
         )
-        for number, one in enumerate(drawn)
+        for number, choice in enumerate(drawn)
     }
-    outcomes = bench.outcomes(cuts, used, intact)
-    measured = [100 * (base - own[column].astype(float).mean()) for own in outcomes.values()]
-    nothing = dict.fromkeys(found, 0)
-    predicted = tuple(known.predicted(nothing | one).high for one in drawn)
-    made = Calibration(predicted, tuple(map(float, measured)), known.baseline, len(used), known.by)
+    column = column_of(study)
+    base = intact.outcomes[column].astype(float).mean()
+    outcomes = bench.outcomes(cuts, used, intact).values()
+    measured = tuple(float(100 * (base - part[column].astype(float).mean())) for part in outcomes)
+    nothing = dict.fromkeys(choices, 0)
+    predicted = tuple(known.predicted(nothing | choice).high for choice in drawn)
+    made = Calibration(predicted, measured, known.baseline, len(used), known.by)
     study.set_calibration(made.to_json())
     return made
 
 
-def random_sets(found: Candidates, sets: int, rng: np.random.Generator) -> Iterator[Choice]:
+def _known(reading: Reading) -> tuple[Candidates, Basis]:
+    """What sets are made of and predicted by. Raises EvidenceError where nothing is known."""
+    path, choices = reading.study.path, candidates(reading, Budget())
+    if all(len(some) == 1 for some in choices.values()):
+        raise EvidenceError(f"Expected curves of units in {path}, but it has none: sweep it.")
+    known = basis(reading, choices)
+    if not known.composes:
+        raise EvidenceError(
+            f"Expected a study of accuracies, whose joint drops are predicted, but {path} "
+            "judges another score, of which none is; measure rates together by lesion refine."
+        )
+    return choices, known
+
+
+def random_sets(choices: Candidates, sets: int, rng: np.random.Generator) -> Iterator[Choice]:
     """For each set the units that lose channels, with what they lose; none is empty."""
-    ratios = sorted({one.asked for own in found.values() for one in own if one.pruned})
+    ratios = sorted({choice.asked for some in choices.values() for choice in some if choice.pruned})
     while sets:
         top = ratios[rng.integers(len(ratios))]
         drawn = {}
-        for unit, own in found.items():
-            at = int(rng.integers(sum(one.asked <= top for one in own)))
-            if own[at].pruned:
+        for unit, some in choices.items():
+            at = int(rng.integers(sum(choice.asked <= top for choice in some)))
+            if some[at].pruned:
                 drawn[unit] = at
         if drawn:
             sets -= 1

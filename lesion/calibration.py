@@ -14,7 +14,7 @@ from math import comb, inf, isfinite
 
 import numpy as np
 
-from lesion.composing import joint_drop, losses
+from lesion.predicting import joint_drop, losses
 
 SLACK = 0.5  # points: where next to nothing is predicted, chance decides
 POWER = 1.5  # of a predicted loss, by which excesses are alike for light and heavy sets
@@ -44,12 +44,12 @@ class Calibration:
         >>> round(made.excess, 3)  # log(90 / 31) = l + e·l^1.5 with l = log(90 / 79.5)
         21.554
         """
-        predicted = [self._base(one) for one in self.predicted]
-        found = [
+        predicted = [self._base(drop) for drop in self.predicted]
+        excesses = [
             (_loss(measured, self.baseline) - base) / self._unit(base)
             for base, measured in zip(predicted, self.measured, strict=True)
         ]
-        return max(limit(found), 0.0)
+        return max(limit(excesses), 0.0)
 
     def upper(self, predicted: float) -> float:
         """The upper prediction for a joint drop, in points, never below the prediction.
@@ -76,7 +76,7 @@ class Calibration:
             return -self.baseline
         base = loss - excess * least  # where the prediction is no more than the slack
         if base > _loss(SLACK, self.baseline):
-            base = brentq(lambda one: one + excess * self._unit(one) - loss, 0.0, loss)
+            base = brentq(lambda tried: tried + excess * self._unit(tried) - loss, 0.0, loss)
         return joint_drop(base, self.baseline) - SLACK
 
     def _base(self, predicted: float) -> float:
@@ -94,9 +94,9 @@ class Calibration:
     @classmethod
     def from_json(cls, text: str) -> "Calibration":
         """What `to_json` gave."""
-        own = json.loads(text)
-        predicted, measured = tuple(own.pop("predicted")), tuple(own.pop("measured"))
-        return cls(predicted, measured, **own)
+        values = json.loads(text)
+        predicted, measured = tuple(values.pop("predicted")), tuple(values.pop("measured"))
+        return cls(predicted, measured, **values)
 
 
 def limit(excesses: Sequence[float]) -> float:

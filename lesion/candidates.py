@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lesion.anatomy import Anatomy, Unit
 from lesion.budget import Budget, fixed
 from lesion.errors import EvidenceError, LesionError
-from lesion.plan import Target, falling
-from lesion.study import Study
+from lesion.plan import Lesion, Target, falling
+from lesion.reading import Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,80 +39,95 @@ class Candidate:
 Candidates = dict[str, tuple[Candidate, ...]]
 
 
-def candidates(study: Study, frame: pd.DataFrame, budget: Budget) -> Candidates:
+def candidates(reading: Reading, budget: Budget) -> Candidates:
     """For each unit that may lose channels its choices, fewest pruned first, the first without any.
 
-    frame: the study's curves by one criterion, without recovery or with one.  A ratio that has no
-    numbers, or whose channels were aligned, is taken to cost what the next measured ratio at or
-    above it costs: of two such sets of filters it falls within the other.
+    A ratio that has no numbers, or whose channels were aligned, is taken to cost what the next
+    measured ratio at or above it costs: of two such sets of filters it falls within the other.
 
     Raises EvidenceError where a pinned unit has no curve that reaches its rate, and LesionError
-    where no unit has as many channels as they are to be aligned to.
+    where no unit has as many channels as they are to be aligned to, and for lesions that prune
+    nothing.
     """
-    anatomy = study.anatomy
+    if not reading.filters:
+        raise LesionError(
+            "Expected lesions that prune filters for rates that are applied together, got those of "
+            f"{reading.damage}: sweep filters, or name them."
+        )
     kinds = ("free",) if budget.per == "layer" else ("free", "coupled")
-    own: dict[str, list[Any]] = {}
-    for row in frame[frame["kind"].isin(kinds) & frame["ratio"].notna()].itertuples():
-        own.setdefault(str(row.layer), []).append(row)
-    pins = fixed(anatomy, budget)
+    units: dict[str, list[Lesion]] = {}
+    for lesion in reading.drops:
+        if lesion.kind in kinds:
+            units.setdefault(lesion.target, []).append(lesion)
+    pins = fixed(reading.anatomy, budget)
     for unit, ratio in pins.items():
-        if ratio and unit not in own:
+        if ratio and unit not in units:
             raise EvidenceError(
-                f"Expected a curve of {unit}, which is to have rate {ratio:g}, but {study.path} "
-                "has none: sweep it (--units all for a coupled unit), or drop the rate."
+                f"Expected a curve of {unit}, which is to have rate {ratio:g}, but "
+                f"{reading.study.path} has none: sweep it (--units all for a coupled unit), or "
+                "drop the rate."
             )
-    widest = max((anatomy.unit[name].channels for name in own), default=0)
-    if own and widest < budget.align:
+    widest = max((reading.anatomy.unit[name].channels for name in units), default=0)
+    if units and widest < budget.align:
         raise LesionError(
             f"Expected channels aligned to {widest} or fewer, the most that a unit here has, got "
             f"{budget.align}."
         )
     return {
-        name: _of_unit(study, anatomy.unit[name], rows, budget, pins.get(name))
-        for name, rows in own.items()
+        name: _of_unit(reading, lesions, budget, pins.get(name)) for name, lesions in units.items()
     }
 
 
 def _of_unit(
-    study: Study, unit: Unit, rows: Sequence[Any], budget: Budget, pin: float | None
+    reading: Reading, lesions: Sequence[Lesion], budget: Budget, pin: float | None
 ) -> tuple[Candidate, ...]:
     """The choices of one unit, whatever seeds and roundings were measured: the worst counts."""
-    first = rows[0]
-    scores = study.scores(unit.name, unit.kind, first.criterion, int(first.seed))
+    first, anatomy = lesions[0], reading.anatomy
+    unit = anatomy.unit[first.target]
+    scores = reading.study.scores(unit.name, unit.kind, first.criterion, first.seed)
     assert scores is not None
-    points = list(_points(rows))
     none = Candidate(0.0, np.zeros(unit.channels, bool))
     if pin == 0:
         return (replace(none, reason="stays whole, as asked"),)
-    known = sorted({row.ratio for row in rows if row.ratio <= budget.max_rate})
-    ratios = known if pin is None else [pin]
-    found = []
-    for ratio in ratios:
-        fallen = aligned(study.anatomy, unit, scores, ratio, first.rounding, budget)
-        above = [point for point in points if point[0] >= fallen.sum()]
+    known = sorted({lesion.amount for lesion in lesions if lesion.amount <= budget.max_rate})
+    points, choices = _points(reading, lesions), []
+    for ratio in known if pin is None else [pin]:
+        fallen = aligned(anatomy, unit, scores, ratio, first.rounding, budget)
+        above = [point for point in points if point.pruned >= fallen.sum()]
         if fallen.any() and above:
-            _, measured, drop, high = above[0]
             reason = "" if pin is None else "the rate that was asked for"
-            found.append(Candidate(ratio, fallen, drop, high, measured, reason))
+            point = above[0]
+            choices.append(Candidate(ratio, fallen, point.drop, point.high, point.ratio, reason))
     if pin is None:
-        return (none, *found)
-    if not found:
+        return (none, *choices)
+    if not choices:
         raise EvidenceError(
             f"Expected a curve of {unit.name} that reaches rate {pin:g} (channels a multiple of "
-            f"{budget.align}, {budget.least} at least), but {study.path} has none: measure that "
-            "ratio, or give another rate."
+            f"{budget.align}, {budget.least} at least), but {reading.study.path} has none: measure "
+            "that ratio, or give another rate."
         )
-    return tuple(found)
+    return tuple(choices)
 
 
-def _points(rows: Sequence[Any]) -> list[tuple[int, float, float, float]]:
-    """(pruned, ratio, drop, high) of what was measured, fewest pruned first, the worst of each."""
-    worst: dict[int, tuple[int, float, float, float]] = {}
-    for row in rows:
-        if row.reason == "":
-            high = row.drop if isnan(row.high) else row.high
-            point = (int(row.pruned), row.ratio, row.drop, high)
-            worst[point[0]] = max(worst.get(point[0], point), point, key=lambda one: one[3])
+class _Point(NamedTuple):
+    """What was measured of a unit with so many channels gone."""
+
+    pruned: int
+    ratio: float
+    drop: float
+    high: float
+
+
+def _points(reading: Reading, lesions: Sequence[Lesion]) -> list[_Point]:
+    """What was measured, fewest pruned first, of equally many the worst."""
+    worst: dict[int, _Point] = {}
+    for lesion in lesions:
+        cost = reading.drops[lesion]
+        if cost.reason == "":
+            high = cost.drop if isnan(cost.high) else cost.high
+            point = _Point(lesion.pruned, lesion.amount, cost.drop, high)
+            known = worst.get(point.pruned, point)
+            worst[point.pruned] = max(known, point, key=lambda some: some.high)
     return [worst[pruned] for pruned in sorted(worst)]
 
 

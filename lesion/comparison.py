@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesion.curves import curves
+from lesion.curves import table
 from lesion.errors import EvidenceError
+from lesion.reading import CRITERION, DAMAGE, Reading, default
 from lesion.study import Study
 from lesion.wording import signed
 
 LAYER = ["layer", "kind"]
 DROPS = ["one_shot", "recovered"]
+CONFIDENCE = 95  # of intervals, which are not looked at
 DIGITS = 9  # equal drops are equal, however they were summed
 
 
@@ -20,10 +22,11 @@ DIGITS = 9  # equal drops are equal, however they were summed
 class Comparison:
     """Drops of the same lesions, one-shot and recovered, in percentage points.
 
-    cells: a row a layer and ratio: layer, kind, ratio, one_shot, recovered, and the ranks of both
-        among the layers at that ratio, 1 for the largest drop, the mean rank where drops are equal
-    layers: a row a layer: layer, kind, one_shot, recovered (means over `ratios`), and their ranks
-    ratios: those at which every layer was measured; recovery: its name
+    cells: a row a layer and amount of damage: layer, kind, amount, one_shot, recovered, and the
+        ranks of both among the layers at that amount, 1 for the largest drop, the mean rank where
+        drops are equal
+    layers: a row a layer: layer, kind, one_shot, recovered (means over `amounts`), and their ranks
+    amounts: those at which every layer was measured; recovery: its name; damage: what kind
     correlation: Spearman's rank correlation over the layers of the mean drops; NaN where there are
         fewer than two layers, or all drops of a side are equal
     """
@@ -31,8 +34,9 @@ class Comparison:
     recovery: str
     cells: pd.DataFrame
     layers: pd.DataFrame
-    ratios: tuple[float, ...]
+    amounts: tuple[float, ...]
     correlation: float
+    damage: str = DAMAGE
 
     @property
     def n(self) -> int:
@@ -41,10 +45,12 @@ class Comparison:
 
     def text(self) -> str:
         """The correlation in a sentence."""
-        found = "is not defined" if np.isnan(self.correlation) else signed(self.correlation, 2)
+        known = "is not defined" if np.isnan(self.correlation) else signed(self.correlation, 2)
+        kind = "ratios" if self.damage == DAMAGE else f"{self.damage}"
+        amounts = ", ".join(f"{amount:g}" for amount in self.amounts)
         return (
             f"Spearman's rank correlation of the mean drops one-shot and after {self.recovery}: "
-            f"{found} ({self.n} layers, ratios {', '.join(f'{ratio:g}' for ratio in self.ratios)})"
+            f"{known} ({self.n} layers, {kind} {amounts})"
         )
 
 
@@ -54,59 +60,73 @@ def compare(
     ratio: float | None = None,
     criterion: str | None = None,
     column: str | None = None,
+    damage: str | None = None,
 ) -> Comparison:
     """How drops after a recovery, such as "bn", rank the layers beside one-shot drops.
 
     Only lesions count that were measured both ways on all images that the intact network has seen.
     Seeds are averaged, of several roundings the first is taken.
 
-    ratio: compare at this ratio alone, None at all that every layer was measured at
-    criterion: None means "l1" where it was measured both ways, else the first that was
+    ratio: compare at this ratio (of other damage than filters, amount) alone, None at all that
+        every layer was measured at
+    criterion: None means "l1" where it was measured both ways, else the first that was; damage: the
+        same with "filters"
     column: the score to judge, None for the study's own
 
     Raises EvidenceError where there is nothing to compare.
     """
-    rows = _measured(study, column)
-    both = _both(rows, recovery, criterion)
+    both = _both(_measured(study, recovery, column), recovery)
+    both, damage = _chosen(both, "damage", damage, DAMAGE)
+    both, _ = _chosen(both, "criterion", criterion, CRITERION)
     if ratio is not None:
-        both = both[np.isclose(both["ratio"], ratio)]
+        both = both[np.isclose(both["amount"], ratio)]
     layers = both.groupby(LAYER).ngroups
-    counts = both.groupby("ratio").size()
-    ratios = tuple(counts[counts == layers].index.tolist())
-    if not ratios:
+    counts = both.groupby("amount", sort=False).size()
+    shared = counts[counts == layers].index.tolist()
+    if not shared:
         at = "" if ratio is None else f" at the ratio {ratio:g}"
         raise EvidenceError(
             f"Expected layers of {study.path} that were measured{at} on all images both one-shot "
             f"and with recovery by {recovery}, got none: sweep them with --full both ways."
         )
-    shared = both[both["ratio"].isin(ratios)]
-    means = shared.groupby(LAYER, sort=False)[DROPS].mean().round(DIGITS).reset_index()
+    chosen = both[both["amount"].isin(shared)]
+    means = chosen.groupby(LAYER, sort=False)[DROPS].mean().round(DIGITS).reset_index()
     return Comparison(
-        recovery, _ranked(both, both["ratio"]), _ranked(means, means["kind"] == ""), ratios,
+        recovery,
+        _ranked(both, both["amount"]),
+        _ranked(means, means["kind"] == ""),
+        tuple(study.damages[damage].sort(shared)),
         _spearman(means),
-    )  # fmt: skip
+        damage,
+    )
 
 
-def _measured(study: Study, column: str | None) -> pd.DataFrame:
+def _measured(study: Study, recovery: str, column: str | None) -> pd.DataFrame:
     """The rows of lesions that have seen every image, of one rounding."""
-    rows = curves(study, column)
+    readings = Reading.each(study, column, CONFIDENCE)
+    rows = table(study, [each for each in readings if each.recovery in ("", recovery)])
     rows = rows[rows["drop"].notna() & (rows["images"] == study.images)]
     return rows[rows["rounding"] == rows["rounding"].iloc[0]] if len(rows) else rows
 
 
-def _both(rows: pd.DataFrame, recovery: str, criterion: str | None) -> pd.DataFrame:
-    """Layer, kind, ratio and both drops, where there are both."""
-    found = {
+def _both(rows: pd.DataFrame, recovery: str) -> pd.DataFrame:
+    """Damage, criterion, layer, kind, amount and both drops, where there are both."""
+    sides = {
         side: rows[rows["recovery"] == way]
-        .groupby(["criterion", *LAYER, "ratio"], sort=False)["drop"]
+        .groupby(["damage", "criterion", *LAYER, "amount"], sort=False)["drop"]
         .mean()
         for side, way in zip(DROPS, ("", recovery), strict=True)
     }
-    both = pd.concat(found, axis=1, join="inner").round(DIGITS).reset_index()
-    held = list(dict.fromkeys(both["criterion"]))
-    if criterion is None and held:
-        criterion = "l1" if "l1" in held else held[0]
-    return both[both["criterion"] == criterion].drop(columns="criterion")
+    return pd.concat(sides, axis=1, join="inner").round(DIGITS).reset_index()
+
+
+def _chosen(
+    both: pd.DataFrame, name: str, asked: str | None, usual: str
+) -> tuple[pd.DataFrame, str]:
+    """The rows of what is asked in a column, which goes, and what that is."""
+    held = list(dict.fromkeys(both[name]))
+    chosen = asked if asked is not None else default(held, usual) if held else usual
+    return both[both[name] == chosen].drop(columns=name), chosen
 
 
 def _ranked(frame: pd.DataFrame, among: "pd.Series[Any]") -> pd.DataFrame:

@@ -1,15 +1,15 @@
 """Lesions put to a question: does it cost more than the tolerance?  As far as outcomes tell."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from lesion import sequential
 from lesion.aim import Aim
+from lesion.header import Header
 from lesion.outcomes import Intact
 from lesion.plan import Lesion
 from lesion.sequential import Forecast, Process, Question, Verdict
@@ -44,8 +44,7 @@ class Decisions:
         self.images = len(intact)
         self._place = {lesion: place for place, lesion in enumerate(self.lesions)}
         self._scores: dict[Lesion, np.ndarray] = {}
-        settings = study.header.settings
-        self.question = asked(intact, aim, settings)
+        self.question = asked(intact, aim, study.header)
         self.process = looking(self.question, study, aim, len(self.lesions))
         self._forecast = Forecast(*np.zeros((3, len(self.lesions))))
         self._seen = np.full(len(self.lesions), -1)  # by each when that was made
@@ -79,17 +78,15 @@ class Decisions:
 
     def wanted(self, lesions: Sequence[Lesion]) -> dict[Lesion, np.ndarray]:
         """The images that each lesion looks at next and has no outcomes of."""
-        asked = self.process.choose(self.places(lesions))
-        found = zip(lesions, asked, strict=True)
-        return {one: own[np.isnan(self._known(one)[own])] for one, own in found}
+        chosen = zip(lesions, self.process.choose(self.places(lesions)), strict=True)
+        return {lesion: images[np.isnan(self._known(lesion)[images])] for lesion, images in chosen}
 
     def look(self, lesions: Sequence[Lesion]) -> None:
         """One step further for each of the lesions, whose outcomes are recorded by now."""
         self.refresh(lesions)
         places = self.places(lesions)
-        asked = self.process.choose(places)
-        scores = [self._known(one)[own] for one, own in zip(lesions, asked, strict=True)]
-        self.process.update(places, scores)
+        chosen = zip(lesions, self.process.choose(places), strict=True)
+        self.process.update(places, [self._known(lesion)[images] for lesion, images in chosen])
 
     def follow(self) -> None:
         """Every lesion as far as its recorded outcomes go, or until its verdict."""
@@ -107,8 +104,9 @@ class Decisions:
     def verdicts(self) -> dict[Lesion, Verdict]:
         """Where each lesion stands."""
         verdicts = dict(zip(self.lesions, self.process.verdicts(self.alpha), strict=True))
-        undecided = {one for one, verdict in verdicts.items() if verdict is Verdict.UNDECIDED}
-        return verdicts | {one: self.implied[one] for one in undecided & self.implied.keys()}
+        undecided = {lesion for lesion, verdict in verdicts.items() if verdict is Verdict.UNDECIDED}
+        implied = undecided & self.implied.keys()
+        return verdicts | {lesion: self.implied[lesion] for lesion in implied}
 
     def refresh(self, lesions: Iterable[Lesion]) -> None:
         """Read again what is recorded of some lesions."""
@@ -118,21 +116,25 @@ class Decisions:
     def _known(self, lesion: Lesion) -> np.ndarray:
         """A lesion's score on each image, NaN where there is none."""
         if lesion not in self._scores:
-            own = np.full(self.images, np.nan)
+            scores = np.full(self.images, np.nan)
             outcomes = self.study.outcomes(lesion)
             inside = outcomes.images < self.images
-            own[outcomes.images[inside]] = outcomes[self.aim.column][inside]
-            self._scores[lesion] = own
+            scores[outcomes.images[inside]] = outcomes[self.aim.column][inside]
+            self._scores[lesion] = scores
         return self._scores[lesion]
 
     def decisions(self) -> dict[Lesion, Decision]:
-        """What the recorded outcomes say of each lesion.
+        """What the recorded outcomes say of each lesion, followed as far as they go."""
+        self.follow()
+        return self.decided()
 
-        Of this evaluation set they say all once every image is seen; else the process decides.
+    def decided(self) -> dict[Lesion, Decision]:
+        """What is certain of each lesion by now.
+
+        Of this evaluation set outcomes say all once every image is seen; else the process decides.
         """
         if not self.lesions:
             return {}
-        self.follow()
         verdicts, made = self.verdicts(), {}
         left = self.forecast().images
         for lesion, more in zip(self.lesions, left.tolist(), strict=True):
@@ -140,7 +142,7 @@ class Decisions:
             seen = int((~np.isnan(known)).sum())
             verdict = verdicts[lesion]
             if seen == self.images and self.question.estimand == "set":
-                verdict = self._exact(known)
+                verdict = exact(self.question, known)
             made[lesion] = Decision(verdict.value, seen, float(more))
         return made
 
@@ -148,35 +150,40 @@ class Decisions:
         """Where each lesion is heading; only those are asked that have looked further since."""
         changed = np.flatnonzero(self._seen != self.process.seen)
         if len(changed):
-            found = self.process.forecast(changed, self.alpha)
-            for own, values in zip(self._forecast, found, strict=True):
-                own[changed] = values
+            forecast = self.process.forecast(changed, self.alpha)
+            for known, values in zip(self._forecast, forecast, strict=True):
+                known[changed] = values
             self._seen[changed] = self.process.seen[changed]
         return self._forecast
 
-    def _exact(self, scores: np.ndarray) -> Verdict:
-        drop = float((self.question.base - scores).sum())
-        return Verdict.SAFE if drop <= self.question.limit else Verdict.SENSITIVE
-
     def intervals(self, lesions: Sequence[Lesion], level: float) -> np.ndarray:
         """Drop, and both ends of its anytime-valid interval, as proportions: (lesions, 3)."""
-        found = sequential.intervals(self.process, self.places(lesions), 1 - level)
-        return np.stack([found.drop, found.low, found.high], axis=1)
+        ends = sequential.intervals(self.process, self.places(lesions), 1 - level)
+        return np.stack([ends.drop, ends.low, ends.high], axis=1)
 
 
-def asked(intact: Intact, aim: Aim, settings: Mapping[str, Any]) -> Question:
+def asked(intact: Intact, aim: Aim, header: Header) -> Question:
     """What is asked of images that the intact network has seen."""
     base = intact.outcomes[aim.column]
     margin = intact.margin if np.isfinite(intact.margin).all() else None
     return Question(
-        aim.max_drop / 100, base.astype(float), margin, settings.get("estimand", "set"),
+        aim.max_drop / 100,
+        base.astype(float),
+        margin,
+        header.setting("estimand"),
         hits=base.dtype == bool,
-    )  # fmt: skip
+    )
+
+
+def exact(question: Question, scores: np.ndarray) -> Verdict:
+    """The verdict on scores of all images of the evaluation set."""
+    drop = float((question.base - scores).sum())
+    return Verdict.SAFE if drop <= question.limit else Verdict.SENSITIVE
 
 
 def looking(question: Question, study: Study, aim: Aim, cells: int) -> Process:
     """How cells look at the images: where the network hesitates, if that is known and asked."""
-    order = "uniform" if aim.half_width else study.header.settings.get("order", "margin")
+    order = "uniform" if aim.half_width else study.header.setting("order")
     known = question.margin is not None and question.binary and question.estimand == "set"
     if order == "margin" and known:
         return sequential.stratified(question, [_coin(study)] * cells)
@@ -195,18 +202,17 @@ class Evaluated:
     def __init__(self, study: Study, aim: Aim, lesions: Sequence[Lesion]) -> None:
         self.study, self.aim, self.lesions = study, aim, tuple(lesions)
 
-    def decisions(self) -> dict[Lesion, Decision]:
+    def decided(self) -> dict[Lesion, Decision]:
         """A verdict on each lesion that has a value."""
         values = self.study.evaluations
-        drops = {one: values[None] - values[one] for one in self.lesions if one in values}
-        return {one: Decision(self._verdict(drop).value, 0, 0.0) for one, drop in drops.items()}
+        drops = {
+            lesion: values[None] - values[lesion] for lesion in self.lesions if lesion in values
+        }
+        return {lesion: Decision(self._verdict(drop), 0, 0.0) for lesion, drop in drops.items()}
 
-    def _verdict(self, drop: float) -> Verdict:
-        return Verdict.SAFE if drop <= self.aim.max_drop else Verdict.SENSITIVE
-
-    def intervals(self, lesions: Sequence[Lesion], level: float) -> np.ndarray:
-        """None: (lesions, 3) of NaN."""
-        return np.full((len(lesions), 3), np.nan)
+    def _verdict(self, drop: float) -> str:
+        verdict = Verdict.SAFE if drop <= self.aim.max_drop else Verdict.SENSITIVE
+        return verdict.value
 
 
 def least_images(study: Study, aim: Aim, images: int) -> int | None:
@@ -231,8 +237,7 @@ def _largest_share(study: Study, aim: Aim, images: int) -> float:
 
 
 def _least(study: Study, aim: Aim, images: int, alpha: float) -> int | None:
-    settings = study.header.settings
-    estimand, order = settings.get("estimand", "set"), settings.get("order", "margin")
+    estimand, order = study.header.setting("estimand"), study.header.setting("order")
     ones = np.ones(images)
     question = Question(aim.max_drop / 100, ones, ones, estimand, hits=True)
     by_margin = order == "margin" and estimand == "set" and not aim.half_width

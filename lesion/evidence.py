@@ -1,10 +1,14 @@
-"""What a study says of one layer or unit at each ratio: safe, sensitive or undecided."""
+"""What a study says of one layer or unit at each amount of damage: safe, sensitive or undecided."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 
-from lesion.wording import UNMEASURED, grouped, percent, rounded, signed
+from lesion.amounts import Amounts
+from lesion.deciding import Decision
+from lesion.drops import Drop
+from lesion.plan import Lesion
+from lesion.wording import UNMEASURED, grouped, rounded, signed
 
 SAFE, SENSITIVE, UNDECIDED = "safe", "sensitive", "undecided"
 HOPELESS = 1e7  # images: more than that are not worth naming
@@ -20,116 +24,134 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Cell:
-    """One ratio of one target: how many channels fall, and the drop with its interval in points.
+    """A lesion of one target: what it costs, and what is certain of that."""
 
-    verdict: "safe", "sensitive" or "undecided"; images: how many were seen; left: how many more a
-    verdict would likely take; reason: "" or why there are no numbers
-    """
+    lesion: Lesion
+    cost: Drop
+    decision: Decision | None = None
 
-    ratio: float
-    pruned: int
-    channels: int
-    drop: float
-    low: float
-    high: float
-    verdict: str
-    images: int
-    left: float
-    reason: str
+    @property
+    def amount(self) -> float:
+        """How much damage it does."""
+        return self.lesion.amount
+
+    @property
+    def verdict(self) -> str:
+        """ "safe", "sensitive" or "undecided"."""
+        return self.decision.verdict if self.decision else UNDECIDED
+
+    @property
+    def left(self) -> float:
+        """How many images more a verdict would likely take."""
+        return self.decision.left if self.decision else float("inf")
 
     @property
     def failed(self) -> bool:
         """Whether it cannot be measured."""
-        return self.reason not in ("", UNMEASURED)
+        return self.cost.reason not in ("", UNMEASURED)
 
-    def words(self, tolerance: Tolerance, noun: str) -> str:
-        """The cell as half a sentence: what share costs how much, and what is open."""
-        share = f"{percent(self.ratio)} of its {noun}"
-        if self.reason:
-            return f"{share}: {self.reason}"
-        text = f"{share} cost {self.points(tolerance)}"
+    @property
+    def stops(self) -> bool:
+        """Whether nothing that hurts more can be called safe."""
+        return self.verdict == SENSITIVE or self.failed
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """What the worst of several lesions of one amount has most of."""
+        place = (SAFE, UNDECIDED, SENSITIVE).index(self.verdict)
+        return place, -1 if self.cost.reason else self.cost.drop
+
+    def words(self, tolerance: Tolerance, phrase: str) -> str:
+        """The cell as half a sentence: how much costs how much, and what is open."""
+        if self.cost.reason:
+            return f"{phrase}: {self.cost.reason}"
+        text = f"{phrase} cost {self.points(tolerance)}"
         return text if self.verdict != UNDECIDED else f"{text}, {self.doubt(tolerance)}"
 
     def doubt(self, tolerance: Tolerance) -> str:
         """Why an undecided cell is so, and about how many images more would settle it."""
-        text = f"not settled by {grouped(self.images)} images"
-        if self.images >= tolerance.most:
+        text = f"not settled by {grouped(self.cost.images)} images"
+        if self.cost.images >= tolerance.most:
             return text
-        if self.left > tolerance.most - self.images:
+        if self.left > tolerance.most - self.cost.images:
             return f"{text}, nor likely by all {grouped(tolerance.most)} of the study"
         return f"{text}, about {grouped(rounded(int(self.left) + 1))} more would"
 
     def points(self, tolerance: Tolerance) -> str:
         """Drop and interval, if there is one, with as many decimals as show on which side of the
         tolerance."""
-        if isnan(self.low):  # one evaluation, in a unit of its own
-            return f"{self.drop:.4g}".replace("-", "−")
-        ends = (self.drop, self.low, self.high)
+        drop, low, high = self.cost.drop, self.cost.low, self.cost.high
+        if isnan(low):  # one evaluation, in a unit of its own
+            return f"{drop:.4g}".replace("-", "−")
         for digits in (1, 2, 3):
-            shown = (round(end, digits) for end in ends)
+            shown = (round(end, digits) for end in (drop, low, high))
             if [end <= tolerance.max_drop for end in shown] == [
-                end <= tolerance.max_drop for end in ends
+                end <= tolerance.max_drop for end in (drop, low, high)
             ]:
                 break
-        return f"{signed(self.drop, digits)} points " + (
-            f"[{signed(self.low, digits)}, {signed(self.high, digits)}]"
-        )
+        return f"{signed(drop, digits)} points [{signed(low, digits)}, {signed(high, digits)}]"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One target's cells in order of ratio, judged by one tolerance."""
+    """One target's cells in order of harm, judged by one tolerance."""
 
     target: str
     kind: str
     cells: tuple[Cell, ...]
     tolerance: Tolerance
+    amounts: Amounts
 
     @cached_property
     def top(self) -> Cell | None:
-        """The largest safe ratio below the first that is sensitive or cannot be measured.
+        """The most harmful safe amount before the first that is sensitive or cannot be measured.
 
-        Ratios below it that were not looked at, because a larger one is safe, are no hindrance.
+        Amounts before it that were not looked at, because a worse one is safe, are no hindrance.
         """
-        stops = (
-            at for at, cell in enumerate(self.cells) if cell.verdict == SENSITIVE or cell.failed
-        )
-        ends = next(stops, len(self.cells))
+        ends = next((at for at, cell in enumerate(self.cells) if cell.stops), len(self.cells))
         safe = [cell for cell in self.cells[:ends] if cell.verdict == SAFE]
         return safe[-1] if safe else None
 
     @property
     def rate(self) -> float:
-        """The largest safe ratio, 0 if there is none."""
-        return self.top.ratio if self.top else 0.0
+        """The most harmful safe amount, 0 if there is none."""
+        return self.top.amount if self.top else 0.0
 
     @property
     def limit(self) -> Cell | None:
-        """The first cell above the rate that speaks against it: sensitive, or looked at in vain."""
-        above = [cell for cell in self.cells if cell.ratio > self.rate]
-        looked = [cell for cell in above if cell.verdict == SENSITIVE or cell.images or cell.failed]
-        return next(iter(looked or above), None)
+        """The first cell beyond the safe ones that speaks against it: sensitive, or looked at in
+        vain."""
+        beyond = self.cells[self.cells.index(self.top) + 1 :] if self.top else self.cells
+        looked = [
+            cell for cell in beyond if cell.verdict == SENSITIVE or cell.cost.images or cell.failed
+        ]
+        return next(iter(looked or beyond), None)
 
     @property
     def status(self) -> str:
-        """Safe at some ratio, sensitive at the lowest that was looked at, or undecided."""
+        """Safe at some amount, sensitive at the least that was looked at, or undecided."""
         if self.top:
             return SAFE
         return SENSITIVE if self.limit and self.limit.verdict == SENSITIVE else UNDECIDED
 
     def removed(self, ratio: float) -> tuple[int, int]:
         """How many of how many channels fall at the largest planned ratio up to `ratio`."""
-        below = [cell for cell in self.cells if cell.ratio <= ratio]
+        below = [cell.lesion for cell in self._up_to(ratio)]
         return (below[-1].pruned, below[-1].channels) if below else (0, 1)
 
     def safe_words(self) -> str:
         """Up to where it is safe, or nothing."""
         if not self.top:
             return ""
-        return f"safe up to {percent(self.top.ratio)} ({self.top.points(self.tolerance)})"
+        most = f"{self.amounts.up_to} {self.amounts.text(self.top.amount)}"
+        return f"safe {most} ({self.top.points(self.tolerance)})"
 
-    def stop_words(self, noun: str, ratio: float = 0) -> str:
-        """What speaks against `ratio`: the first sensitive cell up to it, else the limit."""
-        below = (cell for cell in self.cells if cell.ratio <= ratio)
+    def stop_words(self, noun: str, ratio: float | None = None) -> str:
+        """What speaks against an amount: the first sensitive cell up to it, else the limit."""
+        below = () if ratio is None else self._up_to(ratio)
         cell = next((cell for cell in below if cell.verdict == SENSITIVE), self.limit)
-        return cell.words(self.tolerance, noun) if cell else ""
+        return cell.words(self.tolerance, self.amounts.phrase(cell.amount, noun)) if cell else ""
+
+    def _up_to(self, amount: float) -> list[Cell]:
+        most = self.amounts.severity(amount)
+        return [cell for cell in self.cells if self.amounts.severity(cell.amount) <= most]

@@ -37,6 +37,10 @@ class Header:
     classes: int
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def setting(self, name: str) -> str:
+        """What the sweep was told of "score", "order" or "estimand", or what silence means."""
+        return str(self.settings.get(name, UNSAID[name]))
+
     def to_bytes(self) -> bytes:
         """Itself as compressed JSON."""
         return zlib.compress(json.dumps(self, default=_plain).encode())

@@ -13,13 +13,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesion.allocation import Allocation
-from lesion.curves import proportion
+from lesion.drops import proportion
 from lesion.errors import LesionError
 from lesion.outcomes import Intact
 from lesion.plan import Joint
 from lesion.study import Study
 from lesion.together import Bench
 
+Pair = tuple[str, str]
+Drops = dict[tuple[str, ...], np.ndarray]
 LOOK = 256  # images on which all pairs are looked at before some are chosen
 
 
@@ -40,18 +42,23 @@ class Interactions:
     def matrix(self) -> pd.DataFrame:
         """The interactions as a square table, NaN for pairs that were not measured."""
         names = list(dict.fromkeys([*self.table["first"], *self.table["second"]]))
-        found = pd.DataFrame(np.nan, index=names, columns=names)
-        for one, two, value in self.table[["first", "second", "interaction"]].itertuples(
-            index=False
-        ):
-            found.loc[one, two] = found.loc[two, one] = value
-        return found
+        square = pd.DataFrame(np.nan, index=names, columns=names)
+        pairs = self.table[["first", "second", "interaction"]].itertuples(index=False)
+        for first, second, value in pairs:
+            square.loc[first, second] = square.loc[second, first] = value
+        return square
 
 
 def find_interactions(
-    study: Study, bench: Bench, allocation: Allocation, *, pairs: int = 50, images: int = 2000,
-    confidence: float = 95, column: str | None = None,
-) -> Interactions:  # fmt: skip
+    study: Study,
+    bench: Bench,
+    allocation: Allocation,
+    *,
+    pairs: int = 50,
+    images: int = 2000,
+    confidence: float = 95,
+    column: str | None = None,
+) -> Interactions:
     """The strongest interactions among the units that an allocation cuts, each to its rate.
 
     pairs: how many to measure well, on `images` of the study's order; where there are more, all
@@ -66,71 +73,82 @@ def find_interactions(
     if len(units) < 2:
         raise LesionError(f"Expected rates that cut two units at least, got {len(units)}.")
     allocation.check(study.header.subject)
-    gone = _gone(study, allocation)
-    column = column or allocation.column
+    cuts = _Cuts(bench, _gone(study, allocation), column or allocation.column)
     wanted = list(combinations(units, 2))
     order = study.header.order
     screened, start = 0, 0
     if len(wanted) > pairs:
         screened, start = len(wanted), min(LOOK, len(order) // 2)
-        found = _measured(bench, gone, wanted, order[:start], column)
-        wanted = sorted(wanted, key=lambda pair: -abs(found[pair].mean()))[:pairs]
-    used = order[start : start + images]
-    table = _table(bench, gone, wanted, used, column, confidence)
-    return Interactions(table, screened, column, confidence)
+        strength = cuts.strength(wanted, order[:start])
+        wanted = sorted(wanted, key=lambda pair: -strength[pair])[:pairs]
+    drops = cuts.drops(wanted, order[start : start + images])
+    return Interactions(_table(wanted, drops, confidence), screened, cuts.column, confidence)
 
 
 def _gone(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
     """For each unit that is cut the labels that fall."""
     whole, anatomy = allocation.dropped(study.anatomy), study.anatomy
-    found = {}
+    fallen = {}
     for rate in allocation.cut:
-        unit, own = anatomy.unit[rate.unit], np.zeros(anatomy.channels, bool)
+        unit, labels = anatomy.unit[rate.unit], np.zeros(anatomy.channels, bool)
         inside = slice(unit.first, unit.first + unit.channels)
-        own[inside] = whole[inside]
-        found[rate.unit] = own
-    return found
+        labels[inside] = whole[inside]
+        fallen[rate.unit] = labels
+    return fallen
 
 
-def _drops(
-    bench: Bench, gone: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]],
-    images: Sequence[int], column: str,
-) -> dict[tuple[str, ...], np.ndarray]:  # fmt: skip
-    """For each pair, and each unit of one, what each image loses, in points."""
-    units = dict.fromkeys(unit for pair in pairs for unit in pair)
-    sets: list[tuple[str, ...]] = [*((unit,) for unit in units), *pairs]
-    cuts = {Joint(own): np.logical_or.reduce([gone[unit] for unit in own]) for own in sets}
-    intact: Intact = bench.intact(images)
-    found = bench.outcomes(cuts, images, intact)
-    base = intact.outcomes[column].astype(float)
-    return {joint.units: 100 * (base - own[column].astype(float)) for joint, own in found.items()}
+@dataclass(frozen=True, eq=False)
+class _Cuts:
+    """Units that can be cut: for each the labels that fall; column: of outcomes, the score."""
+
+    bench: Bench
+    gone: Mapping[str, np.ndarray]
+    column: str
+
+    def drops(self, pairs: Sequence[Pair], images: Sequence[int]) -> Drops:
+        """For each pair, and each unit of one, what each image loses, in points."""
+        units = dict.fromkeys(unit for pair in pairs for unit in pair)
+        sets: list[tuple[str, ...]] = [*((unit,) for unit in units), *pairs]
+        cuts = {Joint(cut): np.logical_or.reduce([self.gone[unit] for unit in cut]) for cut in sets}
+        intact: Intact = self.bench.intact(images)
+        outcomes = self.bench.outcomes(cuts, images, intact)
+        base = intact.outcomes[self.column].astype(float)
+        return {
+            joint.units: 100 * (base - part[self.column].astype(float))
+            for joint, part in outcomes.items()
+        }
+
+    def strength(self, pairs: Sequence[Pair], images: Sequence[int]) -> dict[Pair, float]:
+        """Of each pair how much its interaction is, whichever the sign."""
+        drops = self.drops(pairs, images)
+        return {pair: abs(_interaction(drops, pair).mean()) for pair in pairs}
 
 
-def _measured(
-    bench: Bench, gone: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]],
-    images: Sequence[int], column: str,
-) -> dict[tuple[str, str], np.ndarray]:  # fmt: skip
-    """For each pair every image's part of the interaction."""
-    drops = _drops(bench, gone, pairs, images, column)
-    return {(a, b): drops[a, b] - drops[(a,)] - drops[(b,)] for a, b in pairs}
+def _interaction(drops: Drops, pair: Pair) -> np.ndarray:
+    """Every image's part of a pair's interaction."""
+    first, second = pair
+    return drops[pair] - drops[(first,)] - drops[(second,)]
 
 
-def _table(
-    bench: Bench, gone: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]],
-    images: Sequence[int], column: str, confidence: float,
-) -> pd.DataFrame:  # fmt: skip
-    drops = _drops(bench, gone, pairs, images, column)
+def _table(pairs: Sequence[Pair], drops: Drops, confidence: float) -> pd.DataFrame:
     wide = float(norm.ppf(0.5 + confidence / 200))
     rows = []
-    for one, two in pairs:
-        each = drops[one, two] - drops[(one,)] - drops[(two,)]
+    for pair in pairs:
+        each = _interaction(drops, pair)
         half = wide * float(each.std(ddof=1)) / np.sqrt(len(each))
-        rows.append({
-            "first": one, "second": two, "interaction": each.mean(), "low": each.mean() - half,
-            "high": each.mean() + half, "together": drops[one, two].mean(),
-            "first_drop": drops[(one,)].mean(), "second_drop": drops[(two,)].mean(),
-            "images": len(each),
-        })  # fmt: skip
+        rows.append(
+            {
+                "first": pair[0],
+                "second": pair[1],
+                "interaction": each.mean(),
+                "low": each.mean() - half,
+                "high": each.mean() + half,
+                "together": drops[pair].mean(),
+                "first_drop": drops[pair[:1]].mean(),
+                "second_drop": drops[pair[1:]].mean(),
+                "images": len(each),
+            }
+        )
     frame = pd.DataFrame(rows)
     strongest = frame["interaction"].abs().sort_values(ascending=False).index
     return frame.loc[strongest].reset_index(drop=True)

@@ -1,22 +1,20 @@
 """Judging a study: sensitive layers, skip list, and rates by stage and by layer."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
 from math import isnan
 from statistics import median
-from typing import Any
 
-from lesion.advice import CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice
-from lesion.aim import Aim
+from lesion.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice
 from lesion.anatomy import Anatomy, Layer
-from lesion.curves import column_of, curves
-from lesion.deciding import Decision, Decisions, Evaluated
-from lesion.errors import EvidenceError, LesionError
-from lesion.evidence import HOPELESS, SAFE, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.errors import EvidenceError
+from lesion.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.outcomes import EVALUATION
-from lesion.plan import Lesion
+from lesion.reading import Reading, places
 from lesion.study import Study
-from lesion.wording import grouped, guaranteed, percent, place, points, rounded
+from lesion.wording import grouped, percent, place, points, rounded
+
+Stages = dict[int, StageAdvice]
 
 
 def recommend(
@@ -27,6 +25,7 @@ def recommend(
     column: str | None = None,
     guarantee: str = "study",
     recovery: str = "",
+    damage: str | None = None,
 ) -> Advice:
     """Which layers to skip, and what rates the others take, if `max_drop` points may be lost.
 
@@ -37,6 +36,7 @@ def recommend(
     and the depthwise layers that follow them, of MACs × pruned / channels; at a tie the one that
     skips fewer); layers below it are skipped; a layer that stands a ratio is taken to stand lower
     ones. Branches, coupled units and layers outside stages stand alone and are skipped at rate 0.
+    Of other damage than filters each layer stands alone, with the most harmful amount that is safe.
 
     max_drop, confidence: by default what the sweep was asked last, else 1 point at 95 per cent
     criterion: None means "l1" where that was measured, else the first that was; where several
@@ -45,159 +45,91 @@ def recommend(
     guarantee: "study" (with that confidence no claim of the study is wrong) or "layer" (of each
         layer on its own)
     recovery: judge the lesions that recovered in this way, such as "bn"; "" for one-shot ones
+    damage: None means "filters" where these were measured, else the first that was
 
-    Raises LesionError for a tolerance or confidence that cannot be, or an unknown criterion, and
-    EvidenceError where there are no images, or too few to decide any ratio of any layer.
+    Raises LesionError for a tolerance or confidence that cannot be, and EvidenceError for lesions
+    that the study does not hold, where there are no images, or too few to decide any ratio of any
+    layer.
     """
-    column = column_of(study, column)
-    asked = next((aim for aim in reversed(study.aims) if aim.column == column), Aim())
-    aim = Aim(
-        asked.max_drop if max_drop is None else max_drop,
-        asked.confidence if confidence is None else confidence, column, guarantee,
-        asked.half_width,
-    )  # fmt: skip
-    aim.check()
-    criterion = criterion_of(study, criterion, recovery)
-    images, baseline = _intact(study, column, max_drop)
-    found = _evidence(study, aim, criterion, recovery)
-    _enough(found, aim, images)
-    stages = _stages(study.anatomy, found)
+    reading = Reading.of(study, criterion, column, damage, recovery)
+    return advise(reading.asking(max_drop, confidence, guarantee))
+
+
+def advise(reading: Reading) -> Advice:
+    """The advice that a reading gives, see `recommend`."""
+    aim, baseline = reading.aim, reading.baseline  # refused first where there is none
+    evidence = _evidence(reading)
+    _enough(evidence, reading)
+    stages = _stages(reading.anatomy, evidence) if reading.filters else ()
     return Advice(
-        aim.max_drop, aim.confidence, column, criterion, images, baseline,
-        _layers(study, found, {entry.stage: entry for entry in stages}, criterion), stages,
-        guaranteed(study, aim, criterion, recovery, _exact(study, found)),
-        RECOVERED.format(recovery) if recovery else CAVEAT, _boundaries(study.anatomy, found),
-    )  # fmt: skip
-
-
-def _intact(study: Study, column: str, max_drop: float | None) -> tuple[int, float]:
-    """How many images the intact network has seen, and its score; refuses where there is none."""
-    if column == EVALUATION:
-        if None not in (values := study.evaluations):
-            raise EvidenceError(
-                f"Expected evaluations in {study.path}, but it holds none: run the sweep first."
-            )
-        if max_drop is None:
-            raise LesionError(
-                "Expected a tolerance in the evaluation's own unit, got none; give --max-drop, "
-                f"the intact network having {values[None]:.4g}."
-            )
-        return 0, values[None]
-    intact = study.intact()
-    if not len(intact):
-        raise EvidenceError(
-            f"Expected measured images in {study.path}, but it holds none: run the sweep first."
-        )
-    return len(intact), 100 * float(intact.outcomes[column].mean())
-
-
-def criterion_of(study: Study, asked: str | None, recovery: str) -> str:
-    """The criterion to judge, None for "l1" or the first. Raises EvidenceError for another one."""
-    if not study.lesions:
-        raise EvidenceError(
-            f"Expected measured lesions in {study.path}, but it holds none: lesion curves says of "
-            "each layer why, or sweep more layers."
-        )
-    ways = dict.fromkeys(lesion.recovery for lesion in study.lesions)
-    if recovery not in ways:
-        held = ", ".join(way or "one-shot" for way in ways)
-        raise EvidenceError(
-            f"Expected lesions with recovery by {recovery or 'nothing (one-shot)'}, but "
-            f"{study.path} holds others ({held}): sweep with that, or name one of these."
-        )
-    measured = list(
-        dict.fromkeys(one.criterion for one in study.lesions if one.recovery == recovery)
-    )
-    if asked is None and measured:
-        return "l1" if "l1" in measured else measured[0]
-    if asked in measured:
-        return str(asked)
-    raise EvidenceError(
-        f"Expected one of the criteria that {study.path} holds ({', '.join(measured)}), "
-        f"got {asked}: sweep with that criterion, or name another."
+        aim.max_drop,
+        aim.confidence,
+        aim.column,
+        reading.criterion,
+        reading.images,
+        baseline,
+        _layers(reading, evidence, {entry.stage: entry for entry in stages}),
+        stages,
+        _guarantee(reading, evidence),
+        _caveat(reading),
+        _boundaries(reading.anatomy, evidence) if reading.filters else "",
+        reading.damage,
+        reading.amounts,
     )
 
 
-def _evidence(study: Study, aim: Aim, criterion: str, recovery: str) -> list[Evidence]:
-    """One entry a target and kind; of several lesions at one ratio the worst."""
-    failed, judged = study.failed, (criterion, recovery)
-    lesions = [
-        one for one in study.lesions
-        if (one.criterion, one.recovery) == judged and one not in failed
-    ]  # fmt: skip
-    kind = Evaluated if aim.column == EVALUATION else Decisions
-    decisions = kind(study, aim, lesions)
-    decided = {_key(one): decision for one, decision in decisions.decisions().items()}
-    frame = curves(study, aim.column, aim.confidence, decisions)
-    kept = (frame["criterion"] == criterion) & (frame["recovery"] == recovery)
-    frame = frame[kept & frame["ratio"].notna()]
-    cells: dict[tuple[str, str], dict[float, Cell]] = {}
-    rows: Iterator[Any] = frame.itertuples()
-    for row in rows:
-        cell, own = _cell(row, decided.get(_key(row))), cells.setdefault((row.layer, row.kind), {})
-        own[row.ratio] = max(own.get(row.ratio, cell), cell, key=_badness)
-    tolerance = Tolerance(aim.max_drop, len(study.header.order))
+def _evidence(reading: Reading) -> list[Evidence]:
+    """One entry a target and kind; of several lesions of one amount the worst."""
+    targets: dict[tuple[str, str], dict[float, Cell]] = {}
+    verdicts = reading.verdicts
+    for lesion, drop in reading.drops.items():
+        cells = targets.setdefault((lesion.target, lesion.kind), {})
+        cell = Cell(lesion, drop, verdicts.get(lesion))
+        known = cells.get(lesion.amount, cell)
+        cells[lesion.amount] = max(known, cell, key=lambda some: some.badness)
+    tolerance = Tolerance(reading.aim.max_drop, len(reading.study.header.order))
+    amounts = reading.amounts
     return [
-        Evidence(target, kind, tuple(own[ratio] for ratio in sorted(own)), tolerance)
-        for (target, kind), own in cells.items()
+        Evidence(
+            target,
+            kind,
+            tuple(cells[amount] for amount in amounts.sort(list(cells))),
+            tolerance,
+            amounts,
+        )
+        for (target, kind), cells in targets.items()
     ]
 
 
-def _key(one: Any) -> tuple[Any, ...]:
-    """What tells a lesion, or its row of the curves, from the others of its criterion."""
-    if isinstance(one, Lesion):
-        return one.target, one.kind, one.amount, one.rounding, one.seed
-    return one.layer, one.kind, one.ratio, one.rounding, one.seed
-
-
-def _cell(row: Any, decision: Decision | None) -> Cell:
-    verdict = decision.verdict if decision else UNDECIDED
-    return Cell(
-        row.ratio, row.pruned, row.channels, row.drop, row.low, row.high, verdict, row.images,
-        decision.left if decision else float("inf"), row.reason,
-    )  # fmt: skip
-
-
-def _badness(cell: Cell) -> tuple[int, float]:
-    return (SAFE, UNDECIDED, SENSITIVE).index(cell.verdict), -1 if cell.reason else cell.drop
-
-
-def _exact(study: Study, found: list[Evidence]) -> bool:
-    """Whether every verdict is on all images of the evaluation set that it is about."""
-    decided = [cell for evidence in found for cell in evidence.cells if cell.verdict != UNDECIDED]
-    of_set = study.header.settings.get("estimand", "set") == "set"
-    return of_set and all(cell.images == study.images for cell in decided)
-
-
-def _enough(found: list[Evidence], aim: Aim, images: int) -> None:
-    """Refuse where not one target is safe at some ratio or sensitive at its lowest."""
-    if any(evidence.status != UNDECIDED for evidence in found):
+def _enough(evidence: Sequence[Evidence], reading: Reading) -> None:
+    """Refuse where not one target is safe at some amount or sensitive at its lowest."""
+    if any(target.status != UNDECIDED for target in evidence):
         return
-    cells = [evidence.limit for evidence in found if evidence.limit]
+    cells = [target.limit for target in evidence if target.limit]
     left = min((cell.left for cell in cells), default=float("inf"))
     more = (
         f"about {grouped(rounded(int(left) + 1))} more would settle a first one"
         if left < HOPELESS
         else "no number of images in reach would"
     )
-    seen = max((cell.images for cell in cells), default=0)
+    seen = max((cell.cost.images for cell in cells), default=0)
     raise EvidenceError(
         f"Expected one layer at least to lose surely more or surely less than "
-        f"{points(aim.max_drop)}, but {grouped(seen)} of {grouped(images)} images settle none: "
-        f"{more}; measure more images, or allow another drop."
+        f"{points(reading.aim.max_drop)}, but {grouped(seen)} of {grouped(reading.images)} images "
+        f"settle none: {more}; measure more images, or allow another drop."
     )
 
 
-def _stages(anatomy: Anatomy, found: list[Evidence]) -> tuple[StageAdvice, ...]:
+def _stages(anatomy: Anatomy, evidence: Sequence[Evidence]) -> tuple[StageAdvice, ...]:
     members: dict[int, list[Evidence]] = {}
-    for evidence in found:
-        stage = anatomy.layer[evidence.target].stage if evidence.kind == "free" else None
+    for target in evidence:
+        stage = anatomy.layer[target.target].stage if target.kind == "free" else None
         if stage is not None:
-            members.setdefault(stage, []).append(evidence)
+            members.setdefault(stage, []).append(target)
     return tuple(_stage(anatomy, stage, members[stage]) for stage in sorted(members))
 
 
-def _stage(anatomy: Anatomy, stage: int, members: list[Evidence]) -> StageAdvice:
+def _stage(anatomy: Anatomy, stage: int, members: Sequence[Evidence]) -> StageAdvice:
     def macs_of(unit: str) -> int:
         return sum(layer.macs for layer in anatomy.layers if layer.unit == unit)
 
@@ -212,74 +144,72 @@ def _stage(anatomy: Anatomy, stage: int, members: list[Evidence]) -> StageAdvice
     return StageAdvice(stage, rate, takers, skipped)
 
 
-def _boundaries(anatomy: Anatomy, found: list[Evidence]) -> str:
+def _boundaries(anatomy: Anatomy, evidence: Sequence[Evidence]) -> str:
     """How much the blocks at the ends of stages stand, and how much the others."""
     stood: dict[str, list[float]] = {"first": [], "last": [], "others": []}
-    for evidence in found:
-        layer = anatomy.layer[evidence.target] if evidence.kind == "free" else None
-        told = evidence.status != UNDECIDED
-        if told and layer and layer.stage and layer.block is not None:
+    for target in evidence:
+        layer = anatomy.layer[target.target] if target.kind == "free" else None
+        known = target.status != UNDECIDED
+        if known and layer and layer.stage and layer.block is not None:
             ends = [end for end in ("first", "last") if f"{end} of stage" in layer.position]
-            stood[(*ends, "others")[0]].append(evidence.rate)
+            stood[(*ends, "others")[0]].append(target.rate)
     if not stood["others"] or not stood["first"] + stood["last"]:
         return ""
     said = {"first": "the first blocks of stages", "last": "the last", "others": "the others"}
-    parts = [f"{said[end]} {percent(median(own))}" for end, own in stood.items() if own]
+    parts = [f"{said[end]} {percent(median(rates))}" for end, rates in stood.items() if rates]
     return f"Layers stand, in the median: in {', '.join(parts)}."
 
 
 def _layers(
-    study: Study, found: list[Evidence], stages: dict[int, StageAdvice], criterion: str
+    reading: Reading, evidence: Sequence[Evidence], stages: Stages
 ) -> tuple[LayerAdvice, ...]:
     """One entry a measured target, and one a layer without measurement, in order of execution."""
-    anatomy = study.anatomy
-    at = {name: place for place, name in enumerate(anatomy.layer)}
-    starts = {unit.name: at[unit.layers[0]] for unit in anatomy.units if unit.layers}
-    entries = [_measured(anatomy, evidence, stages) for evidence in found]
-    seen = {evidence.target for evidence in found if evidence.kind != "coupled"}
-    units = {evidence.target for evidence in found if evidence.kind in ("free", "coupled")}
-    reasons = {skip.target: skip.reason for skip in reversed(study.skipped)}
+    anatomy, place_of = reading.anatomy, places(reading.anatomy)
+    entries = [_measured(reading, target, stages) for target in evidence]
+    seen = {target.target for target in evidence if target.kind != "coupled"}
+    units = {target.target for target in evidence if target.kind in ("free", "coupled")}
+    reasons = {skip.target: skip.reason for skip in reversed(reading.study.skipped)}
     for layer in anatomy.layers:
         if layer.name not in seen:
             why = reasons.get(layer.name) or anatomy.unit[layer.unit].reason
-            why = why or f"the study has no lesion of it by {criterion}"
-            why = f"its filters fall with unit {layer.unit}" if layer.unit in units else why
+            how = reading.criterion if reading.filters else reading.damage
+            why = why or f"the study has no lesion of it by {how}"
+            if reading.filters and layer.unit in units:
+                why = f"its filters fall with unit {layer.unit}"
             entries.append(_unmeasured(anatomy, layer, why))
-    names = {"coupled": {**at, **starts}}
-    return tuple(
-        sorted(entries, key=lambda entry: (names.get(entry.kind, at)[entry.layer], entry.kind))
-    )
+    return tuple(sorted(entries, key=lambda entry: (place_of[entry.layer], entry.kind)))
 
 
-def _measured(
-    anatomy: Anatomy, evidence: Evidence, stages: dict[int, StageAdvice]
-) -> LayerAdvice:  # fmt: skip
-    layer = None if evidence.kind == "coupled" else anatomy.layer[evidence.target]
+def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvice:
+    layer = None if evidence.kind == "coupled" else reading.anatomy.layer[evidence.target]
     stage = layer.stage if layer else None
-    top = evidence.top
-    shared, skipped = None, evidence.rate == 0
-    if evidence.kind == "free" and stage is not None:
+    cost = evidence.top.cost if evidence.top else None
+    shared, skipped = None, reading.filters and evidence.rate == 0
+    if evidence.kind == "free" and stage in stages:
         skipped = evidence.target in stages[stage].skipped
         shared = 0.0 if skipped else stages[stage].rate
     return LayerAdvice(
-        evidence.target, layer.number if layer else None, stage,
-        layer.unit if layer else evidence.target, evidence.kind, evidence.status, evidence.rate,
-        shared, skipped, top.drop if top else None, _known(top.low if top else None),
-        _known(top.high if top else None), _reason(evidence, layer, skipped, stages),
-    )  # fmt: skip
+        evidence.target,
+        layer.number if layer else None,
+        stage,
+        layer.unit if layer else evidence.target,
+        evidence.kind,
+        evidence.status,
+        evidence.rate,
+        shared,
+        skipped,
+        cost.drop if cost else None,
+        None if cost is None or isnan(cost.low) else cost.low,
+        None if cost is None or isnan(cost.high) else cost.high,
+        _reason(evidence, layer, skipped, stages[stage].rate if stage in stages else 0.0),
+    )
 
 
-def _known(end: float | None) -> float | None:
-    return None if end is None or isnan(end) else end
-
-
-def _reason(
-    evidence: Evidence, layer: Layer | None, skipped: bool, stages: dict[int, StageAdvice]
-) -> str:
+def _reason(evidence: Evidence, layer: Layer | None, skipped: bool, shared: float) -> str:
     """Where it is, how far it is safe, and what stops it: the last first where it is skipped."""
     noun = "outputs" if layer and layer.kind == "linear" else "filters"
-    shared = stages[layer.stage].rate if layer and layer.stage in stages else 0.0
-    parts = [evidence.safe_words(), evidence.stop_words(noun, shared if skipped else 0.0)]
+    asked = shared if skipped and shared else None
+    parts = [evidence.safe_words(), evidence.stop_words(noun, asked)]
     if skipped:
         parts.reverse()
     parts.insert(0, place(layer) if layer else "coupled unit")
@@ -292,6 +222,63 @@ def _unmeasured(anatomy: Anatomy, layer: Layer, why: str) -> LayerAdvice:
     kind = anatomy.unit[layer.unit].kind
     kind = "branch" if kind == "coupled" else kind
     return LayerAdvice(
-        layer.name, layer.number, layer.stage, layer.unit, kind,
-        "unmeasured", 0.0, None, False, None, None, None, why,
-    )  # fmt: skip
+        layer.name,
+        layer.number,
+        layer.stage,
+        layer.unit,
+        kind,
+        "unmeasured",
+        0.0,
+        None,
+        False,
+        None,
+        None,
+        None,
+        why,
+    )
+
+
+def _guarantee(reading: Reading, evidence: Sequence[Evidence]) -> str:
+    """What the confidence is of, and of which images, in a sentence."""
+    aim = reading.aim
+    if aim.column == EVALUATION:
+        return (
+            "No interval stands behind these drops: each lesion was evaluated once, as a whole, "
+            "and a drop near the tolerance may be chance."
+        )
+    after = ""
+    if reading.recovery:
+        after = f" Every lesion recovers by {reading.recovery} before it is scored."
+    seen = grouped(reading.images)
+    if _exact(reading, evidence):
+        return f"All {seen} images were measured: of these the verdicts are certain.{after}"
+    whose = (
+        f"no claim on any of its {grouped(len(reading.planned))} lesions is wrong, whatever is "
+        "added or asked"
+        if aim.guarantee == "study"
+        else "no claim on a layer is wrong, whatever is added or asked, each layer on its own"
+    )
+    where = (
+        f"on these {seen} images"
+        if _of_set(reading)
+        else "in the population that the images are drawn from"
+    )
+    return (
+        f"With {aim.confidence:g} % confidence {whose}, {where}, whenever the sweep stopped.{after}"
+    )
+
+
+def _exact(reading: Reading, evidence: Sequence[Evidence]) -> bool:
+    """Whether every verdict is on all images of the evaluation set that it is about."""
+    cells = [cell for target in evidence for cell in target.cells if cell.verdict != UNDECIDED]
+    return _of_set(reading) and all(cell.cost.images == reading.images for cell in cells)
+
+
+def _of_set(reading: Reading) -> bool:
+    return reading.study.header.setting("estimand") == "set"
+
+
+def _caveat(reading: Reading) -> str:
+    if not reading.filters:
+        return ALONE
+    return RECOVERED.format(reading.recovery) if reading.recovery else CAVEAT

@@ -7,18 +7,21 @@ least towards one rate for all; each step's rates are measured after the same re
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.allocating import allocate, choices, described, timed
+from lesion.allocating import allocated, described, reading_of, timed
 from lesion.allocation import Allocation
+from lesion.anatomy import Anatomy
 from lesion.budget import Budget
-from lesion.candidates import Candidate, Candidates, aligned
-from lesion.curves import paired
+from lesion.candidates import Candidate, Candidates, aligned, candidates
+from lesion.drops import paired
 from lesion.errors import LesionError
+from lesion.outcomes import Intact
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.recovered import Recovered
 from lesion.rivals import UNKNOWN, common_ratios
 from lesion.shifts import LEVEL
@@ -33,9 +36,16 @@ if TYPE_CHECKING:
 
 
 def level(
-    study: Study, bench: Bench, allocation: Allocation, budget: Budget, *, images: int = 2000,
-    times: "Times | None" = None, recovery: str = "", by: str = "",
-) -> Allocation:  # fmt: skip
+    study: Study,
+    bench: Bench,
+    allocation: Allocation,
+    budget: Budget,
+    *,
+    images: int = 2000,
+    times: "Times | None" = None,
+    recovery: str = "",
+    by: str = "",
+) -> Allocation:
     """The rates within a budget that are best after the bench's recovery, with the drop measured.
 
     Candidates: the allocation, what `allocate` gives for the budget where no unit may have a higher
@@ -54,112 +64,131 @@ def level(
     Raises LesionError for a bench without a recovery, and for a budget of the least, which names no
     share.
     """
+    reading = reading_of(study, allocation, recovery)
+    return levelled(reading, bench, allocation, budget, images, times, by)
+
+
+def levelled(
+    reading: Reading,
+    bench: Bench,
+    allocation: Allocation,
+    budget: Budget,
+    images: int = 2000,
+    times: "Times | None" = None,
+    by: str = "",
+) -> Allocation:
+    """The same, with the lesions that the rates rest on."""
     budget.check_shares()
     if not isinstance(bench.engine, Recovered):
         raise LesionError(
             "Expected a bench with a recovery for rates that are measured after it, got none; give "
             "recovery=… and train=… (--recover finetune:100 --train DATA)."
         )
-    found = list(_between(study, allocation, budget, times, recovery, by))
-    found += _one_shot(study, found, budget, times) if recovery else ()
-    even = one_rate(study, budget, allocation, times, recovery)
+    tried = list(_between(reading, allocation, budget, times, by))
+    tried += _one_shot(reading, tried, budget, times) if reading.recovery else ()
+    even = one_rate(reading, budget, times)
     if even is not None:
-        found.append(even)
-    used = study.header.order[:images]
-    intact, column = bench.intact(used), allocation.column
-
-    def scores(one: Allocation, seed: int = 0) -> np.ndarray:
-        cut = Joint(tuple(rate.unit for rate in one.cut), seed=seed)
-        (own,) = bench.outcomes({cut: one.dropped(study.anatomy)}, used, intact).values()
-        return own[column]
-
-    first = [scores(one) for one in found]
-    taken = max(range(len(found)), key=lambda one: float(first[one].mean(dtype=float)))
-    if even is not None and found[taken] is not even:
-        gained = first[taken].astype(float) - first[-1]
-        gained += scores(found[taken], 1).astype(float) - scores(even, 1)
+        tried.append(even)
+    used = reading.study.header.order[:images]
+    trial = _Trial(reading, bench, used, bench.intact(used))
+    scores = [trial.scores(rates) for rates in tried]
+    best = max(range(len(tried)), key=lambda place: float(scores[place].mean(dtype=float)))
+    if even is not None and tried[best] is not even:
+        gained = scores[best].astype(float) - scores[-1]
+        gained += trial.scores(tried[best], 1).astype(float) - trial.scores(even, 1)
         if gained.mean() <= gained.std() / np.sqrt(len(gained)):
-            taken = len(found) - 1
-    drop, _, high = paired(intact.outcomes[column], first[taken], LEVEL)
+            best = len(tried) - 1
+    drop, _, high = paired(trial.intact.outcomes[reading.column], scores[best], LEVEL)
     return replace(
-        timed(study, found[taken], times), drop=100 * drop, high=100 * high, measured=True,
+        timed(tried[best], reading, times),
+        drop=100 * drop,
+        high=100 * high,
+        measured=True,
         guarantee=f"Measured together after recovery by {bench.engine.recovery} on "
-        f"{grouped(len(used))} images, by which they were also chosen, of {len(found)} sets of "
+        f"{grouped(len(used))} images, by which they were also chosen, of {len(tried)} sets of "
         "rates; `lesion verify --recover` measures them on others.",
-    )  # fmt: skip
+    )
 
 
-def one_rate(
-    study: Study, budget: Budget, beside: Allocation, times: "Times | None" = None,
-    recovery: str = "",
-) -> Allocation | None:  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """The images that rates are measured on after a recovery, with their intact rows."""
+
+    reading: Reading
+    bench: Bench
+    images: Sequence[int]
+    intact: Intact
+
+    def scores(self, rates: Allocation, seed: int = 0) -> np.ndarray:
+        """(images,) what is left of the score with rates."""
+        cut = Joint(tuple(rate.unit for rate in rates.cut), seed=seed)
+        dropped = {cut: rates.dropped(self.reading.anatomy)}
+        return self.bench.outcomes(dropped, self.images, self.intact)[cut][self.reading.column]
+
+
+def one_rate(reading: Reading, budget: Budget, times: "Times | None" = None) -> Allocation | None:
     """The smallest rate that meets a budget if all its units have it, None where none does.
 
     Pinned and skipped units keep theirs.
-    beside: rates allocated for this budget, whose criterion is taken
-    recovery: that of the lesions whose units are taken
+    reading: the lesions whose units are taken
     """
-    anatomy = study.anatomy
-    found = choices(study, budget, beside.criterion, beside.column, recovery=recovery)
+    anatomy = reading.anatomy
+    choices = candidates(reading, budget)
     scores = {
-        unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
-        if unit in found and (kind, criterion) == (anatomy.unit[unit].kind, beside.criterion)
-    }  # fmt: skip
+        unit: values
+        for (unit, kind, criterion, _), values in reading.study.all_scores().items()
+        if unit in choices and (kind, criterion) == (anatomy.unit[unit].kind, reading.criterion)
+    }
     ratios = [ratio for ratio in common_ratios(scores) if ratio <= budget.max_rate]
 
-    def taken(ratio: float) -> dict[str, Candidate]:
+    def at(ratio: float) -> dict[str, Candidate]:
         return {
-            unit: own[0] if len(own) == 1 else Candidate(ratio, aligned(
-                anatomy, anatomy.unit[unit], scores[unit], ratio, "floor-kept", budget
-            ), UNKNOWN, UNKNOWN)
-            for unit, own in found.items()
-        }  # fmt: skip
+            unit: _cut(anatomy, unit, scores[unit], ratio, budget) if len(some) > 1 else some[0]
+            for unit, some in choices.items()
+        }
 
     def met(ratio: float) -> bool:
-        single: Candidates = {unit: (one,) for unit, one in taken(ratio).items()}
+        single: Candidates = {unit: (choice,) for unit, choice in at(ratio).items()}
         bounds = bounds_of(budget, accounts_of(anatomy, single, times))
         nothing = dict.fromkeys(single, 0)
-        return all(one.account.at(nothing) <= one.most + SLACK for one in bounds)
+        return all(bound.account.at(nothing) <= bound.most + SLACK for bound in bounds)
 
     place = bisect_left(ratios, True, key=met)
     if place == len(ratios):
         return None
-    return described(
-        study, taken(ratios[place]),
-        f"{budget.limits()}, one rate for all units, {percent(ratios[place])}",
-        beside.criterion, beside.column, beside.baseline,
-    )  # fmt: skip
+    goal = f"{budget.limits()}, one rate for all units, {percent(ratios[place])}"
+    return described(reading, at(ratios[place]), goal)
+
+
+def _cut(
+    anatomy: Anatomy, unit: str, scores: np.ndarray, ratio: float, budget: Budget
+) -> Candidate:
+    fallen = aligned(anatomy, anatomy.unit[unit], scores, ratio, "floor-kept", budget)
+    return Candidate(ratio, fallen, UNKNOWN, UNKNOWN)
 
 
 def _one_shot(
-    study: Study, known: Sequence[Allocation], budget: Budget, times: "Times | None"
+    reading: Reading, known: Sequence[Allocation], budget: Budget, times: "Times | None"
 ) -> Iterator[Allocation]:
     """The rates by lesions without a recovery, if the study holds them and these are others."""
     try:
-        found = allocate(
-            study, budget, times=times, criterion=known[0].criterion, column=known[0].column
-        )
+        rates = allocated(replace(reading, recovery=""), budget, times)
     except LesionError:  # none, or out of their reach
         return
-    if all(found.filters != one.filters for one in known):
-        yield found
+    if all(rates.filters != other.filters for other in known):
+        yield rates
 
 
 def _between(
-    study: Study, allocation: Allocation, budget: Budget, times: "Times | None", recovery: str,
-    by: str,
-) -> Iterator[Allocation]:  # fmt: skip
+    reading: Reading, allocation: Allocation, budget: Budget, times: "Times | None", by: str
+) -> Iterator[Allocation]:
     """The rates, and those with ever lower highest rates, as far as the budget can be met."""
     yield allocation
-    criterion, column = allocation.criterion, allocation.column
-    found = choices(study, budget, criterion, column, recovery=recovery)
-    ratios = {one.asked for own in found.values() for one in own if len(own) > 1 and one.pruned}
+    choices = candidates(reading, budget).values()
+    ratios = {each.asked for some in choices for each in some if len(some) > 1 and each.pruned}
     for most in sorted(ratios, reverse=True):
         try:
-            lower = allocate(
-                study, replace(budget, max_rate=most), times=times, criterion=criterion,
-                column=column, recovery=recovery, by=by,
-            )  # fmt: skip
+            lower = allocated(reading, replace(budget, max_rate=most), times, by)
         except LesionError:  # out of reach
             return
         if lower.filters != allocation.filters:

@@ -1,4 +1,8 @@
-"""What rates are predicted to lose together, from lesions that were measured one by one."""
+"""What rates are predicted to lose together, from lesions that were measured one by one.
+
+By margins: each image's moves are added.  By drops: accuracies multiply, each cut keeping its share
+of what is right, whatever others took.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from lesion.candidates import Candidates
-from lesion.composing import joint_drop, losses
-from lesion.curves import paired
+from lesion.drops import paired
 from lesion.errors import EvidenceError, LesionError
 from lesion.knobs import Knobs
 from lesion.outcomes import EVALUATION
 from lesion.plan import Lesion
+from lesion.reading import Reading
 from lesion.shifts import LEVEL, Shifts
-from lesion.study import Study
 
 FEWEST, MOST = 200, 5000  # images that lesions have in common: for moves to be added, and enough
 MARGIN = "margin"
 WAYS = ("margins", "drops")
+FLOOR = 1e-3  # of the baseline: what no product falls below
 
 
 class Prediction(NamedTuple):
@@ -48,7 +52,7 @@ class Moves:
 class Basis:
     """What predictions rest on.
 
-    found: each unit's choices with their drops; baseline: the intact score in per cent
+    candidates: each unit's choices with their drops; baseline: the intact score in per cent
     moves: of margins, None where drops have to do
     recovery: what the lesions went through before they were scored, "" for nothing
     composes: whether the score is a share of right answers (for "tv" in expectation): those that
@@ -57,7 +61,7 @@ class Basis:
     linear: whether drops stand in a unit of their own, so that they are no shares of the baseline
     """
 
-    found: Candidates
+    candidates: Candidates
     baseline: float
     moves: Moves | None = None
     recovery: str = ""
@@ -71,17 +75,15 @@ class Basis:
 
     def predicted(self, choice: Mapping[str, int]) -> Prediction:
         """By margins: each image's moves are added, and those below 0 are wrong.  By drops:
-        accuracies multiply, see `lesion.composing`; the upper end is that of all upper ends.
+        accuracies multiply, see `losses`; the upper end is that of all upper ends.
         """
         if not self.composes:
             return Prediction(nan, nan)
         if self.moves is None:
-            taken = [self.found[unit][at] for unit, at in choice.items()]
-            ends = ([one.drop for one in taken], [one.high for one in taken])
-            return Prediction(*(
-                joint_drop(losses(np.array(own, float), self.baseline).sum(), self.baseline)
-                for own in ends
-            ))  # fmt: skip
+            taken = [self.candidates[unit][at] for unit, at in choice.items()]
+            drops = self.losses([each.drop for each in taken]).sum()
+            highs = self.losses([each.high for each in taken]).sum()
+            return Prediction(joint_drop(drops, self.baseline), joint_drop(highs, self.baseline))
         margins = sum((self.moves.moves[u][at] for u, at in choice.items()), self.moves.base)
         drop, _, high = paired(self.moves.right, margins > 0, LEVEL)
         return Prediction(100 * drop, 100 * high)
@@ -94,22 +96,26 @@ class Basis:
     def shifts(self, knobs: Knobs) -> Shifts:
         """The moves of each knob's settings, from the first of them on."""
         assert self.moves is not None
-        own = self.moves.moves
+        nothing, moves = np.zeros_like(self.moves.base), self.moves.moves
         moved = [
-            np.stack([sum((own[unit][at] for unit, at in setting.items()),
-                          np.zeros_like(self.moves.base)) for setting in settings])
+            np.stack(
+                [
+                    sum((moves[unit][at] for unit, at in setting.items()), nothing)
+                    for setting in settings
+                ]
+            )
             for settings in knobs.settings
-        ]  # fmt: skip
-        pinned = sum((some[0] for some in moved), self.moves.base)
+        ]
+        pinned = sum((settings[0] for settings in moved), self.moves.base)
         return Shifts(
-            self.moves.right.astype(float), (0,) * len(moved), pinned,
-            [some - some[0] for some in moved],
-        )  # fmt: skip
+            self.moves.right.astype(float),
+            (0,) * len(moved),
+            pinned,
+            [settings - settings[0] for settings in moved],
+        )
 
 
-def basis(
-    study: Study, found: Candidates, column: str, criterion: str, recovery: str = "", by: str = ""
-) -> Basis:
+def basis(reading: Reading, candidates: Candidates, by: str = "") -> Basis:
     """What predictions of these choices rest on.
 
     by: "margins" or "drops"; "" for margins where they are known: where the score is top-1 and
@@ -120,78 +126,98 @@ def basis(
     """
     if by not in ("", *WAYS):
         raise LesionError(f"Expected predictions by {' or '.join(WAYS)}, got '{by}'.")
+    study, column, recovery = reading.study, reading.column, reading.recovery
     if column == EVALUATION:
-        return Basis(found, _evaluated(study, by), recovery=recovery, composes=False, linear=True)
-    baseline = 100 * float(study.intact().outcomes[column].mean())
+        if by == "margins":
+            raise EvidenceError(
+                f"Expected margins of images in {study.path}, but it holds whole evaluations; let "
+                "drops do (--by drops)."
+            )
+        return Basis(candidates, reading.baseline, recovery=recovery, composes=False, linear=True)
     wanted = by == "margins" or (by == "" and not recovery)
     known = wanted and column == "top1" and MARGIN in study.header.columns
-    lesions = _lesions(study, criterion, recovery)
-    moves = _moves(study, found, lesions) if known else None
+    moves = _moves(reading, candidates) if known else None
     if by == "margins" and moves is None:
         raise EvidenceError(
             f"Expected margins of the same images from every lesion in {study.path}, but it has "
             "none: sweep it with --full (top-1), or let drops do (--by drops)."
         )
-    return Basis(found, baseline, moves, recovery, _hits(study, column, lesions.values()))
+    return Basis(candidates, reading.baseline, moves, recovery, _hits(reading))
 
 
-def _evaluated(study: Study, by: str) -> float:
-    """The intact network's evaluation. Raises EvidenceError where there is none, or no margins."""
-    if by == "margins":
-        raise EvidenceError(
-            f"Expected margins of images in {study.path}, but it holds whole evaluations; let "
-            "drops do (--by drops)."
-        )
-    if None not in study.evaluations:
-        raise EvidenceError(
-            f"Expected evaluations in {study.path}, but it holds none: run the sweep first."
-        )
-    return study.evaluations[None]
+def _removing(reading: Reading) -> dict[tuple[str, float], Lesion]:
+    """The lesions that cut units, by what they cut and the ratio asked."""
+    return {
+        (lesion.target, lesion.amount): lesion
+        for lesion in reading.lesions
+        if lesion.kind in ("free", "coupled")
+    }
 
 
-def _hits(study: Study, column: str, lesions: Iterable[Lesion]) -> bool:
+def _hits(reading: Reading) -> bool:
     """Whether a user's score says of each image that it is right or not, whatever is cut."""
-    if column != "score":
+    if reading.column != "score":
         return True
-    scores = chain([study.intact().outcomes], map(study.outcomes, lesions))
-    return all(bool(np.isin(own[column], (0, 1)).all()) for own in scores)
+    lesioned = map(reading.study.outcomes, _removing(reading).values())
+    outcomes = chain([reading.intact.outcomes], lesioned)
+    return all(bool(np.isin(part[reading.column], (0, 1)).all()) for part in outcomes)
 
 
-def _moves(
-    study: Study, found: Candidates, lesions: Mapping[tuple[str, float], Lesion]
-) -> Moves | None:
+def _moves(reading: Reading, candidates: Candidates) -> Moves | None:
     """The margins' moves, None where they are not known of all choices."""
-    keys = {(unit, one.measured) for unit, own in found.items() for one in own if one.pruned}
+    study, lesions = reading.study, _removing(reading)
+    keys = {
+        (unit, choice.measured)
+        for unit, choices in candidates.items()
+        for choice in choices
+        if choice.pruned
+    }
     if not keys or not keys <= lesions.keys():
         return None
-    images = _common(study, (lesions[key] for key in keys))
+    images = _common(reading, (lesions[key] for key in keys))
     if images < min(FEWEST, len(study.header.order)):
         return None
-    intact = study.intact(images)
+    intact = reading.intact.take(slice(images))
     base = intact.outcomes[MARGIN].astype(np.float32)
     moved = {
-        key: study.outcomes(lesions[key])[MARGIN][:images].astype(np.float32) - base
-        for key in keys
-    }  # fmt: skip
+        key: study.outcomes(lesions[key])[MARGIN][:images].astype(np.float32) - base for key in keys
+    }
     nothing = np.zeros_like(base)
-    return Moves(intact.outcomes["top1"], base, {
-        unit: np.stack([moved[unit, one.measured] if one.pruned else nothing for one in own])
-        for unit, own in found.items()
-    })  # fmt: skip
+    moves = {
+        unit: np.stack(
+            [moved[unit, choice.measured] if choice.pruned else nothing for choice in choices]
+        )
+        for unit, choices in candidates.items()
+    }
+    return Moves(intact.outcomes["top1"], base, moves)
 
 
-def _lesions(study: Study, criterion: str, recovery: str) -> dict[tuple[str, float], Lesion]:
-    """The lesions of one criterion by what they cut and the ratio asked."""
-    return {
-        (one.target, one.amount): one for one in study.lesions
-        if (one.criterion, one.recovery) == (criterion, recovery)
-        and one.kind in ("free", "coupled")
-    }  # fmt: skip
-
-
-def _common(study: Study, lesions: Iterable[Lesion]) -> int:
+def _common(reading: Reading, lesions: Iterable[Lesion]) -> int:
     """How many images, from the first of the order on, all lesions have seen."""
-    seen = np.ones(study.images, bool)
+    seen = np.ones(len(reading.intact), bool)
     for lesion in lesions:
-        seen &= study.seen(lesion)[: study.images]
+        seen &= reading.study.seen(lesion)[: len(seen)]
     return min(MOST, len(seen) if seen.all() else int(seen.argmin()))
+
+
+def losses(drops: np.ndarray, baseline: float) -> np.ndarray:
+    """Drops in points as numbers that add up: −log(1 − drop / baseline).
+
+    Then accuracies multiply: each cut keeps its share of what is right, whatever others took.
+
+    >>> losses(np.array([0.0, 45.0]), 90.0).round(4).tolist()
+    [0.0, 0.6931]
+    """
+    left = np.maximum(1 - np.asarray(drops, float) / max(baseline, FLOOR), FLOOR)
+    found: np.ndarray = 0.0 - np.log(left)
+    return found
+
+
+def joint_drop(loss: float, baseline: float) -> float:
+    """The drop in points that a sum of losses stands for.
+
+    >>> one = losses(np.array([9.0]), 90.0).sum()
+    >>> round(joint_drop(one, 90.0), 6), round(joint_drop(2 * one, 90.0), 6)
+    (9.0, 17.1)
+    """
+    return float(baseline * -np.expm1(-loss))

@@ -13,42 +13,48 @@ from lesion.allocation import Allocation
 from lesion.anatomy import Anatomy, Unit
 from lesion.candidates import Candidate, dropped
 from lesion.cost import cost
-from lesion.curves import paired
+from lesion.drops import paired
 from lesion.plan import Joint, Target, falling
-from lesion.study import Study
+from lesion.reading import Reading
 from lesion.together import Bench
 
 UNKNOWN = float("nan")
 NONE = (UNKNOWN,) * 3
 COLUMNS = [
-    "rates", "macs", "parameters", "drop", "low", "high", "worse", "worse_low", "worse_high",
-]  # fmt: skip
+    "rates",
+    "macs",
+    "parameters",
+    "drop",
+    "low",
+    "high",
+    "worse",
+    "worse_low",
+    "worse_high",
+]
 
 
-def uniform(study: Study, allocation: Allocation) -> Allocation:
+def uniform(reading: Reading, allocation: Allocation) -> Allocation:
     """The smallest common ratio of all units whose MACs are no more than the allocation's."""
-    scores, most = _scores(study, allocation), allocation.pruned.macs
+    scores, most = _scores(reading, allocation), allocation.pruned.macs
     for ratio in common_ratios(scores):
         choice = _still(allocation) | {
-            name: _candidate(study.anatomy, study.anatomy.unit[name], own, ratio)
-            for name, own in scores.items()
+            name: _candidate(reading.anatomy, reading.anatomy.unit[name], values, ratio)
+            for name, values in scores.items()
         }
-        if _macs(study.anatomy, choice) <= most:
+        if _macs(reading.anatomy, choice) <= most:
             break
-    goal = f"one rate for all units, {100 * ratio:.1f} %"
-    return described(
-        study, choice, goal, allocation.criterion, allocation.column, allocation.baseline
-    )
+    return described(reading, choice, f"one rate for all units, {100 * ratio:.1f} %")
 
 
-def ranked(study: Study, allocation: Allocation) -> Allocation:
+def ranked(reading: Reading, allocation: Allocation) -> Allocation:
     """The lowest scores of all units fall until the MACs are no more than the allocation's.
 
     Each unit's scores are divided by their mean, as Torch-Pruning's global ranking does, since
     norms of layers of different width do not compare; a unit keeps one channel at least.
     """
-    anatomy, scores, still = study.anatomy, _scores(study, allocation), _still(allocation)
-    relative = {name: own / (own.mean() or 1.0) for name, own in scores.items()}
+    anatomy, scores = reading.anatomy, _scores(reading, allocation)
+    still = _still(allocation)
+    relative = {name: values / (values.mean() or 1.0) for name, values in scores.items()}
     cuts = np.unique(np.concatenate([[-np.inf], *relative.values()]))  # at the first none falls
     low, high = 0, len(cuts) - 1
     while low < high:  # the fewest that do
@@ -59,30 +65,32 @@ def ranked(study: Study, allocation: Allocation) -> Allocation:
         else:
             low = middle + 1
     choice = still | _below(anatomy, relative, cuts[low])
-    return described(
-        study, choice, f"a global ranking by {allocation.criterion}", allocation.criterion,
-        allocation.column, allocation.baseline,
-    )  # fmt: skip
+    return described(reading, choice, f"a global ranking by {reading.criterion}")
 
 
 def beside(
-    study: Study, bench: Bench, allocation: Allocation, images: Sequence[int],
+    reading: Reading,
+    bench: Bench,
+    allocation: Allocation,
+    images: Sequence[int],
     confidence: float = 95,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """The rates and their rivals, all measured together on the same images; one row each.
 
+    reading: the lesions that the rates rest on, see `lesion.allocating.reading_of`
     rates: "these", "uniform", "global ranking"; macs, parameters: shares that remain
     drop, low, high: against the intact network, in points; worse, worse_low, worse_high: how many
         points more a rival loses than these rates, paired image by image; NaN for these
     """
     ways = {
-        "these": allocation, "uniform": uniform(study, allocation),
-        "global ranking": ranked(study, allocation),
-    }  # fmt: skip
+        "these": allocation,
+        "uniform": uniform(reading, allocation),
+        "global ranking": ranked(reading, allocation),
+    }
     cuts = {
-        Joint(tuple(rate.unit for rate in own.cut), number): own.dropped(study.anatomy)
-        for number, own in enumerate(ways.values())
-        if own.cut
+        Joint(tuple(rate.unit for rate in way.cut), number): way.dropped(reading.anatomy)
+        for number, way in enumerate(ways.values())
+        if way.cut
     }
     intact = bench.intact(images)
     measured = {
@@ -93,37 +101,38 @@ def beside(
     ]
     base, level = intact.outcomes[allocation.column], confidence / 100
     rows = []
-    for (name, own), score in zip(ways.items(), scores, strict=True):
+    for (name, way), score in zip(ways.items(), scores, strict=True):
         drop = 100 * np.array(paired(base, score, level))
-        worse = 100 * np.array(paired(scores[0], score, level)) if own is not allocation else NONE
-        rows.append((
-            name, own.pruned.macs / own.intact.macs,
-            own.pruned.parameters / own.intact.parameters, *drop, *worse,
-        ))  # fmt: skip
+        worse = 100 * np.array(paired(scores[0], score, level)) if way is not allocation else NONE
+        macs = way.pruned.macs / way.intact.macs
+        parameters = way.pruned.parameters / way.intact.parameters
+        rows.append((name, macs, parameters, *drop, *worse))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _still(allocation: Allocation) -> dict[str, Candidate]:
     """What units lose for which the allocation had no choice."""
-    return {unit: one for unit, one in taken(allocation).items() if one.reason}
+    return {unit: choice for unit, choice in taken(allocation).items() if choice.reason}
 
 
 def common_ratios(scores: Mapping[str, np.ndarray]) -> list[float]:
     """Nothing, and every ratio at which one unit more loses a channel, rising."""
-    sizes = {1} | {len(own) for own in scores.values()}
+    sizes = {1} | {len(values) for values in scores.values()}
     return sorted({number / size for size in sizes for number in range(size)})
 
 
-def _scores(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
+def _scores(reading: Reading, allocation: Allocation) -> dict[str, np.ndarray]:
     """The scores of the units that the allocation could have cut."""
     able = {
-        (one.unit, one.kind) for one in allocation.rates
-        if (one.kind == "free" or one.pruned) and not one.reason
-    }  # fmt: skip
+        (rate.unit, rate.kind)
+        for rate in allocation.rates
+        if (rate.kind == "free" or rate.pruned) and not rate.reason
+    }
     return {
-        unit: own for (unit, kind, criterion, _), own in study.all_scores().items()
-        if (unit, kind) in able and criterion == allocation.criterion
-    }  # fmt: skip
+        unit: values
+        for (unit, kind, criterion, _), values in reading.study.all_scores().items()
+        if (unit, kind) in able and criterion == reading.criterion
+    }
 
 
 def _candidate(anatomy: Anatomy, unit: Unit, scores: np.ndarray, ratio: float) -> Candidate:
@@ -136,8 +145,8 @@ def _below(
 ) -> dict[str, Candidate]:
     """Each unit without as many channels as score below the cut."""
     return {
-        name: _candidate(anatomy, anatomy.unit[name], own, float((own <= cut).mean()))
-        for name, own in relative.items()
+        name: _candidate(anatomy, anatomy.unit[name], values, float((values <= cut).mean()))
+        for name, values in relative.items()
     }
 
 

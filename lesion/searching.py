@@ -65,18 +65,18 @@ class Search:
         useful = np.flatnonzero(saved > EPS)
         price = moves.lost[useful] / saved[useful]
         for at in useful[np.argsort(price, kind="stable")]:
-            found = moves.state(int(at))
-            within = self.knobs.least is None or self._high(found) <= self.most
-            if within and self.knobs.excess(found) < now - EPS:
-                yield found
+            there = moves.state(int(at))
+            within = self.knobs.least is None or self._high(there) <= self.most
+            if within and self.knobs.excess(there) < now - EPS:
+                yield there
 
     def _exchanged(self, state: State) -> State | None:
         """The best exchange that loses less, None where there is none."""
         moves, limit = _Moves(self, state), self.knobs.excess(state)
-        ranked = sorted(moves.exchanges(limit), key=lambda one: one[0])
-        for _, found in ranked[:TRIED]:
-            if found not in self.known and self.knobs.excess(found) <= limit + EPS:
-                return found
+        ranked = sorted(moves.exchanges(limit), key=lambda exchange: exchange[0])
+        for _, there in ranked[:TRIED]:
+            if there not in self.known and self.knobs.excess(there) <= limit + EPS:
+                return there
         return None
 
 
@@ -92,17 +92,19 @@ class _Moves:
         self.search, self.from_state = search, state
         self.here, self.now = shifts.values(state), costs[0][state[0]]
         places = [
-            (knob, setting) for knob, at in enumerate(state)
-            for setting in self._open(knob) if setting != at
-        ]  # fmt: skip
+            (knob, setting)
+            for knob, at in enumerate(state)
+            for setting in self._open(knob)
+            if setting != at
+        ]
         self.knob, self.setting = np.array(places, int).reshape(-1, 2).T
-        self.own = np.array(state)[self.knob]
+        self.before = np.array(state)[self.knob]
         self.over = np.empty((len(places), len(self.now)))
         self.values = np.empty((len(places), len(self.here)), self.here.dtype)
         for row, (knob, setting) in enumerate(places):
-            own = shifts.moves[knob]
+            moves = shifts.moves[knob]
             self.over[row] = costs[knob][setting]
-            self.values[row] = self.here + (own[setting] - own[state[knob]])
+            self.values[row] = self.here + (moves[setting] - moves[state[knob]])
         self.lost = shifts.lost(self.values) - shifts.lost(self.here)
 
     def _open(self, knob: int) -> range:
@@ -114,27 +116,27 @@ class _Moves:
 
     def state(self, *rows: int) -> State:
         """The state that these moves lead to."""
-        found = list(self.from_state)
+        state = list(self.from_state)
         for row in rows:
-            found[self.knob[row]] = int(self.setting[row])
-        return tuple(found)
+            state[self.knob[row]] = int(self.setting[row])
+        return tuple(state)
 
     def exchanges(self, limit: float) -> Iterator[tuple[float, State]]:
         """Moves of one or two knobs that lose less and cost no more, about, with what they lose."""
         for row in np.flatnonzero((self.lost < -EPS) & self._fit(self.over, limit)):
             yield float(self.lost[row]), self.state(int(row))
-        for row in np.flatnonzero(self.setting < self.own):
+        for row in np.flatnonzero(self.setting < self.before):
             together = self.over + (self.over[row] - self.now)
-            some = self._nearest((self.knob != self.knob[row]) & (self.setting > self.own)
-                                 & self._fit(together, limit))  # fmt: skip
+            further = (self.knob != self.knob[row]) & (self.setting > self.before)
+            some = self._nearest(further & self._fit(together, limit))
             values = self.values[some] + (self.values[row] - self.here)
             lost = self.search.shifts.lost(values) - self.search.shifts.lost(self.here)
             for other in np.flatnonzero(lost < -EPS):
                 yield float(lost[other]), self.state(int(row), int(some[other]))
 
     def _fit(self, over: np.ndarray, limit: float) -> np.ndarray:
-        found: np.ndarray = over.clip(0).sum(1) <= limit + EPS
-        return found
+        fit: np.ndarray = over.clip(0).sum(1) <= limit + EPS
+        return fit
 
     def _nearest(self, fit: np.ndarray) -> np.ndarray:
         """Of each knob the first setting among these."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesion.curves import paired
+from lesion.drops import paired
 from lesion.knobs import State
 
 LEVEL = 0.95
@@ -42,13 +42,13 @@ class Shifts:
         [50.0, 0.0, 100.0]
         """
         pairs = zip(self.moves, state, strict=True)
-        return sum((own[setting] for own, setting in pairs), self.base)
+        return sum((moves[setting] for moves, setting in pairs), self.base)
 
     def lost(self, values: np.ndarray) -> np.ndarray:
         """The mean score that is lost, over the last axis."""
         left = (values > 0 if self.hits else values).mean(-1, dtype=float)
-        found: np.ndarray = self.scores.mean(dtype=float) - left
-        return found
+        lost: np.ndarray = self.scores.mean(dtype=float) - left
+        return lost
 
     def drop(self, values: np.ndarray) -> float:
         """The drop in points."""

@@ -184,14 +184,14 @@ def table_lines(cells: Mapping[str, Sequence[str]], right: set[str]) -> Iterator
 
 
 def _cell(value: Any, column: str = "") -> str:
-    """A value in a table; nothing where there is none, a ratio as it was asked for.
+    """A value in a table; nothing where there is none, an amount as it was asked for.
 
-    >>> _cell(1234567), _cell(0.5, "ratio"), _cell(float("nan")), _cell(12.3456)
+    >>> _cell(1234567), _cell(0.5, "amount"), _cell(float("nan")), _cell(12.3456)
     ('1 234 567', '0.5', '', '12.35')
     """
     if pd.isna(value):
         return ""
-    if column == "ratio":
+    if column == "amount":
         return f"{value:g}"
     if isinstance(value, float):
         return f"{round(value, 2) + 0.0:.2f}"

@@ -56,16 +56,17 @@ def solve(problem: Problem) -> dict[str, int] | None:
     """
     programme = _Programme(problem)
     while True:
-        found = programme.solved()
-        if found is None or _meets(problem, found):
-            return found
-        programme.exclude(found)
+        choice = programme.solved()
+        if choice is None or _meets(problem, choice):
+            return choice
+        programme.exclude(choice)
 
 
 def _meets(problem: Problem, choice: Mapping[str, int]) -> bool:
     lost = sum(float(problem.loss[unit][at]) for unit, at in choice.items())
-    within = lost <= problem.most + SLACK
-    return within and all(one.account.at(choice) <= one.most + SLACK for one in problem.bounds)
+    if lost > problem.most + SLACK:
+        return False
+    return all(bound.account.at(choice) <= bound.most + SLACK for bound in problem.bounds)
 
 
 class _Programme:
@@ -79,8 +80,8 @@ class _Programme:
         self.binary = self.width
         self.upper: list[float] = [1.0] * self.width
         for unit, first in self.start.items():
-            own = range(first, first + len(problem.loss[unit]))
-            self._row(dict.fromkeys(own, 1.0), 1, 1)
+            columns = range(first, first + len(problem.loss[unit]))
+            self._row(dict.fromkeys(columns, 1.0), 1, 1)
         for group in problem.shared:
             self._share(group)
         self._losses = {
@@ -128,13 +129,13 @@ class _Programme:
 
     def _linear(self, account: Account) -> tuple[dict[int, float], float]:
         """A cost as coefficients of columns and a constant; adds the columns that it needs."""
-        found: dict[int, float] = {}
+        terms: dict[int, float] = {}
         constant = 0.0
         for product in account.products:
             constant += product.factor * product.first * product.second
             for column, value in self._expanded(product):
-                found[column] = found.get(column, 0.0) + value
-        return found, constant
+                terms[column] = terms.get(column, 0.0) + value
+        return terms, constant
 
     def _expanded(self, product: Product) -> Iterator[tuple[int, float]]:
         """A product without its constant: −factor·(second·Σ one + Σ_i one_i w_i …)."""
@@ -184,9 +185,12 @@ class _Programme:
         integral[: self.binary] = 1
         upper = np.array(self.upper)
         result = milp(
-            goal, constraints=self._constraints(), integrality=integral,
-            bounds=Bounds(np.zeros(self.width), upper), options={"mip_rel_gap": 0},
-        )  # fmt: skip
+            goal,
+            constraints=self._constraints(),
+            integrality=integral,
+            bounds=Bounds(np.zeros(self.width), upper),
+            options={"mip_rel_gap": 0},
+        )
         if result.status == 2:
             return None
         if result.x is None:
@@ -200,8 +204,11 @@ class _Programme:
         from scipy.optimize import LinearConstraint
         from scipy.sparse import coo_array
 
-        entries = [(row, column, value) for row, (terms, _, _) in enumerate(self.rows)
-                   for column, value in terms.items()]  # fmt: skip
+        entries = [
+            (row, column, value)
+            for row, (terms, _, _) in enumerate(self.rows)
+            for column, value in terms.items()
+        ]
         rows, columns, values = zip(*entries, strict=True)
         matrix = coo_array((values, (rows, columns)), shape=(len(self.rows), self.width))
         low, high = zip(*((low, high) for _, low, high in self.rows), strict=True)

@@ -25,9 +25,10 @@ import numpy as np
 from lesion.aim import Aim
 from lesion.anatomy import Anatomy
 from lesion.outcomes import SCORES
-from lesion.plan import Lesion
+from lesion.plan import ROUNDINGS, Lesion
 from lesion.study import Study
 
+FILTERS = "filters"
 PLANNED = 0.95  # of q for the planned lesions, of v for the planned question
 STEPS = 20  # ratios that are a multiple of 1 / STEPS are likelier than others
 USUAL = 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0  # tolerances, in points
@@ -35,9 +36,9 @@ USUAL = 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0  # tolerances, in points
 
 @dataclass(frozen=True)
 class Plan:
-    """The first lesions of a study by one criterion, recovered in one way, and the first question.
+    """The first lesions of a study of one family (see `family_of`), and the first question.
 
-    targets: (name, kind, number of lesions) of each target
+    targets: (name, kind, number of lesions) of each target; ratios: the amounts of damage
     images: how many of the order may be looked at; narrow: whether a half-width was asked
     """
 
@@ -51,10 +52,11 @@ class Plan:
     max_drop: float
     images: int
     narrow: bool
+    damage: str = FILTERS
 
     @classmethod
     def of(cls, lesions: Sequence[Lesion], aim: Aim, images: int) -> "Plan":
-        """The plan that consists of these lesions, all of one criterion and recovery."""
+        """The plan that consists of these lesions, all of one family."""
         first, count = lesions[0], Counter((lesion.target, lesion.kind) for lesion in lesions)
         return cls(
             first.criterion,
@@ -67,16 +69,20 @@ class Plan:
             aim.max_drop,
             images,
             bool(aim.half_width),
+            first.damage,
         )
 
     @property
     def family(self) -> str:
         """What the lesions have in common, see `family_of`."""
-        return f"{self.criterion}/{self.recovery}"
+        return _family(self.damage, self.criterion, self.recovery)
 
     def to_text(self) -> str:
-        """Itself as JSON."""
-        return json.dumps(asdict(self))
+        """Itself as JSON, that of filters as it was before there was other damage."""
+        values = asdict(self)
+        if self.damage == FILTERS:
+            del values["damage"]
+        return json.dumps(values)
 
     @classmethod
     def from_text(cls, text: str) -> "Plan":
@@ -86,7 +92,7 @@ class Plan:
         return cls(**{**values, "targets": targets, "ratios": tuple(values["ratios"])})
 
     def weight(self, lesion: Lesion, anatomy: Anatomy, alone: bool = False) -> float:
-        """q of a lesion by this criterion; alone: where the lesions of each target share α.
+        """q of a lesion of this family; alone: where the lesions of each target share α.
 
         Two lesions of a target that cut equally many channels are one.
         """
@@ -101,14 +107,14 @@ class Plan:
         return _planned(likely, self._amount(lesion) * seed / everywhere)
 
     def _amount(self, lesion: Lesion) -> float:
-        """How likely a ratio is that was not planned."""
-        round_ = abs(lesion.amount * STEPS - round(lesion.amount * STEPS)) < 1e-9
+        """How likely an amount is that was not planned of the target."""
         alike = lesion.rounding == self.rounding
-        return _mean(
-            alike * (lesion.amount in self.ratios) / len(self.ratios),
-            alike * round_ / (STEPS - 1),
-            1 / max(lesion.channels - 1, 1),
-        )
+        known = alike * (lesion.amount in self.ratios) / len(self.ratios)
+        if self.damage != FILTERS:
+            either = len(ROUNDINGS) * 2  # signs
+            return _mean(known, _decimal(abs(lesion.amount)) / either if lesion.amount else 0.0)
+        round_ = abs(lesion.amount * STEPS - round(lesion.amount * STEPS)) < 1e-9
+        return _mean(known, alike * round_ / (STEPS - 1), 1 / max(lesion.channels - 1, 1))
 
     def asked(self, aim: Aim, images: int, order: int | None) -> float:
         """v of a question; order: how many images there are, None for a question of them all."""
@@ -140,16 +146,21 @@ def tolerance(points: float) -> float:
     >>> round(tolerance(2), 4), round(tolerance(0.7), 4), round(tolerance(1.25), 7)
     (0.0746, 0.003, 3.03e-05)
     """
-    _, digits, exponent = Decimal(repr(float(points))).normalize().as_tuple()
-    assert isinstance(exponent, int)  # tolerances are finite
+    return _mean((points in USUAL) / len(USUAL), _decimal(points))
+
+
+def _decimal(size: float) -> float:
+    """How likely a number is to be meant; sums to one over all decimal numbers above 0."""
+    _, digits, exponent = Decimal(repr(float(size))).normalize().as_tuple()
+    assert isinstance(exponent, int)  # what is meant is finite
     away = 1 + abs(exponent + len(digits) - 1)
     place = 1 / (away**2 * (pi**2 / 3 - 1))
     number = 0.5 ** len(digits) / (9 * 10 ** (len(digits) - 1))
-    return _mean((points in USUAL) / len(USUAL), place * number)
+    return float(place * number)
 
 
 def planned(study: Study, lesions: Sequence[Lesion], aim: Aim, images: int) -> None:
-    """Fixes, before they are added, what the study was first to tell by their criterion."""
+    """Fixes, before they are added, what the study was first to tell of their family."""
     if lesions:
         plan = _held(study, family_of(lesions[0]), aim, images) or Plan.of(lesions, aim, images)
         study.add_plan(plan.family, plan.to_text())
@@ -157,7 +168,7 @@ def planned(study: Study, lesions: Sequence[Lesion], aim: Aim, images: int) -> N
 
 def shares(study: Study, aim: Aim, lesions: Sequence[Lesion], images: int) -> np.ndarray:
     """(lesions,) the error that each lesion's claim may make; images: those it is about."""
-    of_set = study.header.settings.get("estimand", "set") == "set"
+    of_set = study.header.setting("estimand") == "set"
     order, alone = len(study.header.order) if of_set else None, aim.guarantee == "layer"
     plans = {family: plans_of(study, family, aim, images) for family in map(family_of, lesions)}
     asked = {plan: plan.asked(aim, images, order) for some in plans.values() for plan in some}
@@ -180,8 +191,14 @@ def tolerances(study: Study, aim: Aim, lesions: Iterable[Lesion], images: int) -
 
 
 def family_of(lesion: Lesion) -> str:
-    """What the claims have in common that share α: the criterion and the recovery."""
-    return f"{lesion.criterion}/{lesion.recovery}"
+    """What the claims have in common that share α: damage, criterion and recovery."""
+    return _family(lesion.damage, lesion.criterion, lesion.recovery)
+
+
+def _family(damage: str, criterion: str, recovery: str) -> str:
+    """In a text; that of filters as it was before there was other damage."""
+    kind = "" if damage == FILTERS else f"{damage}/"
+    return f"{kind}{criterion}/{recovery}"
 
 
 def plans_of(study: Study, family: str, aim: Aim, images: int) -> list[Plan]:
@@ -192,6 +209,6 @@ def plans_of(study: Study, family: str, aim: Aim, images: int) -> list[Plan]:
 
 
 def _held(study: Study, family: str, aim: Aim, images: int) -> Plan | None:
-    lesions = [one for one in study.lesions if family_of(one) == family]
+    lesions = [lesion for lesion in study.lesions if family_of(lesion) == family]
     first = next((asked for asked in study.aims if asked.column == aim.column), aim)
     return Plan.of(lesions, first, images) if lesions else None

@@ -1,8 +1,9 @@
 """What came of checking rates on the images kept back: the joint drop, and its verdict."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ from lesion.allocation import Allocation
 from lesion.evidence import SAFE
 from lesion.harmless import line
 from lesion.study import Study
-from lesion.wording import verification_lines
+from lesion.wording import grouped, points, signed
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Verification:
 
     def text(self) -> str:
         """The checks in words."""
-        return "\n".join(map(line, verification_lines(self)))
+        return "\n".join(map(line, _lines(self)))
 
 
 def begin(study: Study, confidence: float) -> tuple[str, int, float]:
@@ -90,7 +91,7 @@ def begin(study: Study, confidence: float) -> tuple[str, int, float]:
     """
 
     def make(checks: Sequence[str]) -> str:
-        number = max([len(checks), *(json.loads(one)["number"] for one in checks)]) + 1
+        number = max([len(checks), *(json.loads(check)["number"] for check in checks)]) + 1
         alpha = (1 - confidence / 100) * 0.5**number
         return json.dumps({"number": number, "alpha": alpha, "begun": str(uuid4())})
 
@@ -122,3 +123,41 @@ def confidence_in(study: Study, confidence: float) -> float:
     left = (1 - confidence / 100) * 0.5**last
     spent = sum(float(check["alpha"]) for check in checks)
     return float(max(100 * (1 - left - spent), 0.0))
+
+
+def _lines(verification: Verification) -> Iterator[str]:
+    """Each check with its rates' costs, prediction and measurement; then what is certain."""
+    for check in verification.checks:
+        rates, verdict = check.allocation, check.verdict.upper()
+        whole, left = rates.intact, rates.pruned
+        yield (
+            f"Check {check.number}: {len(rates.cut)} units cut, "
+            f"{100 * left.macs / whole.macs:.1f} % of the MACs and "
+            f"{100 * left.parameters / whole.parameters:.1f} % of the parameters remain"
+        )
+        measured = f"{signed(check.drop, 2)} [{signed(check.low, 2)}, {signed(check.high, 2)}]"
+        if isnan(rates.drop):
+            yield f"  measured {measured} points"
+        else:
+            known = "on the study's own images" if rates.measured else "predicted"
+            before = "these" if rates.measured else "the prediction"
+            yield (
+                f"  {known} {signed(rates.drop, 2)} points, at most {signed(rates.high, 2)}; "
+                f"measured {measured}, {signed(check.gap, 2)} above {before}"
+            )
+        yield (
+            f"  {verdict} for {points(check.max_drop)} after {grouped(check.images)} of the "
+            f"{grouped(check.held)} images kept back ({check.baseline:.2f} % intact)"
+        )
+    last = verification.final
+    if last.exact:
+        yield (
+            f"All {grouped(last.held)} images kept back were measured: of these the verdict is "
+            "certain."
+        )
+    else:
+        yield (
+            f"With {verification.confidence:.4g} % confidence no check of this study calls rates "
+            f"safe that are not, on the {grouped(last.held)} images kept back, however many are "
+            "made."
+        )

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 
 def accounts_of(
-    anatomy: Anatomy, found: Candidates, times: "Times | None" = None
+    anatomy: Anatomy, candidates: Candidates, times: "Times | None" = None
 ) -> dict[str, Account]:
     """What choices cost of each resource."""
-    accounts = {"macs": macs(anatomy, found), "params": parameters(anatomy, found)}
-    return accounts if times is None else {**accounts, "latency": times.account(anatomy, found)}
+    accounts = {"macs": macs(anatomy, candidates), "params": parameters(anatomy, candidates)}
+    if times is not None:
+        accounts["latency"] = times.account(anatomy, candidates)
+    return accounts
 
 
 def bounds_of(budget: Budget, accounts: Mapping[str, Account]) -> list[Bound]:
@@ -37,12 +39,12 @@ def bounds_of(budget: Budget, accounts: Mapping[str, Account]) -> list[Bound]:
     ]
 
 
-def groups(anatomy: Anatomy, found: Candidates, budget: Budget) -> list[list[str]]:
+def groups(anatomy: Anatomy, candidates: Candidates, budget: Budget) -> list[list[str]]:
     """The units of each stage, where these share a rate."""
     if budget.per != "stage":
         return []
     groups: dict[int, list[str]] = {}
-    for unit in found:
+    for unit in candidates:
         stage = stage_of(anatomy, anatomy.unit[unit])
         if stage is not None:
             groups.setdefault(stage, []).append(unit)
@@ -88,7 +90,7 @@ class Within:
         by_drops = self.basis.moves is None or self._shared  # layers may skip a stage's rate
         if by_drops or (least is not None and most is None):
             return solve(self._problem(bounds, most, least))
-        knobs = Knobs.of(self.basis.found, self._shared, bounds, least)
+        knobs = Knobs.of(self.basis.candidates, self._shared, bounds, least)
         search = Search(knobs, self.basis.shifts(knobs), np.inf if most is None else most)
         starts = [search.shifts.state]
         if least is None:
@@ -101,16 +103,16 @@ class Within:
 
     @property
     def _shared(self) -> list[list[str]]:
-        return groups(self.anatomy, self.basis.found, self.budget)
+        return groups(self.anatomy, self.basis.candidates, self.budget)
 
     def _problem(
         self, bounds: Sequence[Bound], most: float | None, least: Account | None
     ) -> Problem:
         """The same by drops, for the solver."""
-        found = self.basis.found
-        loss = {unit: self.basis.losses([one.high for one in own]) for unit, own in found.items()}
+        units = self.basis.candidates.items()
+        loss = {unit: self.basis.losses([each.high for each in choices]) for unit, choices in units}
         limit = np.inf if most is None else float(self.basis.losses([most])[0])
-        columns = {unit: [one.asked for one in own] for unit, own in found.items()}
+        columns = {unit: [each.asked for each in choices] for unit, choices in units}
         return Problem(loss, bounds, limit, least, self._shared, columns)
 
     def _out_of_reach(self, most: float | None) -> str:
@@ -118,7 +120,7 @@ class Within:
         name = self.budget.first
         account = self.accounts[name]
         whole = bounds_of(self.budget, self.accounts)
-        others = [one for one in whole if one.account is not account]
+        others = [bound for bound in whole if bound.account is not account]
         for bounds, limit in ((others, most), ([], most), ([], None)):
             nearest = self._solved(bounds, limit, account)
             if nearest is not None:

@@ -12,6 +12,7 @@ from lesion.budget import Budget
 from lesion.cost import cost
 from lesion.errors import EvidenceError, LesionError, StudyError
 from lesion.judging import recommend
+from lesion.reading import Reading
 
 RATIOS = (0.25, 0.5, 0.75)
 FLAT = "layer3.1.conv1"  # costs nothing whatever its ratio
@@ -129,7 +130,7 @@ def test_what_the_study_does_not_hold(study, tmp_path):
 
 def test_the_stages_rates_become_an_allocation(study):
     advice = recommend(study, 2)
-    found = by_stage(study, advice)
+    found = by_stage(Reading.of(study), advice)
     wanted = {one.layer: one.stage_rate for one in advice.layers if one.stage_rate}
     assert rates(found) == wanted
 

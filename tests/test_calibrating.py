@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_goals import subject as small_subject
 
-from lesion.allocating import allocate, choices
+from lesion.allocating import allocate
 from lesion.budget import Budget
 from lesion.calibrating import calibrate, random_sets
 from lesion.calibration import Calibration, limit
-from lesion.candidates import dropped
+from lesion.candidates import candidates, dropped
 from lesion.plan import Joint
+from lesion.reading import Reading
 from lesion.subject import Subject
 from lesion.sweeping import sweep
 from lesion.together import Bench
@@ -40,7 +41,7 @@ def test_what_is_learned_is_remembered_and_used(subject, study):
 def test_the_measured_drops_are_those_of_the_sets(subject, study):
     bench = Bench.of(study, Subject.of(*subject))
     made = calibrate(study, bench, sets=20, seed=3)
-    found = choices(study, Budget(), "l1", "top1")
+    found = candidates(Reading.of(study), Budget())
     drawn = list(random_sets(found, 20, np.random.default_rng(3)))
     intact = bench.intact(study.header.order)
     for one, measured in zip(drawn, made.measured, strict=True):

@@ -13,7 +13,7 @@ def test_drops_are_counted_within_each_class_and_add_up(tmp_path):
         found = class_drops(study)
         label, base = study.intact().label, study.intact().outcomes["top1"]
         for lesion in study.lesions:
-            own = found[(found["layer"] == lesion.target) & (found["ratio"] == lesion.amount)]
+            own = found[(found["layer"] == lesion.target) & (found["amount"] == lesion.amount)]
             assert own["label"].tolist() == sorted(set(label.tolist()))
             right = study.outcomes(lesion)["top1"]
             for row in own.itertuples():

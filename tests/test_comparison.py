@@ -51,7 +51,7 @@ def test_the_correlation_is_the_planted_one(order, want, tmp_path):
     with made(tmp_path / "s", RISING, after) as study:
         found = compare(study, "bn")
     assert found.correlation == pytest.approx(want) and found.n == 9
-    assert found.ratios == RATIOS and list(found.layers["layer"]) == FREE
+    assert found.amounts == RATIOS and list(found.layers["layer"]) == FREE
     drops = found.layers[["one_shot", "recovered"]].to_numpy().T
     assert drops[0] == pytest.approx([1.5 * 100 * 4 * i / IMAGES for i in range(9)])
     assert drops[1] == pytest.approx([1.5 * 100 * 3 * i / IMAGES for i in order])
@@ -71,7 +71,7 @@ def test_cells_are_ranked_at_each_ratio(tmp_path):
         at = compare(study, "bn", ratio=0.6)
         frame = curves(study).query("recovery == 'bn'")
     assert list(found.cells.columns) == [
-        "layer", "kind", "ratio", "one_shot", "recovered", "one_shot_rank", "recovered_rank"
+        "layer", "kind", "amount", "one_shot", "recovered", "one_shot_rank", "recovered_rank"
     ]  # fmt: skip
     assert found.cells["layer"].tolist() == [FREE[0]] * 2 + [FREE[1]] * 2
     assert found.cells["one_shot"].tolist() == [0, 0, 1, 2]
@@ -79,7 +79,7 @@ def test_cells_are_ranked_at_each_ratio(tmp_path):
     assert found.cells["one_shot_rank"].tolist() == [2, 2, 1, 1]
     assert found.cells["recovered_rank"].tolist() == [1.5] * 4
     assert np.isnan(found.correlation) and "is not defined (2 layers" in found.text()
-    assert at.ratios == (0.6,) and at.layers["one_shot"].tolist() == [0, 2]
+    assert at.amounts == (0.6,) and at.layers["one_shot"].tolist() == [0, 2]
 
 
 def test_what_has_not_seen_every_image_does_not_count(tmp_path):
@@ -89,7 +89,9 @@ def test_what_has_not_seen_every_image_does_not_count(tmp_path):
 
     with made(tmp_path / "s", RISING, RISING, seen) as study:
         found = compare(study, "bn")
-        assert found.ratios == (0.3,) and found.n == 8 and FREE[0] not in set(found.layers["layer"])
+        assert (
+            found.amounts == (0.3,) and found.n == 8 and FREE[0] not in set(found.layers["layer"])
+        )
         assert len(found.cells) == 15
         assert compare(study, "bn", ratio=0.6).n == 7
 

@@ -22,7 +22,7 @@ def study(tmp_path_factory):
 
 
 def row(frame, layer, ratio, criterion="l1"):
-    chosen = (frame["layer"] == layer) & (frame["ratio"] == ratio)
+    chosen = (frame["layer"] == layer) & (frame["amount"] == ratio)
     return frame[chosen & (frame["criterion"] == criterion)].iloc[0]
 
 
@@ -52,7 +52,7 @@ def test_rows_are_in_order_of_execution_then_criterion_then_ratio(study):
     names = list(study.anatomy.layer)
     assert len(frame) == 10 * 2 * 2 + 10
     keys = list(
-        zip(frame["layer"].map(names.index), frame["criterion"], frame["ratio"], strict=True)
+        zip(frame["layer"].map(names.index), frame["criterion"], frame["amount"], strict=True)
     )
     measured = [key for key in keys if key[1]]
     assert measured == sorted(measured)
@@ -98,7 +98,7 @@ def test_failed_unmeasured_and_coupled_lesions_have_rows(tmp_path):
     failed = row(frame, "layer1.0.conv1", 0.5)
     assert failed["reason"] == "its outputs are not finite"
     assert failed[["drop", "low", "accuracy"]].isna().all()
-    coupled = frame[(frame["kind"] == "coupled") & (frame["ratio"] == 0.5)].iloc[0]
+    coupled = frame[(frame["kind"] == "coupled") & (frame["amount"] == 0.5)].iloc[0]
     assert (coupled["reason"], coupled["images"]) == (UNMEASURED, 0)
     assert (coupled["layer"], coupled["unit"], coupled["channels"]) == ("conv1", "conv1", 64)
     assert coupled[["number", "stage", "block"]].isna().all()

@@ -51,11 +51,11 @@ def test_values_are_those_of_a_full_sweep_where_there_is_one(family, tmp_path):
         network, data = getattr(networks, family)(40)
     options = {"ratios": (0.3, 0.7), "units": "all"}
     with lesion.sweep(network, data, tmp_path / "a", full=True, holdout=0, **options) as study:
-        swept = lesion.curves(study).query("reason == ''").set_index(["layer", "kind", "ratio"])
+        swept = lesion.curves(study).query("reason == ''").set_index(["layer", "kind", "amount"])
     found = whole((network, data, top1(data)), tmp_path / "b", **options)
     with found as study:
         frame = lesion.curves(study)
-    measured = frame.query("reason == ''").set_index(["layer", "kind", "ratio"])
+    measured = frame.query("reason == ''").set_index(["layer", "kind", "amount"])
     assert len(measured) and set(measured.index) <= set(swept.index)
     both = swept.loc[measured.index]
     assert 100 * measured["accuracy"].to_numpy() == pytest.approx(both["accuracy"].to_numpy())
@@ -215,8 +215,8 @@ def test_advice_takes_the_drops_as_they_are_and_says_so(small, tmp_path):
         one for one in advice.layers if one.kind == "free" and one.status != "unmeasured"
     ):
         own = frame[frame["layer"] == entry.layer]
-        broken = own.loc[own["drop"] > tolerance, "ratio"].min()
-        fine = own.loc[~(own["ratio"] >= broken), "ratio"].max()
+        broken = own.loc[own["drop"] > tolerance, "amount"].min()
+        fine = own.loc[~(own["amount"] >= broken), "amount"].max()
         assert entry.rate == (0 if np.isnan(fine) else fine)
         assert entry.low is None and entry.high is None
     text = advice.text()

@@ -7,6 +7,7 @@ from lesion.allocating import allocate
 from lesion.budget import Budget
 from lesion.errors import LesionError
 from lesion.frontier import frontier
+from lesion.reading import Reading
 from lesion.rivals import beside
 from lesion.sweeping import sweep
 from lesion.together import bench
@@ -23,10 +24,12 @@ def study(subject, tmp_path):
 
 def test_each_budget_in_reach_is_a_point_of_each_way(subject, study):
     own = bench(study, *subject)
-    found = frontier(study, own, (0.8, 0.5, 0.01), rounds=0)
+    found = frontier(Reading.of(study), own, (0.8, 0.5, 0.01), rounds=0)
     assert found["way"].value_counts().to_dict() == {"lesion": 3, "uniform": 2, "global l1": 2}
     whole = found[found["macs"] == 1].iloc[0]
-    expected = beside(study, own, allocate(study, Budget(macs=0.5)), study.header.holdout)
+    expected = beside(
+        Reading.of(study), own, allocate(study, Budget(macs=0.5)), study.header.holdout
+    )
     point = found[(found["way"] == "uniform")].iloc[1]
     assert point["accuracy"] == pytest.approx(whole["accuracy"] - expected["drop"][1])
     assert point["low"] == pytest.approx(whole["accuracy"] - expected["high"][1])
@@ -37,7 +40,7 @@ def test_after_recovery_as_well(subject, study):
     network, data = subject
     own = bench(study, network, data)
     recovered = bench(study, network, data, recovery=lambda network, batches: None, train=others())
-    found = frontier(study, own, (0.5,), rounds=0, recovered=recovered)
+    found = frontier(Reading.of(study), own, (0.5,), rounds=0, recovered=recovered)
     once, again = (found[(found["tuned"] == tuned) & (found["macs"] < 1)] for tuned in (0, 1))
     assert once["accuracy"].tolist() == pytest.approx(again["accuracy"].tolist())
 
@@ -51,7 +54,9 @@ def test_rates_after_recovery_are_found_for_it(subject, study):
 
     network, data = subject
     recovered = bench(study, network, data, recovery=ruin, train=others())
-    found = frontier(study, bench(study, network, data), (0.5,), rounds=1, recovered=recovered)
+    found = frontier(
+        Reading.of(study), bench(study, network, data), (0.5,), rounds=1, recovered=recovered
+    )
     after = found[found["tuned"]].set_index("way")
     assert after["macs"]["lesion"] == after["macs"]["uniform"]
     assert after["accuracy"]["lesion"] == after["accuracy"]["uniform"]
@@ -67,4 +72,4 @@ def others():
 
 def test_nothing_in_reach(subject, study):
     with pytest.raises(LesionError, match="Expected a share of the MACs within reach"):
-        frontier(study, bench(study, *subject), (0.01,))
+        frontier(Reading.of(study), bench(study, *subject), (0.01,))

@@ -19,6 +19,7 @@ from lesion.calibration import Calibration
 from lesion.curves import curves
 from lesion.errors import LesionError
 from lesion.levelling import level, one_rate
+from lesion.reading import Reading
 from lesion.subject import Subject
 from lesion.sweeping import sweep
 from lesion.together import Bench
@@ -78,7 +79,7 @@ def sliced_macs(subject, study, rate, **fixed):
 @pytest.mark.parametrize("left", [0.9, 0.7, 0.5, 0.3])
 def test_one_rate_is_the_smallest_that_meets_the_budget(subject, study, left):
     budget = Budget(macs=left)
-    found = one_rate(study, budget, allocate(study, budget))
+    found = one_rate(Reading.of(study), budget)
     whole = sliced_macs(subject, study, 0)
     smallest = next(e / 8 for e in range(8) if sliced_macs(subject, study, e / 8) <= left * whole)
     assert {rate.rate for rate in found.rates if rate.kind == "free"} == {smallest}
@@ -87,26 +88,25 @@ def test_one_rate_is_the_smallest_that_meets_the_budget(subject, study, left):
 
 
 def test_one_rate_keeps_to_the_whole_budget(subject, study):
-    own = allocate(study, Budget(macs=0.9))
     rates = {
-        name: {rate.unit: rate.rate for rate in one_rate(study, budget, own).cut}
+        name: {rate.unit: rate.rate for rate in one_rate(Reading.of(study), budget).cut}
         for name, budget in {
             "params": Budget(macs=0.95, params=0.5), "align": Budget(macs=0.9, align=4),
             "skip": Budget(macs=0.6, skip=("a",)), "pin": Budget(macs=0.6, pins={"a": 0.25}),
         }.items()
     }  # fmt: skip
-    loose = {rate.unit: rate.rate for rate in one_rate(study, Budget(macs=0.95), own).cut}
+    loose = {rate.unit: rate.rate for rate in one_rate(Reading.of(study), Budget(macs=0.95)).cut}
     assert rates["params"]["a"] > loose["a"]
     assert rates["align"] == {"a": 0.5, "b": 0.5}
     assert list(rates["skip"]) == ["b"]
     assert rates["pin"]["a"] == 0.25 != rates["pin"]["b"]
-    assert one_rate(study, Budget(macs=0.3, max_rate=0.25), own) is None
+    assert one_rate(Reading.of(study), Budget(macs=0.3, max_rate=0.25)) is None
 
 
 def test_its_filters_fall_by_the_units_scores(tmp_path):
     """Which need not be the norms of the layer's filters, as where its neighbours belong to it."""
     with planted.study(tmp_path / "a", images=1000) as made:
-        found = one_rate(made, Budget(macs=0.6), allocate(made, Budget(macs=0.6)))
+        found = one_rate(Reading.of(made), Budget(macs=0.6))
         for rate in (rate for rate in found.rates if rate.kind == "free"):
             falling = np.argsort(made.scores(rate.unit, "free", "l1"))[: rate.pruned]
             assert set(falling) == set(range(rate.channels)) - set(rate.kept)
@@ -121,7 +121,7 @@ def test_its_filters_fall_by_the_units_scores(tmp_path):
 def test_of_all_that_meet_any_budget_it_is_the_first(study, macs, params, align, least, skip):
     """One after the other: of eight channels ⌊(1 − rate) · 8⌋ stay, or the next multiple."""
     budget = Budget(macs, params, align=align, least=least, skip=skip)
-    found = one_rate(study, budget, allocate(study, Budget(macs=1.0)))
+    found = one_rate(Reading.of(study), budget)
     for eighths in range(8):
         stay = next((n for n in range(8 - eighths, 8) if n >= least and n % align == 0), 8)
         pins = {unit: 0.0 if unit in skip else 1 - stay / 8 for unit in ("a", "b")}
@@ -138,7 +138,7 @@ def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
     """A user's recovery that does nothing: so slicing by hand tells what each set loses."""
     budget, used = Budget(macs=0.6), study.header.order
     found = level(study, bench(subject, study, nothing), allocate(study, budget), budget)
-    even = one_rate(study, budget, allocate(study, budget))
+    even = one_rate(Reading.of(study), budget)
     tried = [even]
     for most in EIGHTHS:
         try:
@@ -178,7 +178,7 @@ def test_the_best_has_to_be_ahead_once_more(subject, study, monkeypatch, again, 
     """
     budget = Budget(macs=0.6)
     own = allocate(study, budget)
-    even = one_rate(study, budget, own).dropped(study.anatomy)
+    even = one_rate(Reading.of(study), budget).dropped(study.anatomy)
 
     def outcomes(self, cuts, images, intact):
         ((joint, gone),) = cuts.items()
@@ -241,7 +241,7 @@ def test_a_study_may_hold_recovered_lesions_alone(subject, tmp_path):
     with sweep(network, data, tmp_path / "a", **options) as made:
         own = allocate(made, budget, recovery="bn")
         found = level(made, bench(subject, made, "bn"), own, budget, recovery="bn")
-        even = one_rate(made, budget, own, recovery="bn")
+        even = one_rate(Reading.of(made, recovery="bn"), budget)
     assert found.pruned.macs <= 0.5 * found.intact.macs
     assert len({rate.rate for rate in even.cut}) == 1
 

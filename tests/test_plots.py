@@ -188,15 +188,15 @@ def test_sensitivity_table_starts_intact_and_holds_every_measured_lesion(curves)
     table = sensitivity_table(curves, column="drop")
     measured = curves[curves["drop"].notna()]
     starts = table.groupby("label").head(1)
-    assert (starts[["share", "value", "low", "high"]] == 0).all(axis=None)
+    assert (starts[["amount", "value", "low", "high"]] == 0).all(axis=None)
     rest = table.drop(starts.index)
     np.testing.assert_allclose(rest["value"], measured["drop"])
-    np.testing.assert_allclose(rest["share"], 100 * measured["pruned"] / measured["channels"])
+    np.testing.assert_allclose(rest["amount"], 100 * measured["pruned"] / measured["channels"])
 
 
 def test_accuracy_bounds_are_baseline_minus_the_bounds_of_the_drop(curves):
     table = sensitivity_table(curves)
-    rest = table[table["share"] > 0]
+    rest = table[table["amount"] > 0]
     measured = curves[curves["drop"].notna()]
     np.testing.assert_allclose(rest["value"], measured["accuracy"])
     np.testing.assert_allclose(rest["low"], measured["baseline"] - measured["high"])
@@ -226,7 +226,7 @@ def test_sensitivity_lines_are_the_table(curves, column):
     ]  # fmt: skip
     drawn = {name: line for ax in axes for name, line in lines_of(ax).items()}
     for name, part in table.groupby("label"):
-        np.testing.assert_allclose(drawn[name].get_xdata(), part["share"])
+        np.testing.assert_allclose(drawn[name].get_xdata(), part["amount"])
         np.testing.assert_allclose(drawn[name].get_ydata(), part["value"])
         marked = part["layer"].iloc[0] in DOWN
         assert (drawn[name].get_linewidth() > 1.5) == marked
@@ -272,7 +272,7 @@ def test_where_lesions_stopped_early_marked_layers_alone_show_intervals_as_lines
     drawn = np.array(lines.get_segments())
     np.testing.assert_allclose(drawn[:, 0, 0], drawn[:, 1, 0])
     for row in part.itertuples():
-        (place,) = np.flatnonzero(np.isclose(drawn[:, 0, 0], row.share))
+        (place,) = np.flatnonzero(np.isclose(drawn[:, 0, 0], row.amount))
         np.testing.assert_allclose(drawn[place, :, 1], [row.low, row.high])
     bands = [one for one in ax.collections if not isinstance(one, LineCollection)]
     whole = table[(table["panel"] == part["panel"].iloc[0]) & (table["layer"] != DOWN[0])]
@@ -331,7 +331,7 @@ def test_heatmap_table_is_the_drops_in_order_of_execution(curves):
     table = heatmap_table(curves)
     assert list(table.columns) == pytest.approx(np.arange(1, 10) / 10)
     assert table.index[0] == "1 conv1 (branch)" and table.index[-1] == "20 fc"
-    row = curves[(curves["layer"] == "layer2.0.conv1") & np.isclose(curves["ratio"], 0.7)]
+    row = curves[(curves["layer"] == "layer2.0.conv1") & np.isclose(curves["amount"], 0.7)]
     assert table.loc["8 layer2.0.conv1", 0.7] == row["drop"].item()
     assert table.isna().all(axis=1).sum() == 10
 
@@ -404,7 +404,7 @@ def test_labels_of_a_deep_network_do_not_overlap(deep, draw):
 
 @pytest.mark.parametrize("rename", [str, lambda name: f"stages.3.blocks.2.{name}.conv_dw.of_many"])
 def test_degenerate_curves_are_drawn(curves, rename):
-    single = curves[np.isclose(curves["ratio"], 0.5)].head(1)
+    single = curves[np.isclose(curves["amount"], 0.5)].head(1)
     single = single.assign(layer=[rename(name) for name in single["layer"]])
     for drop, column in ((0.0, "accuracy"), (-3.0, "drop")):
         flat = single.assign(drop=drop, low=drop, high=drop)

@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import lesion
-from lesion.allocating import allocate, choices
+from lesion.allocating import allocate
 from lesion.allocation import Allocation
 from lesion.budget import Budget
-from lesion.candidates import dropped
+from lesion.candidates import candidates, dropped
 from lesion.errors import EvidenceError, LesionError
 from lesion.plan import Joint
 from lesion.predicting import basis
+from lesion.reading import Reading
 from lesion.subject import Subject
 from lesion.together import Bench
 
@@ -55,8 +56,8 @@ def study(subject, tmp_path_factory):
 
 
 def test_where_margins_add_up_the_prediction_is_exact(subject, study):
-    found = choices(study, Budget(), "l1", "top1")
-    known = basis(study, found, "top1", "l1")
+    found = candidates(Reading.of(study), Budget())
+    known = basis(Reading.of(study), found)
     bench = Bench.of(study, Subject.of(*subject))
     intact = bench.intact(study.header.order)
     assert known.by == "margins"
@@ -73,8 +74,8 @@ def test_where_margins_add_up_the_prediction_is_exact(subject, study):
 
 
 def test_by_drops_accuracies_multiply(study):
-    found = choices(study, Budget(), "l1", "top1")
-    known = basis(study, found, "top1", "l1", by="drops")
+    found = candidates(Reading.of(study), Budget())
+    known = basis(Reading.of(study), found, by="drops")
     taken = {"a": 2, "b": 3}
     left = np.prod([1 - found[u][at].drop / known.baseline for u, at in taken.items()])
     assert known.by == "drops"
@@ -90,8 +91,8 @@ def counts(layer, ratio):
 
 
 def by(study, **options):
-    found = choices(study, Budget(), "l1", "top1")
-    return basis(study, found, "top1", "l1", **options).by
+    found = candidates(Reading.of(study), Budget())
+    return basis(Reading.of(study), found, **options).by
 
 
 def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
@@ -111,8 +112,8 @@ def test_margins_count_where_all_lesions_saw_the_same_images(tmp_path):
 
 
 def test_other_scores_have_no_margins(study):
-    found = choices(study, Budget(), "l1", "agreement")
-    assert basis(study, found, "agreement", "l1").by == "drops"
+    found = candidates(Reading.of(study, column="agreement"), Budget())
+    assert basis(Reading.of(study, column="agreement"), found).by == "drops"
 
 
 # --- scores that are no accuracy

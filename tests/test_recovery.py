@@ -148,7 +148,7 @@ def test_residual_networks_recover_too(tmp_path):
             want = estimate(small, *train.tensors)(images)
         assert torch.allclose(found[lesion], want, rtol=0, atol=1e-9 * float(want.abs().max()))
     list(ready)
-    rows = curves(ready.study).set_index(["layer", "ratio"])
+    rows = curves(ready.study).set_index(["layer", "amount"])
     assert rows.loc[("conv1", 0.5), "reason"] == (
         "a network that recovers is cut by hooks, and hooks cannot cut these channels at add"
     )
@@ -411,7 +411,7 @@ def test_decisions_are_made_on_recovered_lesions_too(tmp_path):
         with pytest.raises(EvidenceError, match=words):
             recommend(early, recovery="finetune:9")
         frame = curves(early)
-        assert set(frame["recovery"][frame["ratio"].notna()]) == {"", "bn"}
+        assert set(frame["recovery"][frame["amount"].notna()]) == {"", "bn"}
 
 
 # --- one study
@@ -638,7 +638,7 @@ def test_a_recovery_that_diverges_is_a_row_with_a_reason(tmp_path):
     with sweep(network, data, tmp_path / "s", recovery="finetune:40,lr=1e30") as study:
         assert set(study.failed) == set(study.lesions)
         rows = curves(study)
-        assert set(rows["reason"][rows["ratio"].notna()]) == {
+        assert set(rows["reason"][rows["amount"].notna()]) == {
             "its outputs are not finite (NaN or infinity)"
         }
 

@@ -8,13 +8,13 @@ from slicing import shrink
 from test_goals import subject as small_subject
 
 from lesion.aim import Aim
-from lesion.allocating import allocate
+from lesion.allocating import allocate, reading_of
 from lesion.budget import Budget
 from lesion.cost import cost
 from lesion.rivals import beside, ranked, uniform
 from lesion.sweeping import sweep
 from lesion.together import bench
-from lesion.verifying import Verifier, once
+from lesion.verifier import Verifier, once
 
 subject = small_subject
 
@@ -29,7 +29,7 @@ def study(tmp_path_factory):
 @pytest.mark.parametrize("left", [0.9, 0.6, 0.35])
 def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
     allocation = allocate(study, Budget(macs=left))
-    found = uniform(study, allocation)
+    found = uniform(reading_of(study, allocation), allocation)
     free = [rate for rate in found.rates if rate.kind == "free"]
     assert {(rate.channels, rate.pruned) for rate in free} == {
         (size, rate.pruned) for size in (16, 32, 64) for rate in free if rate.channels == size
@@ -46,7 +46,7 @@ def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
 def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
     budget = Budget(macs=0.7, pins={"layer1.0.conv1": 0.5}, skip=("layer3.*",))
     allocation = allocate(study, budget)
-    beside_it = rival(study, allocation)
+    beside_it = rival(reading_of(study, allocation), allocation)
     own, found = ({rate.unit: rate for rate in one.rates} for one in (allocation, beside_it))
     assert own["layer1.0.conv1"].reason == "the rate that was asked for"
     assert own["layer3.0.conv1"].reason == "stays whole, as asked"
@@ -60,13 +60,13 @@ def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
 @pytest.mark.parametrize("rival", [uniform, ranked])
 def test_where_everything_was_asked_for_so_it_stays(study, rival):
     allocation = allocate(study, Budget(macs=1.0, skip=("*",)))
-    assert rival(study, allocation).filters == {}
+    assert rival(reading_of(study, allocation), allocation).filters == {}
 
 
 @pytest.mark.parametrize("left", [0.9, 0.6])
 def test_the_ranking_takes_the_lowest_of_all(study, left):
     allocation = allocate(study, Budget(macs=left))
-    found = ranked(study, allocation)
+    found = ranked(reading_of(study, allocation), allocation)
     assert found.pruned.macs <= allocation.pruned.macs
     kept, fallen = [], []
     for rate in (rate for rate in found.rates if rate.kind == "free"):
@@ -86,12 +86,16 @@ def test_all_are_measured_on_the_same_images(subject, tmp_path, seed):
     with sweep(*subject, tmp_path / "a", **options) as made:
         allocation = allocate(made, Budget(macs=0.5))
         ready = bench(made, network, data)
-        found = beside(made, ready, allocation, made.header.holdout)
-        other = uniform(made, allocation)
+        found = beside(reading_of(made, allocation), ready, allocation, made.header.holdout)
+        other = uniform(reading_of(made, allocation), allocation)
         check = once(Verifier(made, ready, Aim(5.0)), other)
         assert "nan" not in other.text() + check.text()
         assert "Predicted" in allocation.text() and "Predicted" not in other.text()
-        ways = [allocation, uniform(made, allocation), ranked(made, allocation)]
+        ways = [
+            allocation,
+            uniform(reading_of(made, allocation), allocation),
+            ranked(reading_of(made, allocation), allocation),
+        ]
         images, labels = (part[list(made.header.holdout)] for part in data.tensors)
         right = []
         with torch.no_grad():

@@ -254,7 +254,7 @@ def test_halves_make_the_whole(small, tmp_path):
     merge([tmp_path / "b", tmp_path / "a"], tmp_path / "merged")
     with Study.open(tmp_path / "merged") as one, Study.open(tmp_path / "whole") as whole:
         assert content(one) == content(whole)
-        columns = ["layer", "ratio", "images", "drop", "low", "high", "loss_rise", "reason"]
+        columns = ["layer", "amount", "images", "drop", "low", "high", "loss_rise", "reason"]
         merged, wanted = (curves(study)[columns] for study in (one, whole))
         assert merged.equals(wanted)
         assert one.header == whole.header
@@ -284,7 +284,7 @@ def test_a_lesion_whose_outputs_are_not_finite_is_a_row_with_a_reason(tmp_path):
         assert {(one.target, one.amount): why for one, why in study.failed.items()} == {
             ("a", 0.875): reason
         }
-        rows = curves(study).set_index(["layer", "ratio"])
+        rows = curves(study).set_index(["layer", "amount"])
         assert rows.loc[("a", 0.875), "reason"] == reason
         assert np.isnan(rows.loc[("a", 0.875), "drop"])
         assert rows.loc[("a", 0.25), "images"] == rows.loc[("b", 0.875), "images"] == 30

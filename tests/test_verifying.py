@@ -15,14 +15,17 @@ from torch.utils.data import TensorDataset
 from lesion.aim import Aim
 from lesion.allocating import allocate
 from lesion.budget import Budget
+from lesion.closed_loop import CAREFUL, FINE, SHRINK, _Loop, tightened
 from lesion.errors import EvidenceError, LesionError, StudyError
 from lesion.merging import merge
+from lesion.reading import Reading
 from lesion.study import Study
 from lesion.subject import Subject
 from lesion.sweeping import sweep
 from lesion.together import Bench
 from lesion.verification import Check, begin, recorded
-from lesion.verifying import CAREFUL, FINE, SHRINK, Verifier, _Loop, once, tightened, verify
+from lesion.verifier import Verifier, once
+from lesion.verifying import verify
 
 subject = small_subject
 RATIOS = (0.125, 0.25, 0.5, 0.75)
@@ -145,7 +148,9 @@ def test_a_check_that_came_to_nothing_spends_nothing_and_one_that_was_cut_off_do
 
 def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
     budget = Budget(macs=0.3)
-    found = tightened(Verifier(study, bench, Aim(2.0)), allocate(study, budget), budget)
+    found = tightened(
+        Verifier(study, bench, Aim(2.0)), Reading.of(study), allocate(study, budget), budget
+    )
     assert found.certified and len(found.checks) > 1
     assert counted(subject, study, found.final.allocation) <= 2
     macs = [check.allocation.pruned.macs for check in found.checks]
@@ -155,7 +160,9 @@ def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
 
 def test_the_loop_measures_on_other_images_than_it_refines_on(subject, study, bench):
     budget = Budget(macs=0.3)
-    found = tightened(Verifier(study, bench, Aim(6.0)), allocate(study, budget), budget)
+    found = tightened(
+        Verifier(study, bench, Aim(6.0)), Reading.of(study), allocate(study, budget), budget
+    )
     last, own = found.final.allocation, study.header.order
     first, others = own[: len(own) // 2], own[len(own) // 2 :]
     lost = [drops(subject, study, last, some).mean() for some in (others, first, own)]
@@ -226,9 +233,8 @@ def test_the_loop_goes_by_lesions_that_recovered(subject, tmp_path):
                recovery=nothing, train=train) as made:  # fmt: skip
         ready = Bench.of(made, Subject.of(network, data, train=train), nothing)
         first = allocate(made, budget, recovery="test_verifying:nothing")
-        found = tightened(
-            Verifier(made, ready, Aim(5.0)), first, budget, recovery="test_verifying:nothing"
-        )
+        reading = Reading.of(made, recovery="test_verifying:nothing")
+        found = tightened(Verifier(made, ready, Aim(5.0)), reading, first, budget)
         last = found.final.allocation
         own = made.header.order
     assert found.certified and len(found.checks) > 1 and last.measured
@@ -240,7 +246,12 @@ def test_the_loop_goes_by_lesions_that_recovered(subject, tmp_path):
 def test_the_loop_says_where_nothing_helps(study, bench):
     budget = Budget(macs=0.3, skip=("b",), pins={"a": 0.75})
     with pytest.raises(LesionError, match="study's ratios leave none: the last that were tried"):
-        tightened(Verifier(study, bench, Aim(0.1)), allocate(study, Budget(macs=0.3)), budget)
+        tightened(
+            Verifier(study, bench, Aim(0.1)),
+            Reading.of(study),
+            allocate(study, Budget(macs=0.3)),
+            budget,
+        )
 
 
 def test_from_a_network_and_its_data(subject, study):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lesion import options
 from lesion.allocation import Allocation
 from lesion.commands import app
-from lesion.commands.rating import rated
+from lesion.commands.rates import rated
 from lesion.commands.recalling import recalled
 from lesion.commands.records import Rates, Recalled, check_out, taking
 from lesion.errors import LesionError, StudyError
@@ -38,7 +38,7 @@ def export(
     target = exports.target(to)  # an unknown one is refused before all work
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation, header = rated(opened, rates), opened.header
+        (allocation, _), header = rated(opened, rates), opened.header
     given = {}
     if measured.network is not None or getattr(target, "RESOLVED", False):
         tried = _tried(measured, header, study)
@@ -70,7 +70,7 @@ def apply(
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     with Study.open(study) as opened:
-        allocation, header = rated(opened, rates), opened.header
+        (allocation, _), header = rated(opened, rates), opened.header
     tried = _tried(measured, header, study)
     _check(allocation, tried)
     example, adapter = tried.example, tried.adapter

@@ -1,12 +1,13 @@
 """Commands that run the network: `lesion layers | sweep | evaluate | demo`."""
 
+from functools import partial
 from pathlib import Path
 
 from lesion import options
 from lesion.aim import Aim
-from lesion.amounts import RATIOS
 from lesion.anatomy import Anatomy
 from lesion.attended import (
+    Means,
     baseline,
     check_place,
     evaluated,
@@ -23,11 +24,10 @@ from lesion.commands.records import Measured, Recalled, check_figures, taking
 from lesion.cost import cost
 from lesion.errors import LesionError
 from lesion.options.values import Format, Rounding, Units
+from lesion.reading import DAMAGE
 from lesion.showing import itemise, reasons, say, show, tell
 from lesion.texts import listed, numbers, seconds
 from lesion.wording import grouped
-
-EVERY_TENTH = ",".join(map(str, RATIOS))
 
 
 @app.command()
@@ -87,7 +87,8 @@ def sweep(
     estimand: options.Of = None,
     recover: options.Recover = "",
     train: options.Train = None,
-    ratios: options.Ratios = EVERY_TENTH,
+    damage: options.NewDamage = "filters",
+    ratios: options.Ratios = None,
     criterion: options.NewCriterion = "l1",
     layers: options.Layers = None,
     units: options.WhichUnits = Units.free,
@@ -98,6 +99,7 @@ def sweep(
     memory: options.Memory = None,
     device: options.Device = None,
     workers: options.Workers = None,
+    runner: options.WhichRunner = "here",
 ) -> None:
     """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
 
@@ -119,7 +121,7 @@ def sweep(
         score = recalled_score(score, known, out)
         seed = known.get("seed", 0) if seed is None else seed
         choices = Choices(
-            ratios=numbers(ratios, "--ratios") or (),
+            ratios=numbers(ratios, "--ratios"),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),
@@ -130,17 +132,20 @@ def sweep(
             estimand=estimand.value if estimand else known.get("estimand", "set"),
             recovery=zoo.open_recovery(recover),
             source=source(measured_as, score),
+            damage=damage,
         )
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(budget)
         room = None if memory is None else parse(memory)
-        subject = measured_as.subject(score=score, workers=workers, seed=seed, train=train)
+        reopen = partial(measured_as.subject, score=score, workers=workers, seed=seed, train=train)
+        means = Means(limit, room, device, runner, reopen)
+        subject = reopen()
         say(f"preprocessing: {subject.preprocessing or 'none'}")
         if dry_run:
-            foresee(subject, out, choices, goal, limit, room, device)
+            foresee(subject, out, choices, goal, means)
             return
-        with prepared(subject, out, choices, goal, limit, room, device) as ready:
+        with prepared(subject, out, choices, goal, means) as ready:
             run(ready, longest)
             say(baseline(ready.study))
         say(f"study: {out}\nnext: lesion recommend {out}")
@@ -154,7 +159,8 @@ def evaluate(
     out: options.NewStudy,
     part: options.Part = "",
     budget: options.Budget = None,
-    ratios: options.Ratios = EVERY_TENTH,
+    damage: options.NewDamage = "filters",
+    ratios: options.Ratios = None,
     criterion: options.NewCriterion = "l1",
     layers: options.Layers = None,
     units: options.WhichUnits = Units.free,
@@ -173,13 +179,14 @@ def evaluate(
         from lesion.choices import Choices
 
         choices = Choices(
-            ratios=numbers(ratios, "--ratios") or (),
+            ratios=numbers(ratios, "--ratios"),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),
             rounding=rounding.value,
             seed=seed,
             source=source(measured),
+            damage=damage,
         )
         choices.check()
         if measured.output is not None:
@@ -219,5 +226,5 @@ def demo(
             run(ready)
             advice, without = judged(ready.study, max_drop)
             say(advice.text() if advice else without)
-            paths = drawn(ready.study, out, advice)
+            paths = drawn(ready.study, out, {DAMAGE: advice})
     itemise(f"study: {file}", [f"figure: {path}" for path in paths])

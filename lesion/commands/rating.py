@@ -1,90 +1,35 @@
 """Commands that measure rates: `lesion verify | refine | calibrate | interactions | …`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesion import options
-from lesion.advice import Advice
 from lesion.aim import Aim
-from lesion.allocating import allocate, by_stage
-from lesion.allocation import Allocation, as_json
+from lesion.allocation import as_json
 from lesion.attended import best_device
 from lesion.commands import app
+from lesion.commands.rates import by_of, print_rates, rated, save_rates, times_of
 from lesion.commands.recalling import recalled, recalled_score
 from lesion.commands.records import Measured, Rates, Recalled, check_figures, check_out, taking
-from lesion.curves import column_of
 from lesion.errors import LesionError
-from lesion.judging import recommend
 from lesion.options.values import Format
+from lesion.reading import Reading, column_of, last_aim
 from lesion.showing import put, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed, numbers
 from lesion.wording import grouped
 
 if TYPE_CHECKING:
-    from lesion.latency import Times
     from lesion.together import Bench
 
 
-def rated(study: Study, rates: Rates, eased: bool = False) -> Allocation:
-    """The rates that the options ask for: saved, within a budget, or the stages' own.
-
-    eased: whether a budget is made of them in any case
-    """
-    if not eased:
-        rates.check_details()
-    if rates.rates is not None:
-        if rates.bounded:
-            raise LesionError("Expected saved rates or a budget, got both; leave one out.")
-        found = Allocation.load(rates.rates)
-        found.check(study.header.subject)
-        return found
-    if not rates.bounded:
-        way = rates.recovery
-        advice = recommend(study, rates.max_drop, None, rates.criterion, recovery=way)
-        return by_stage(study, advice, way)
-    return allocate(
-        study, rates.budget(), times=times_of(rates), criterion=rates.criterion,
-        recovery=rates.recovery, by=by_of(rates),
-    )  # fmt: skip
-
-
-def by_of(rates: Rates) -> str:
-    """What rates within a budget are predicted by, "" where that was not said."""
-    return rates.by.value if rates.by else ""
-
-
-def times_of(rates: Rates) -> "Times | None":
-    """The table of times, if there is one."""
-    if rates.times is None:
-        return None
-    from lesion.latency import Times
-
-    return Times.load(rates.times)
-
-
-def told(found: Advice | Allocation, format: Format) -> None:
-    """Prints advice or rates."""
-    if format is Format.json:
-        put(as_json(found.to_dict()))
-    elif format is Format.csv:
-        show(found.table(), format)
-    else:
-        say(found.text())
-
-
-def kept_in(out: Path | None, allocation: Allocation, format: Format) -> None:
-    """Saves rates where a file is named, and says so."""
-    if out is not None:
-        allocation.save(out)
-        say_where(f"rates: {out}", format)
-
-
 def _bench(
-    study: Study, measured: Recalled, device: str | None, recover: str = "",
+    study: Study,
+    measured: Recalled,
+    device: str | None,
+    recover: str = "",
     train: str | None = None,
-) -> "Bench":  # fmt: skip
+) -> "Bench":
     """The study's subject, on the device."""
     from lesion import zoo
     from lesion.preparing import move
@@ -104,12 +49,12 @@ def _bench(
 
 def _asked(study: Study, max_drop: float | None, confidence: float | None) -> Aim:
     """Tolerance and confidence, by default those of the sweep."""
-    column = column_of(study, None)
-    last = next((aim for aim in reversed(study.aims) if aim.column == column), Aim(column=column))
+    last = last_aim(study, column_of(study))
     return Aim(
         last.max_drop if max_drop is None else max_drop,
-        last.confidence if confidence is None else confidence, column,
-    )  # fmt: skip
+        last.confidence if confidence is None else confidence,
+        last.column,
+    )
 
 
 @app.command()
@@ -133,36 +78,39 @@ def verify(
     --max-drop is what they may lose together. The study remembers each check: later ones spend
     less of the error, so that none of them all claims wrongly.
     """
-    from lesion import verifying
+    from lesion.closed_loop import tightened
     from lesion.rivals import beside
     from lesion.together import check_images
+    from lesion.verifier import Verifier, once
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     chosen = rates if "least" in rates.shares else replace(rates, max_drop=None)
     with Study.open(study) as opened:
         check_images(opened)
-        allocation = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
-        verifier = verifying.Verifier(
-            opened, _bench(opened, measured, device, recover, train),
-            _asked(opened, rates.max_drop, confidence), full,
-        )  # fmt: skip
+        allocation, reading = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
+        bench = _bench(opened, measured, device, recover, train)
+        verifier = Verifier(opened, bench, _asked(opened, rates.max_drop, confidence), full)
         if close_loop:
-            found = verifying.tightened(
-                verifier, allocation, chosen.budget(), times=times_of(rates),
-                recovery=rates.recovery, by=by_of(rates),
-            )  # fmt: skip
+            checked = tightened(
+                verifier,
+                reading,
+                allocation,
+                chosen.budget(),
+                times=times_of(rates),
+                by=by_of(rates),
+            )
         else:
-            found = verifying.once(verifier, allocation)
-        held = opened.header.holdout
-        others = beside(opened, verifier.bench, found.final.allocation, held) if rivals else None
+            checked = once(verifier, allocation)
+        held, last = opened.header.holdout, checked.final.allocation
+        others = beside(reading, bench, last, held) if rivals else None
     if format is Format.json:
-        put(as_json([check.to_dict() for check in found.checks]))
+        put(as_json([check.to_dict() for check in checked.checks]))
     else:
-        say(found.text())
+        say(checked.text())
         if others is not None:
             say(f"Beside rates that cost as much, on all {grouped(len(held))} images kept back:")
             show(others, format)
-    kept_in(out, found.final.allocation, format)
+    save_rates(out, last, format)
 
 
 @app.command()
@@ -186,18 +134,18 @@ def interactions(
     check_figures(out, formats)
     with Study.open(study) as opened:
         check_images(opened)
-        allocation = rated(opened, rates)
+        allocation, _ = rated(opened, rates)
         bench = _bench(opened, measured, device)
-        found = find_interactions(
+        strongest = find_interactions(
             opened, bench, allocation, pairs=pairs, images=images, confidence=confidence
         )
-    show(found.table, format)
-    if format is Format.table and found.screened:
-        say(f"the strongest of {found.screened} pairs, chosen on other images")
+    show(strongest.table, format)
+    if format is Format.table and strongest.screened:
+        say(f"the strongest of {strongest.screened} pairs, chosen on other images")
     if out is not None:
         from lesion.plots import save_interactions
 
-        for path in save_interactions(found, out, formats=listed(formats)):
+        for path in save_interactions(strongest, out, formats=listed(formats)):
             say_where(str(path), format)
 
 
@@ -212,15 +160,16 @@ def calibrate(
     device: options.Device = None,
 ) -> None:
     """Measure random sets of rates together, so that upper predictions hold for this network."""
-    from lesion.calibrating import calibrate as learned
+    from lesion.calibrating import calibrate as calibrate_on
 
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
-        found = learned(opened, bench, sets=sets, images=images, criterion=criterion)
-    upper = ", ".join(f"{found.upper(one):.1f} where they predict {one}" for one in (1, 5, 10))
+        learned = calibrate_on(opened, bench, sets=sets, images=images, criterion=criterion)
+    upper = ", ".join(f"{learned.upper(drop):.1f} where they predict {drop}" for drop in (1, 5, 10))
     say(
-        f"{len(found.measured)} random sets of rates on {grouped(found.images)} images, predicted "
-        f"by {found.by}: with 95 % confidence 95 % of such sets lose at most {upper} points"
+        f"{len(learned.measured)} random sets of rates on {grouped(learned.images)} images, "
+        f"predicted by {learned.by}: with 95 % confidence 95 % of such sets lose at most {upper} "
+        "points"
     )
 
 
@@ -243,7 +192,8 @@ def refine(
     With --recover: measure after it rates from the predicted ones to one rate for all, and take
     the best.
     """
-    from lesion import levelling, refining
+    from lesion.levelling import levelled
+    from lesion.refining import refined
     from lesion.together import check_images
 
     check_out(out, study, *measured.inputs, *rates.inputs)
@@ -259,19 +209,16 @@ def refine(
         )
     with Study.open(study) as opened:
         check_images(opened)
-        allocation, budget, times = rated(opened, rates), rates.budget(), times_of(rates)
+        allocation, reading = rated(opened, rates)
+        budget, times = rates.budget(), times_of(rates)
         bench = _bench(opened, measured, device, recover, train)
         if recover:
-            found = levelling.level(
-                opened, bench, allocation, budget, images=images, times=times,
-                recovery=rates.recovery, by=by_of(rates),
-            )  # fmt: skip
+            by = by_of(rates)
+            better = levelled(reading, bench, allocation, budget, images, times, by)
         else:
-            found = refining.refine(
-                opened, bench, allocation, budget, images=images, rounds=rounds, times=times
-            )
-    told(found, format)
-    kept_in(out, found, format)
+            better = refined(reading, bench, allocation, budget, images, rounds, times)
+    print_rates(better, format)
+    save_rates(out, better, format)
 
 
 @app.command()
@@ -295,15 +242,18 @@ def tradeoff(
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
         recovered = _bench(opened, measured, device, recover, train) if recover else None
-        found = frontier(
-            opened, bench, numbers(shares, "--shares") or (), rounds=rounds,
+        table = frontier(
+            Reading.of(opened),
+            bench,
+            numbers(shares, "--shares") or (),
+            rounds=rounds,
             recovered=recovered,
-        )  # fmt: skip
-    show(found, format)
+        )
+    show(table, format)
     if out is not None:
         from lesion.plots import save_tradeoff
 
-        for path in save_tradeoff(found, out, formats=listed(formats)):
+        for path in save_tradeoff(table, out, formats=listed(formats)):
             say_where(str(path), format)
 
 

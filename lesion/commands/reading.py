@@ -1,6 +1,6 @@
 """Commands that read a study: `lesion curves | recommend | compare | plot | merge`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +12,23 @@ from lesion.allocation import Allocation
 from lesion.attended import baseline, check_place, doubt
 from lesion.classes import class_drops
 from lesion.commands import app
-from lesion.commands.rating import kept_in, rated, told
+from lesion.commands.rates import print_rates, rated, save_rates
 from lesion.commands.records import Rates, check_figures, check_out, taking
 from lesion.comparison import compare as compare_in
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError
+from lesion.judging import advise
 from lesion.judging import recommend as recommend_from
 from lesion.merging import merge as merge_studies
 from lesion.options.values import Format, Guarantee
+from lesion.reading import DAMAGE
 from lesion.showing import itemise, put, reasons, say, say_where, show, tell
 from lesion.study import Study
 from lesion.texts import listed
+
+PLACE = ("layer", "number", "stage", "kind")
+NUMBERS = ("images", "baseline", "accuracy", "drop", "low", "high")
+LESS = ("stage", "baseline", "number", "images", "kind")
 
 
 @app.command()
@@ -38,26 +44,27 @@ def curves(
             show(class_drops(opened), format)
         return
     with Study.open(study) as opened:
-        found, summary = curves_of(opened, confidence=confidence), baseline(opened)
+        frame, summary = curves_of(opened, confidence=confidence), baseline(opened)
     if format is Format.table:
-        _show_curves(found)
+        _show_curves(frame)
         say(summary)
     else:
-        show(found, format)
+        show(frame, format)
 
 
-def _show_curves(found: pd.DataFrame) -> None:
+def _show_curves(frame: pd.DataFrame) -> None:
     """The rows with numbers as a table, below it why the others have none."""
-    table = found[found["reason"] == ""]
+    table = frame[frame["reason"] == ""]
     if len(table):
         removed = table["pruned"].astype(str) + "/" + table["channels"].astype(str)
-        names = ("criterion", "recovery", "rounding", "seed")
+        table = table.assign(removed=removed.where(table["damage"] == DAMAGE, ""))
+        names = ("damage", "criterion", "recovery", "rounding", "seed")
         varied = [name for name in names if table[name].nunique() > 1]
-        columns = ["layer", "number", "stage", "kind", *varied, "ratio", "removed", "images",
-                   "baseline", "accuracy", "drop", "low", "high"]  # fmt: skip
-        less = ("stage", "baseline", "number", "images", "kind")
-        show(table.assign(removed=removed)[columns], Format.table, less)
-    itemise("without numbers:", reasons(found))
+        other = not (table["damage"] == DAMAGE).any()  # a single one, which is no longer told
+        what = ["damage", "amount"] if other else ["amount", "removed"]
+        columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
+        show(table[list(columns)], Format.table, LESS)
+    itemise("without numbers:", reasons(frame))
 
 
 @app.command()
@@ -75,22 +82,21 @@ def recommend(
     With a budget: the rates that meet it together, chosen to lose least by prediction.
     With --rates: what was saved.
     """
-    found: Allocation | None
     check_out(out, study, *rates.inputs)
     with Study.open(study) as opened:
         doubt(opened)
         if rates.bounded or rates.rates:
-            told(found := rated(opened, rates), format)
+            allocation, _ = rated(opened, rates)
+            print_rates(allocation, format)
+            save_rates(out, allocation, format)
         else:
             rates.check_details()
-            advice = recommend_from(
-                opened, rates.max_drop, confidence, rates.criterion, guarantee=guarantee.value,
-                recovery=rates.recovery,
-            )  # fmt: skip
-            told(advice, format)
-            found = by_stage(opened, advice, rates.recovery) if out else None
-    if found is not None:
-        kept_in(out, found, format)
+            reading = rates.reading(opened)
+            reading = reading.asking(rates.max_drop, confidence, guarantee.value)
+            advice = advise(reading)
+            print_rates(advice, format)
+            if out is not None:
+                save_rates(out, by_stage(reading, advice), format)
 
 
 @app.command()
@@ -99,6 +105,7 @@ def compare(
     recovery: options.Compared = None,
     ratio: options.AtRatio = None,
     criterion: options.Criterion = None,
+    damage: options.Damage = None,
     out: options.AlsoDrawn = None,
     formats: options.Formats = "png",
     format: options.As = Format.table,
@@ -107,19 +114,25 @@ def compare(
     check_figures(out, formats)
     with Study.open(study) as opened:
         recovery = recovery or next(iter(opened.recoveries), "bn")
-        found = compare_in(opened, recovery, ratio, criterion)
+        comparison = compare_in(opened, recovery, ratio, criterion, damage=damage)
         frame = curves_of(opened)
     if format is Format.table:
-        show(found.layers, format)
-        say(found.text())
+        show(comparison.layers, format)
+        say(comparison.text())
     else:
-        show(found.cells, format)
+        show(comparison.cells, format)
     if out is not None:
         from lesion.plots import save_recovery
 
-        for path in save_recovery(
-            frame, recovery, out, criterion=criterion, formats=listed(formats)
-        ):
+        paths = save_recovery(
+            frame,
+            recovery,
+            out,
+            criterion=criterion,
+            damage=comparison.damage,
+            formats=listed(formats),
+        )
+        for path in paths:
             say_where(str(path), format)
 
 
@@ -131,12 +144,15 @@ def plot(
     max_drop: options.MaxDrop = None,
     confidence: options.Confidence = 95,
     criterion: options.Criterion = None,
+    damage: options.Damage = None,
     rates: options.DrawnRates = None,
 ) -> None:
     """Draw the curves, a heatmap, the sorted filter norms, and the rates."""
     check_figures(out, formats)
     with Study.open(study) as opened:
-        advice, without = judged(opened, max_drop, criterion)
+        named = [damage] if damage else damages(opened)
+        judgements = {name: judged(opened, max_drop, criterion, name) for name in named}
+        advice = {name: advice for name, (advice, _) in judgements.items()}
         paths = drawn(opened, out, advice, listed(formats), confidence, criterion)
         if rates is not None:
             from lesion.plots import save_allocation
@@ -144,32 +160,53 @@ def plot(
             allocation = Allocation.load(rates)
             allocation.check(opened.header.subject)
             paths += save_allocation(allocation, out, formats=listed(formats))
-    if without:
-        tell(f"drawn without advice: {without}")
+    for _, why in judgements.values():
+        if why:
+            tell(f"drawn without advice: {why}")
     for path in paths:
         put(str(path))
 
 
+def damages(study: Study) -> list[str]:
+    """The kinds of damage that there are pictures of."""
+    return list(dict.fromkeys(lesion.damage for lesion in study.lesions)) or [DAMAGE]
+
+
 def judged(
-    study: Study, max_drop: float | None, criterion: str | None = None
+    study: Study, max_drop: float | None, criterion: str | None = None, damage: str | None = None
 ) -> tuple[Advice | None, str]:
     """The advice, or why the study holds too little for it."""
     try:
-        return recommend_from(study, max_drop, criterion=criterion), ""
+        return recommend_from(study, max_drop, criterion=criterion, damage=damage), ""
     except EvidenceError as error:
         return None, str(error)
 
 
 def drawn(
-    study: Study, folder: Path, advice: Advice | None, formats: Sequence[str] = ("png",),
-    confidence: float = 95, criterion: str | None = None,
-) -> list[Path]:  # fmt: skip
+    study: Study,
+    folder: Path,
+    advice: Mapping[str, Advice | None],
+    formats: Sequence[str] = ("png",),
+    confidence: float = 95,
+    criterion: str | None = None,
+) -> list[Path]:
+    """The pictures of each kind of damage, with the advice of it."""
     from lesion.plots import save_all
 
-    return save_all(
-        curves_of(study, confidence=confidence), folder, advice=advice, norms=study.norms,
-        anatomy=study.anatomy, criterion=criterion, formats=formats,
-    )  # fmt: skip
+    frame = curves_of(study, confidence=confidence)
+    paths = []
+    for damage, of_damage in advice.items():
+        paths += save_all(
+            frame,
+            folder,
+            advice=of_damage,
+            norms=study.norms,
+            anatomy=study.anatomy,
+            criterion=criterion,
+            damage=damage,
+            formats=formats,
+        )
+    return paths
 
 
 @app.command()

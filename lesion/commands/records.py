@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lesion import options
 from lesion.budget import Budget, share
 from lesion.errors import LesionError
+from lesion.reading import Reading
+from lesion.study import Study
 from lesion.texts import listed, numbers
 from lesion.writing import check_file, check_folder
 
@@ -40,9 +42,12 @@ class Measured:
     def named(self) -> dict[str, Any]:
         """The options as what opens a subject takes them, network and data apart."""
         return {
-            "classes": self.classes, "resize": self.resize, "crop": self.crop,
-            "mean": numbers(self.mean, "--mean"), "std": numbers(self.std, "--std"),
-        }  # fmt: skip
+            "classes": self.classes,
+            "resize": self.resize,
+            "crop": self.crop,
+            "mean": numbers(self.mean, "--mean"),
+            "std": numbers(self.std, "--std"),
+        }
 
     def subject(self, **more: Any) -> "Subject":
         """The subject that they name; more: see `lesion.zoo.open_subject`."""
@@ -86,6 +91,7 @@ class Rates:
     rates: options.RatesFile = None
     max_drop: options.MaxDrop = None
     criterion: options.Criterion = None
+    damage: options.Damage = None
     recovery: options.Recovered = ""
 
     @property
@@ -96,12 +102,17 @@ class Rates:
     @property
     def shares(self) -> tuple[str, ...]:
         """What is asked of resources."""
-        return tuple(one for one in (self.macs, self.params, self.latency) if one is not None)
+        asked = self.macs, self.params, self.latency
+        return tuple(share for share in asked if share is not None)
 
     @property
     def bounded(self) -> bool:
         """Whether a budget is asked for."""
         return bool(self.shares)
+
+    def reading(self, study: Study) -> Reading:
+        """The lesions that they rest on."""
+        return Reading.of(study, self.criterion, None, self.damage, self.recovery)
 
     def check_details(self) -> None:
         """Raises LesionError for options that say how a budget is met, where there is none."""
@@ -121,9 +132,17 @@ class Rates:
             None if text is None else share(text) for text in (self.macs, self.params, self.latency)
         )
         return Budget(
-            macs, params, latency, self.max_drop, self.per.value, self.align, self.least,
-            self.max_rate, pinned(self.pin or ()), listed(self.skip),
-        )  # fmt: skip
+            macs,
+            params,
+            latency,
+            self.max_drop,
+            self.per.value,
+            self.align,
+            self.least,
+            self.max_rate,
+            pinned(self.pin or ()),
+            listed(self.skip),
+        )
 
 
 def check_out(out: Path | None, *inputs: str | Path | None) -> None:
@@ -151,15 +170,15 @@ def pinned(texts: Sequence[str]) -> dict[str, float]:
     >>> pinned(["layer1.*=0.3", "fc=20%"])
     {'layer1.*': 0.3, 'fc': 0.2}
     """
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for text in texts:
         pattern, _, rate = text.partition("=")
         value = share(rate) if rate else "nothing"
         if isinstance(value, str):
             raise LesionError(f"Expected a rate such as 'layer1.*=0.3' for --pin, got '{text}'.")
-        if found.setdefault(pattern, value) != value:
+        if rates.setdefault(pattern, value) != value:
             raise LesionError(f"Expected one rate for {pattern}, got several; drop one of them.")
-    return found
+    return rates
 
 
 def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -169,20 +188,22 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
     """
 
     def with_options(command: Callable[..., None]) -> Callable[..., None]:
-        own = [one for one in signature(command).parameters.values() if one.name not in groups]
+        plain = [each for each in signature(command).parameters.values() if each.name not in groups]
         fields = {name: list(signature(kind).parameters.values()) for name, kind in groups.items()}
 
         def run(**options: Any) -> None:
             records = {
-                name: kind(**{one.name: options.pop(one.name) for one in fields[name]})
+                name: kind(**{field.name: options.pop(field.name) for field in fields[name]})
                 for name, kind in groups.items()
             }
             command(**records, **options)
 
-        every = [*own, *(one for listed in fields.values() for one in listed)]
-        every.sort(key=lambda one: one.default is not Parameter.empty)  # stable: needed ones first
+        every = [*plain, *(field for some in fields.values() for field in some)]
+        every.sort(
+            key=lambda each: each.default is not Parameter.empty
+        )  # stable: needed ones first
         run.__signature__ = Signature(every)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in every}
+        run.__annotations__ = {each.name: each.annotation for each in every}
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         return run
 

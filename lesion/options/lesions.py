@@ -9,13 +9,22 @@ from lesion.options.values import Rounding, Units
 
 _lesions = partial(typer.Option, rich_help_panel="Which lesions")
 
+NewDamage = Annotated[
+    str, _lesions("--damage", help="what is done to a layer: filters, or one of another package")
+]
 Ratios = Annotated[
-    str, _lesions(help="shares of the filters to remove", metavar="X,…", show_default="0.1 to 0.9")
+    str | None,
+    _lesions(
+        help="shares of the filters to remove, or how much of another damage",
+        metavar="X,…",
+        show_default="0.1 to 0.9, or the damage's own",
+    ),
 ]
 NewCriterion = Annotated[
     str,
     _lesions(
-        help="which filters go first: l1, l2, fpgm, bn_scale; to compare with, random, largest"
+        help="which filters go first: l1, l2, fpgm, bn_scale; to compare with, random, largest; or "
+        "one of another package, which may need --train"
     ),
 ]
 Layers = Annotated[
@@ -73,5 +82,12 @@ Criterion = Annotated[
     typer.Option(
         help="which of the study's criteria, where it holds several",
         show_default="l1, or the first",
+    ),
+]
+Damage = Annotated[
+    str | None,
+    typer.Option(
+        help="which kind of damage, where the study holds several",
+        show_default="filters, or the first",
     ),
 ]

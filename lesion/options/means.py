@@ -18,5 +18,8 @@ Memory = Annotated[
 Device = Annotated[
     str | None, _means(help="cpu, cuda, cuda:1", show_default="cuda where there is one")
 ]
+WhichRunner = Annotated[
+    str, _means("--runner", help="where it is measured: here, or by one of another package")
+]
 Workers = Annotated[int | None, _means(help="processes that read images", metavar="N", min=0)]
 BatchTimed = Annotated[int, typer.Option("--batch", help="images at once", metavar="N", min=1)]

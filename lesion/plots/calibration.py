@@ -52,7 +52,7 @@ def plot_calibration(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     logarithmic beyond.
     """
     table = calibration_table(frame)
-    own = ax is None
+    alone = ax is None
     ax = ax if ax is not None else plt.subplots(figsize=(5.0, 5.4), layout="constrained")[1]
     ax.plot(table["predicted"], table["upper"], ls="", ms=5, zorder=2, label="upper", **UPPER)
     handles: list[Any] = []
@@ -62,7 +62,7 @@ def plot_calibration(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         handles.append(Line2D([], [], ls="", label=text, **_style(i, True)))
     _bend(ax, table)
     _finish(ax, table)
-    _legend(ax, [*handles, *_others(table)], own)
+    _legend(ax, [*handles, *_others(table)], alone)
     return ax
 
 
@@ -79,10 +79,16 @@ def _style(place: int, within: bool) -> dict[str, Any]:
 
 def _draw_points(ax: Axes, part: pd.DataFrame, place: int) -> None:
     for within in (True, False):
-        own = part[part["within"] == within]
-        if len(own):
-            ax.plot(own["predicted"], own["measured"], ls="", zorder=3 if within else 4,
-                    label=own["network"].iloc[0], **_style(place, within))  # fmt: skip
+        points = part[part["within"] == within]
+        if len(points):
+            ax.plot(
+                points["predicted"],
+                points["measured"],
+                ls="",
+                zorder=3 if within else 4,
+                label=points["network"].iloc[0],
+                **_style(place, within),
+            )
 
 
 def _bend(ax: Axes, table: pd.DataFrame) -> None:
@@ -111,15 +117,21 @@ def _finish(ax: Axes, table: pd.DataFrame) -> None:
     sns.despine(ax=ax)
 
 
-def _legend(ax: Axes, handles: list[Any], own: bool) -> None:
+def _legend(ax: Axes, handles: list[Any], alone: bool) -> None:
     """In as many columns as the longest of the texts, which hold networks' names, leaves room."""
-    if not own:
-        return legend_below(ax, handles, own)
+    if not alone:
+        return legend_below(ax, handles, alone)
     figure: Any = ax.figure
     widest = max(0.53 * FONT * len(handle.get_label()) + 38 for handle in handles)
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=FONT,
-                  ncols=max(1, int(72 * figure.get_figwidth() / widest)), handlelength=3,
-                  columnspacing=1.5)  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        frameon=False,
+        fontsize=FONT,
+        ncols=max(1, int(72 * figure.get_figwidth() / widest)),
+        handlelength=3,
+        columnspacing=1.5,
+    )
 
 
 def _others(table: pd.DataFrame) -> list[Any]:

@@ -54,10 +54,10 @@ def plot_channels(allocation: Allocation, ax: Axes | None = None) -> Axes:
     joint drop, predicted or measured.
     """
     table = channels_table(allocation)
-    own, ax = ax is None, ax if ax is not None else _axes(table)
+    alone, ax = ax is None, ax if ax is not None else _axes(table)
     _draw_bars(ax, table)
     _separate(ax, table)
-    _finish(ax, table, allocation, own)
+    _finish(ax, table, allocation, alone)
     ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     _name(ax, table)
     return ax
@@ -90,13 +90,20 @@ def _separate(ax: Axes, table: pd.DataFrame) -> None:
         if part.index[0]:
             ax.axhline(part.index[0] - 0.5, color="0.6", lw=0.8, zorder=0)
         if part["panel"].iloc[0] != NO_STAGE:
-            ax.text(1.02, part.index.to_numpy().mean(), part["panel"].iloc[0], fontsize=FONT,
-                    va="center", transform=ax.get_yaxis_transform(), color=INK)  # fmt: skip
+            ax.text(
+                1.02,
+                part.index.to_numpy().mean(),
+                part["panel"].iloc[0],
+                fontsize=FONT,
+                va="center",
+                transform=ax.get_yaxis_transform(),
+                color=INK,
+            )
 
 
-def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) -> None:
+def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, alone: bool) -> None:
     width = characters(ax, ax.get_position().width)
-    pad = 6 if own else 18  # the legend lies between
+    pad = 6 if alone else 18  # the legend lies between
     ax.set_title(_title(allocation, width), loc="left", fontsize=FONT + 1, pad=pad)
     ax.set(xlim=(0, 1.15 * table["channels"].max()), ylim=(len(table) - 0.4, -0.6))
     ax.set_yticks(np.arange(len(table)), list(table["label"]))
@@ -109,18 +116,26 @@ def _finish(ax: Axes, table: pd.DataFrame, allocation: Allocation, own: bool) ->
     handles: list[Any] = [Patch(**KEPT, label="stay"), Patch(**PRUNED, label="fall")]
     if _fixed(table).any():
         handles.append(Patch(**WHOLE, label="whole without a choice"))
-    if own:
-        legend_below(ax, handles, own)
+    if alone:
+        legend_below(ax, handles, alone)
     else:  # inside, it would lie on bars
-        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
-                  fontsize=FONT, frameon=False, borderaxespad=0.1)  # fmt: skip
+        ax.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=len(handles),
+            fontsize=FONT,
+            frameon=False,
+            borderaxespad=0.1,
+        )
 
 
 def _title(allocation: Allocation, width: int) -> str:
     intact, pruned = allocation.intact, allocation.pruned
     shares = {
-        "MACs": pruned.macs / intact.macs, "parameters": pruned.parameters / intact.parameters,
-    }  # fmt: skip
+        "MACs": pruned.macs / intact.macs,
+        "parameters": pruned.parameters / intact.parameters,
+    }
     if allocation.milliseconds:
         shares["time"] = allocation.milliseconds[1] / allocation.milliseconds[0]
     costs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
@@ -159,5 +174,11 @@ def _name(ax: Axes, table: pd.DataFrame) -> None:
     gap = 0.008 * table["channels"].max()
     for place, end, rate in zip(table.index, table["channels"], table["rate"], strict=True):
         if rate:
-            ax.text(end + gap, place, f"−{short(rate)} %", va="center_baseline", color=INK,
-                    fontsize=size - 0.5)  # fmt: skip
+            ax.text(
+                end + gap,
+                place,
+                f"−{short(rate)} %",
+                va="center_baseline",
+                color=INK,
+                fontsize=size - 0.5,
+            )

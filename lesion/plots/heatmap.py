@@ -11,19 +11,34 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 
 from lesion.advice import Advice
-from lesion.plots.rows import NO_STAGE, not_measured, one_criterion, score_name
+from lesion.amounts import FILTERS, Amounts
+from lesion.plots.rows import (
+    NO_STAGE,
+    amounts_of,
+    damage_of,
+    not_measured,
+    of_damage,
+    one_criterion,
+    score_name,
+)
 from lesion.plots.style import FONT, INK, characters, number, points, ticks_within
+from lesion.reading import DAMAGE
 
 
-def heatmap_table(curves: pd.DataFrame, criterion: str | None = None) -> pd.DataFrame:
-    """The drop in points: one row a layer in order of execution, one column an asked ratio.
+def heatmap_table(
+    curves: pd.DataFrame, criterion: str | None = None, damage: str | None = None
+) -> pd.DataFrame:
+    """The drop in points: one row a layer in order of execution, one column an asked amount, the
+    least harmful first.
 
     A layer or cell without numbers is NaN.
     """
-    rows = one_criterion(curves, criterion)
+    damage = damage_of(curves, damage)
+    rows = one_criterion(curves, criterion, damage)
     order = list(dict.fromkeys(rows["label"]))
-    table = rows.pivot(index="label", columns="ratio", values="drop").reindex(order)
-    return table[[ratio for ratio in table.columns if pd.notna(ratio)]].astype(float)
+    table = rows.pivot(index="label", columns="amount", values="drop").reindex(order)
+    measured = [float(amount) for amount in table.columns if pd.notna(amount)]
+    return table[amounts_of(curves, damage).sort(measured)].astype(float)
 
 
 def plot_heatmap(
@@ -31,6 +46,7 @@ def plot_heatmap(
     advice: Advice | None = None,
     criterion: str | None = None,
     ax: Axes | None = None,
+    damage: str | None = None,
 ) -> Axes:
     """Draw the drop of each layer at each ratio; stages apart, cells without numbers hatched,
     layers without any number below with their reasons.
@@ -39,18 +55,22 @@ def plot_heatmap(
     logarithmic beyond, and end at the 98th percentile, so that one outlier flattens nothing; the
     colour bar's arrow says that values lie outside. With `advice` a step line ends each layer's
     largest safe ratio.
+    damage: of another than filters its amounts stand below, the least harmful first
     """
     criterion = criterion or (advice.criterion if advice is not None else None)
-    whole = heatmap_table(curves, criterion)
+    damage = damage_of(curves, damage, advice)
+    whole, amounts = heatmap_table(curves, criterion, damage), amounts_of(curves, damage)
     table = whole.dropna(how="all")
     ax = ax if ax is not None else _axes(table)
-    rows = one_criterion(curves, criterion).drop_duplicates("label").set_index("label")
+    rows = one_criterion(curves, criterion, damage).drop_duplicates("label").set_index("label")
     mesh = _draw_cells(ax, table)
     missing = rows.loc[whole.index.difference(table.index, sort=False)]
-    found = list(zip(missing["layer"], missing["reason"], strict=True))
+    reasons = list(zip(missing["layer"], missing["reason"], strict=True))
     if table.isna().any(axis=None):
-        found.append(("hatched cells", _reasons(curves, rows.loc[table.index, "layer"])))
-    _draw_axes(ax, table, not_measured(found, characters(ax)))
+        what = "ratio" if damage == DAMAGE else "amount"
+        some = _reasons(of_damage(curves, damage), rows.loc[table.index, "layer"], what)
+        reasons.append(("hatched cells", some))
+    _draw_axes(ax, table, amounts, not_measured(reasons, characters(ax)))
     _separate(ax, rows.loc[table.index, "panel"])
     if advice is not None:
         _step(ax, table, rows.loc[table.index], advice)
@@ -60,10 +80,10 @@ def plot_heatmap(
     return ax
 
 
-def _reasons(curves: pd.DataFrame, layers: pd.Series[str]) -> str:
+def _reasons(curves: pd.DataFrame, layers: pd.Series[str], what: str) -> str:
     """Why single lesions of measured layers have no numbers."""
-    failed = curves[curves["drop"].isna() & curves["layer"].isin(layers) & curves["ratio"].notna()]
-    return ", ".join(dict.fromkeys(failed["reason"])) or "this ratio is not in the study"
+    failed = curves[curves["drop"].isna() & curves["layer"].isin(layers) & curves["amount"].notna()]
+    return ", ".join(dict.fromkeys(failed["reason"])) or f"this {what} is not in the study"
 
 
 def _axes(table: pd.DataFrame) -> Axes:
@@ -84,19 +104,21 @@ def _draw_cells(ax: Axes, table: pd.DataFrame) -> QuadMesh:
     limit = _limit(table)
     ax.patch.set(facecolor="0.95", hatch="/////", edgecolor="0.8")
     return ax.pcolormesh(
-        np.ma.masked_invalid(table.to_numpy()), cmap=sns.color_palette("vlag", as_cmap=True),
-        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), edgecolors="white", linewidth=0.5,
-    )  # fmt: skip
+        np.ma.masked_invalid(table.to_numpy()),
+        cmap=sns.color_palette("vlag", as_cmap=True),
+        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit),
+        edgecolors="white",
+        linewidth=0.5,
+    )
 
 
-def _draw_axes(ax: Axes, table: pd.DataFrame, note: str) -> None:
+def _draw_axes(ax: Axes, table: pd.DataFrame, amounts: Amounts, note: str) -> None:
     ax.set_ylim(len(table), 0)
     ax.set_yticks(np.arange(len(table)) + 0.5, list(table.index))
-    ax.set_xticks(
-        np.arange(table.shape[1]) + 0.5, [f"{100 * ratio:.3g}" for ratio in table.columns],
-        fontsize=FONT,
-    )  # fmt: skip
-    ax.set_xlabel(f"pruning ratio (%)\n{note}".strip(), fontsize=FONT)
+    shown = [f"{amounts.shown(amount):.3g}" for amount in table.columns.astype(float)]
+    ax.set_xticks(np.arange(table.shape[1]) + 0.5, shown, fontsize=FONT)
+    title = "pruning ratio (%)" if amounts == FILTERS else amounts.axis
+    ax.set_xlabel(f"{title}\n{note}".strip(), fontsize=FONT)
     ax.tick_params(length=0)
     sns.despine(ax=ax, left=True, bottom=True)
 
@@ -110,19 +132,28 @@ def _separate(ax: Axes, panels: pd.Series[str]) -> None:
             ax.axhline(place[0], color=INK, lw=1.4)
         name = panels.iloc[place[0]]
         if name != NO_STAGE:
-            ax.text(1.02, place.mean() + 0.5, name, transform=ax.get_yaxis_transform(),
-                    va="center", fontsize=FONT, color=INK)  # fmt: skip
+            ax.text(
+                1.02,
+                place.mean() + 0.5,
+                name,
+                transform=ax.get_yaxis_transform(),
+                va="center",
+                fontsize=FONT,
+                color=INK,
+            )
 
 
 def _step(ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, advice: Advice) -> None:
-    rates = {(layer.layer, layer.kind): layer.rate for layer in advice.layers}
+    """A line behind the cells that are safe."""
+    entries = {(entry.layer, entry.kind): entry for entry in advice.layers}
+    harm = np.array([advice.amounts.severity(amount) for amount in table.columns.astype(float)])
     for i, key in enumerate(zip(rows["layer"], rows["kind"], strict=True)):
-        rate = rates.get(key)
-        if rate is not None:
-            end = int((table.columns.to_numpy() <= rate + 1e-9).sum())
+        if key in entries:
+            safe, rate = entries[key].status == "safe", entries[key].rate
+            end = int((harm <= advice.amounts.severity(rate) + 1e-9).sum()) if safe else 0
             ax.plot([end, end], [i + 0.06, i + 0.94], color="black", lw=2.2, clip_on=False)
-    ax.set_title(f"bar: largest ratio within {points(advice.max_drop)}", loc="left",
-                 fontsize=FONT)  # fmt: skip
+    what = "largest ratio" if advice.prunes else "most harmful amount"
+    ax.set_title(f"bar: {what} within {points(advice.max_drop)}", loc="left", fontsize=FONT)
 
 
 def _colour_bar(ax: Axes, mesh: QuadMesh, table: pd.DataFrame, title: str) -> None:
@@ -132,10 +163,15 @@ def _colour_bar(ax: Axes, mesh: QuadMesh, table: pd.DataFrame, title: str) -> No
     few = len(table) < 9
     settled = ax.get_figure(root=True).get_layout_engine() is None  # type: ignore[union-attr]
     bar = ax.figure.colorbar(
-        mesh, ax=ax, extend=ends.get(beyond, "both"), location="bottom" if few else "right",
-        aspect=25, shrink=1.0 if few else min(1.0, 22 / len(table)),
-        anchor=(0.5, 0.5 if few else 1), pad=0.2 if settled else 0.1 if few else 0.02,
-    )  # fmt: skip
+        mesh,
+        ax=ax,
+        extend=ends.get(beyond, "both"),
+        location="bottom" if few else "right",
+        aspect=25,
+        shrink=1.0 if few else min(1.0, 22 / len(table)),
+        anchor=(0.5, 0.5 if few else 1),
+        pad=0.2 if settled else 0.1 if few else 0.02,
+    )
     lowest = max(-limit, min(-1.0, float(flat.min())))
     ticks = ticks_within(lowest, limit)
     bar.ax.set(**{"xlim" if few else "ylim": (lowest, limit)})
@@ -173,5 +209,12 @@ def _write(ax: Axes, mesh: QuadMesh, table: pd.DataFrame) -> None:
         if np.isfinite(drop):
             red, green, blue, _ = mesh.cmap(mesh.norm(drop))
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-            ax.text(j + 0.5, i + 0.5, short(drop), ha="center", va="center_baseline",
-                    fontsize=size, color="white" if dark else INK)  # fmt: skip
+            ax.text(
+                j + 0.5,
+                i + 0.5,
+                short(drop),
+                ha="center",
+                va="center_baseline",
+                fontsize=size,
+                color="white" if dark else INK,
+            )

@@ -61,13 +61,13 @@ def plot_norms(
     """
     table = norms_table(norms, anatomy)
     stages = in_order(table["panel"])
-    own, chosen = ax is None, table[table["layer"].isin(highlight)]["label"].unique()
+    alone, chosen = ax is None, table[table["layer"].isin(highlight)]["label"].unique()
     ax = ax if ax is not None else _axes(chosen)
     for name, curve in table.groupby("layer", sort=False):
         style = _style(stages.index(curve["panel"].iloc[0]), name in highlight, bool(len(chosen)))
         ax.plot(curve["share"], curve["norm"], label=curve["label"].iloc[0], **style)
-    _finish(ax, stages, bool(len(chosen)), own)
-    if own:
+    _finish(ax, stages, bool(len(chosen)), alone)
+    if alone:
         ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     _name(ax, table[table["layer"].isin(highlight)], stages)
     return ax
@@ -85,13 +85,13 @@ def _style(stage: int, highlighted: bool, others_fade: bool) -> dict[str, Any]:
     return {**stage_style(stage), "lw": 0.9, "alpha": 0.5 if others_fade else 0.9, "zorder": 2}
 
 
-def _finish(ax: Axes, stages: list[str], emphasis: bool, own: bool) -> None:
+def _finish(ax: Axes, stages: list[str], emphasis: bool, alone: bool) -> None:
     handles = [
         Line2D([], [], lw=1.4, label=name, **stage_style(i)) for i, name in enumerate(stages)
     ]
     if emphasis:
         handles.append(Line2D([], [], color=PALE, lw=2.4, label="sensitive layer"))
-    legend_below(ax, handles, own)
+    legend_below(ax, handles, alone)
     ax.set(xlim=(0, 100), ylim=(0, 1.02))
     ax.set_xlabel("filter index / number of filters (%)", fontsize=FONT + 1)
     ax.set_ylabel("l1 norm / largest of the layer", fontsize=FONT + 1)

@@ -44,8 +44,8 @@ def interactions_table(found: Interactions) -> pd.DataFrame:
 
 def _order(pairs: pd.DataFrame) -> list[str]:
     before: dict[str, set[str]] = {name: set() for name in [*pairs["first"], *pairs["second"]]}
-    for one, two in zip(pairs["first"], pairs["second"], strict=True):
-        before[two].add(one)
+    for first, second in zip(pairs["first"], pairs["second"], strict=True):
+        before[second].add(first)
     order: list[str] = []
     while before:
         free = [name for name, others in before.items() if not others & before.keys()]
@@ -66,14 +66,17 @@ def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
     to one point and logarithmic beyond, alike on both sides. A frame marks each pair whose interval
     excludes 0.
     """
-    found = replace(found, table=found.table.assign(
-        first=found.table["first"].map(label), second=found.table["second"].map(label)
-    ))  # fmt: skip
+    found = replace(
+        found,
+        table=found.table.assign(
+            first=found.table["first"].map(label), second=found.table["second"].map(label)
+        ),
+    )
     table = interactions_table(found)
     below = pd.DataFrame(np.tri(len(table), dtype=bool, k=-1), table.index, table.columns)
     half = table.where(below).iloc[1:, :-1]
-    own, ax = ax is None, ax if ax is not None else _axes(table)
-    _draw_cells(ax, half, own)
+    alone, ax = ax is None, ax if ax is not None else _axes(table)
+    _draw_cells(ax, half, alone)
     _draw_blanks(ax, half, below.iloc[1:, :-1])
     marked = _mark(ax, half, found.table)
     _finish(ax, found)
@@ -83,7 +86,7 @@ def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
     if len(found.table) < below.to_numpy().sum():
         handles.append(Patch(**BLANK, label="not measured"))
     if handles:
-        legend_below(ax, handles, own)
+        legend_below(ax, handles, alone)
     _colour_bar(ax, found.column, len(half))
     _fit(ax, len(half))
     return ax
@@ -96,13 +99,21 @@ def _axes(table: pd.DataFrame) -> Axes:
     return plt.subplots(figsize=(size + 1.3, size + 1.0), layout="constrained")[1]
 
 
-def _draw_cells(ax: Axes, half: pd.DataFrame, own: bool) -> None:
+def _draw_cells(ax: Axes, half: pd.DataFrame, alone: bool) -> None:
     limit = max(1.0, float(np.nanmax(np.abs(half.to_numpy()))))
     sns.heatmap(
-        half, ax=ax, cmap="vlag", norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), cbar=False,
-        annot=half.map(short), fmt="", linewidths=0.5, linecolor="white",
-        xticklabels=own or "auto", yticklabels=own or "auto",
-    )  # fmt: skip
+        half,
+        ax=ax,
+        cmap="vlag",
+        norm=SymLogNorm(1.0, vmin=-limit, vmax=limit),
+        cbar=False,
+        annot=half.map(short),
+        fmt="",
+        linewidths=0.5,
+        linecolor="white",
+        xticklabels=alone or "auto",
+        yticklabels=alone or "auto",
+    )
 
 
 def _draw_blanks(ax: Axes, half: pd.DataFrame, below: pd.DataFrame) -> None:
@@ -114,8 +125,8 @@ def _mark(ax: Axes, half: pd.DataFrame, pairs: pd.DataFrame) -> int:
     """Frame the pairs whose interval excludes 0; gives how many they are."""
     apart = pairs[(pairs["low"] > 0) | (pairs["high"] < 0)]
     place = {name: i for i, name in enumerate([half.columns[0], *half.index])}
-    for one, two in zip(apart["first"], apart["second"], strict=True):
-        column, row = sorted((place[one], place[two]))
+    for first, second in zip(apart["first"], apart["second"], strict=True):
+        column, row = sorted((place[first], place[second]))
         ax.add_patch(Rectangle((column + 0.06, row - 0.94), 0.88, 0.88, zorder=3, **MARK))
     return len(apart)
 

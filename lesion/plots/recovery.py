@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from lesion.advice import Advice
 from lesion.curves import curves as curves_of
 from lesion.errors import EvidenceError
-from lesion.plots.rows import of_recovery, one_criterion
-from lesion.plots.sensitivity import by_panel, draw_panels, grid, sensitivity_table
+from lesion.plots.rows import amounts_of, damage_of, of_damage, of_recovery, one_criterion
+from lesion.plots.sensitivity import Drawing, by_panel, grid, sensitivity_table
 from lesion.study import Study
 
 KEYS = ["panel", "label"]
@@ -21,6 +21,7 @@ def recovery_table(
     advice: Advice | None = None,
     column: str = "accuracy",
     criterion: str | None = None,
+    damage: str | None = None,
 ) -> pd.DataFrame:
     """The points of both curves of each layer that was measured one-shot and recovered.
 
@@ -28,10 +29,13 @@ def recovery_table(
     both sides is what stands out on one of them.
     Raises EvidenceError where no layer was measured both ways.
     """
-    table = pd.concat([
-        sensitivity_table(of_recovery(curves, way), advice, column, criterion).assign(recovery=way)
+    damage = damage_of(curves, damage, advice)
+    rows = of_damage(curves, damage)
+    sides = {
+        way: sensitivity_table(of_recovery(rows, way), advice, column, criterion, damage)
         for way in ("", recovery)
-    ])  # fmt: skip
+    }
+    table = pd.concat([side.assign(recovery=way) for way, side in sides.items()])
     both = table.groupby(KEYS)["recovery"].transform("nunique") == 2
     if not both.any():
         raise EvidenceError(
@@ -48,6 +52,7 @@ def plot_recovery(
     advice: Advice | None = None,
     column: str = "accuracy",
     criterion: str | None = None,
+    damage: str | None = None,
 ) -> list[Axes]:
     """Draw two panels a stage: accuracy (or drop) one-shot, and after recovery.
 
@@ -57,13 +62,14 @@ def plot_recovery(
     """
     curves = study if isinstance(study, pd.DataFrame) else curves_of(study)
     criterion = criterion or (advice.criterion if advice is not None else None)
-    table = recovery_table(curves, recovery, advice, column, criterion)
+    damage = damage_of(curves, damage, advice)
+    table = recovery_table(curves, recovery, advice, column, criterion, damage)
     panels = [
         (f"{name}, {f'after {way}' if way else 'one-shot'}", part[part["recovery"] == way])
         for name, part in by_panel(table)
         for way in ("", recovery)
     ]
     axes = grid(panels, columns=2)
-    rows = one_criterion(of_recovery(curves, ""), criterion)
-    draw_panels(axes, panels, rows, column, advice)
+    rows = one_criterion(of_recovery(of_damage(curves, damage), ""), criterion, damage)
+    Drawing(rows, column, amounts_of(curves, damage), advice).draw(axes, panels)
     return axes

@@ -1,5 +1,6 @@
 """All pictures of a study as files."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -22,8 +23,10 @@ from lesion.plots.norms import plot_norms
 from lesion.plots.pairs import plot_interactions
 from lesion.plots.rates import plot_rates
 from lesion.plots.recovery import plot_recovery
+from lesion.plots.rows import damage_of
 from lesion.plots.sensitivity import plot_sensitivity
 from lesion.plots.tradeoff import plot_tradeoff
+from lesion.reading import DAMAGE
 from lesion.writing import write
 
 if TYPE_CHECKING:
@@ -32,8 +35,10 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 # Without dates and random names, so that the same study gives the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
-    "png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None},
-}  # fmt: skip
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 
 
 def save_all(
@@ -44,21 +49,27 @@ def save_all(
     norms: Mapping[str, np.ndarray] | None = None,
     anatomy: Anatomy | None = None,
     criterion: str | None = None,
+    damage: str | None = None,
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
-    """Write sensitivity, drop, heatmap, norms and rates; gives the paths.
+    """Write sensitivity, drop, heatmap, norms and rates of one kind of damage; gives the paths.
 
-    formats: any of "png" (150 dots an inch), "svg", "pdf". Norms need `norms` and show the measured
-    layers; rates need `advice`.
+    formats: any of "png" (150 dots an inch), "svg", "pdf". Norms need `norms`, are of filters alone
+    and show the measured layers; rates need `advice`.
+    damage: what the advice is of, or filters, or the first; files of another than filters bear its
+    name
     Raises LesionError for another format or a folder that cannot be written.
     """
     check_formats(formats)
+    damage = damage_of(curves, damage, advice)
     draw: dict[str, Callable[[], object]] = {
-        "sensitivity": lambda: plot_sensitivity(curves, advice, "accuracy", criterion),
-        "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion),
-        "heatmap": lambda: plot_heatmap(curves, advice, criterion),
+        "sensitivity": lambda: plot_sensitivity(
+            curves, advice, "accuracy", criterion, damage=damage
+        ),
+        "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion, damage=damage),
+        "heatmap": lambda: plot_heatmap(curves, advice, criterion, damage=damage),
     }
-    if norms:
+    if norms and damage == DAMAGE:
         skip = advice.skip if advice is not None else ()
         measured = set(curves["layer"][curves["drop"].notna()])
         shown = {name: norms[name] for name in norms if name in measured} or norms
@@ -66,8 +77,20 @@ def save_all(
     if advice is not None:
         draw["rates"] = lambda: plot_rates(advice)
     return [
-        path for name, picture in draw.items() for path in _save(picture, name, folder, formats)
+        path
+        for name, picture in draw.items()
+        for path in _save(picture, _file(name, damage), folder, formats)
     ]
+
+
+def _file(name: str, damage: str) -> str:
+    """What a picture is called on disk.
+
+    >>> _file("drop", "filters"), _file("drop", "prune:2:4")
+    ('drop', 'drop-prune-2-4')
+    """
+    plain = re.sub(r"[^\w.]+", "-", damage)
+    return name if damage == DAMAGE else f"{name}-{plain}"
 
 
 def save_recovery(
@@ -76,13 +99,17 @@ def save_recovery(
     folder: str | Path,
     *,
     criterion: str | None = None,
+    damage: str | None = None,
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
     """Write one-shot beside recovered curves; formats and errors are those of `save_all`."""
     check_formats(formats)
-    return _save(
-        lambda: plot_recovery(curves, recovery, criterion=criterion), "recovery", folder, formats
-    )
+    damage = damage_of(curves, damage)
+
+    def draw() -> object:
+        return plot_recovery(curves, recovery, criterion=criterion, damage=damage)
+
+    return _save(draw, _file("recovery", damage), folder, formats)
 
 
 def save_allocation(

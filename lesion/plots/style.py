@@ -10,17 +10,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
+from lesion.amounts import Amounts
+
 # Okabe & Ito 2008, without yellow, which does not show as a line on white.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = (
-    "-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 2, 2)),
-    (0, (3, 1, 1, 1, 1, 1)), (0, (12, 2)),
-)  # fmt: skip
+    "-",
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2, 2, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (12, 2)),
+)
 PALE = "0.62"
 INK = "0.15"
 FONT = 8.0  # points, for labels inside a figure
+NUMBERED = 12  # as many amounts each have a tick
 TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+
+def scale_amounts(ax: Axes, amounts: Amounts, shown: Sequence[float]) -> None:
+    """An axis of a damage's amounts as they are shown, harm rising to the right."""
+    values = sorted(set(shown), reverse=not amounts.rising)
+    pad = 0.04 * (values[-1] - values[0]) or (0.5 if amounts.rising else -0.5)
+    ax.set_xlim(values[0] - pad, values[-1] + pad)
+    if len(values) <= NUMBERED:
+        ax.set_xticks(values, [number(value) for value in values])
 
 
 def line_style(i: int) -> dict[str, Any]:
@@ -60,14 +77,21 @@ def characters(ax: Axes, share: float = 0.7) -> int:
     return int(share * ax.get_figure(root=True).get_figwidth() * 72 / (0.53 * FONT))  # type: ignore[union-attr]
 
 
-def legend_below(ax: Axes, handles: Sequence[Any], own: bool) -> None:
+def legend_below(ax: Axes, handles: Sequence[Any], alone: bool) -> None:
     """A legend under the figure, in as many columns as fit; inside axes that are not our own."""
     figure = ax.figure
-    if own and isinstance(figure, Figure):
+    if alone and isinstance(figure, Figure):
         wide = sum(0.53 * FONT * len(handle.get_label()) + 38 for handle in handles)
         columns = math.ceil(len(handles) / math.ceil(wide / (72 * figure.get_figwidth())))
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False,
-                      fontsize=FONT, handlelength=3, columnspacing=1.5)  # fmt: skip
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=FONT,
+            handlelength=3,
+            columnspacing=1.5,
+        )
     else:
         ax.legend(handles=handles, fontsize=FONT, edgecolor="none", framealpha=0.85)
 
@@ -95,13 +119,24 @@ def label_ends(ax: Axes, ends: Sequence[End], size: float = FONT) -> None:
     wanted = ax.transAxes.inverted().transform(ax.transData.transform(places))[:, 1]
     for end, y in zip(shown, spread(wanted, gap, 0.0, 1.0), strict=True):
         ax.annotate(
-            end.text, (end.x, end.y), xytext=(1.05, y), textcoords="axes fraction", fontsize=size,
-            color=INK, va="center", ha="left", annotation_clip=False,
+            end.text,
+            (end.x, end.y),
+            xytext=(1.05, y),
+            textcoords="axes fraction",
+            fontsize=size,
+            color=INK,
+            va="center",
+            ha="left",
+            annotation_clip=False,
             arrowprops={
-                "arrowstyle": "-", "color": end.colour, "lw": 0.8, "relpos": (0, 0.5),
-                "shrinkA": 1, "shrinkB": 3,
+                "arrowstyle": "-",
+                "color": end.colour,
+                "lw": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 3,
             },
-        )  # fmt: skip
+        )
 
 
 def _that_fit(ends: Sequence[End], room: int) -> list[End]:

@@ -36,9 +36,10 @@ def tradeoff_table(frame: pd.DataFrame) -> pd.DataFrame:
     whole = frame["macs"] == 1
     ways = [INTACT, OWN, *dict.fromkeys(frame["way"][~whole])]
     table = frame.assign(
-        way=frame["way"].mask(whole, INTACT), share=100 * frame["macs"],
+        way=frame["way"].mask(whole, INTACT),
+        share=100 * frame["macs"],
         tuned=frame["tuned"].astype(bool),
-    )  # fmt: skip
+    )
     table = table[~(whole & table.duplicated(["way", "tuned"]))]
     place = table["way"].map(ways.index)
     table = table.assign(place=place).sort_values(["place", "tuned", "share"], kind="stable")
@@ -71,7 +72,7 @@ def plot_tradeoff(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     intact network is a horizontal line.
     """
     table = tradeoff_table(frame)
-    own = ax is None
+    alone = ax is None
     ax = ax if ax is not None else plt.subplots(figsize=(5.4, 4.2), layout="constrained")[1]
     lines = table[table["way"] != INTACT]
     ways = list(dict.fromkeys([OWN, *lines["way"]]))
@@ -80,7 +81,7 @@ def plot_tradeoff(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for tuned, score in table.loc[table["way"] == INTACT, ["tuned", "accuracy"]].to_numpy():
         ax.axhline(score, color=INK, lw=0.8, ls=DASHED if tuned else "-", zorder=1)
     _finish(ax, table)
-    legend_below(ax, _handles(table, ways), own)
+    legend_below(ax, _handles(table, ways), alone)
     return ax
 
 
@@ -116,14 +117,16 @@ def _handles(table: pd.DataFrame, ways: list[str]) -> list[Any]:
     lines, intact = table[table["way"] != INTACT], table[table["way"] == INTACT]
     handles: list[Any] = [
         Line2D([], [], label=NAMES.get(way, way), **_style(i, False))
-        for i, way in enumerate(ways) if way in set(lines["way"])
-    ]  # fmt: skip
+        for i, way in enumerate(ways)
+        if way in set(lines["way"])
+    ]
     looks = {False: ("one-shot", "-"), True: ("after a finetune", DASHED)}
     for tuned in np.unique(lines["tuned"]):
         name, dashes = looks[bool(tuned)]
         face = "white" if tuned else INK
-        handles.append(Line2D([], [], color=INK, lw=1.4, ls=dashes, marker="o", ms=5, mfc=face,
-                              label=name))  # fmt: skip
+        handles.append(
+            Line2D([], [], color=INK, lw=1.4, ls=dashes, marker="o", ms=5, mfc=face, label=name)
+        )
     if len(intact):
         handles.append(Line2D([], [], color=INK, lw=0.8, label="intact network"))
     if lines["low"].notna().any():

@@ -67,8 +67,8 @@ def test_the_planted_answer_comes_out(swept, run):
     with lesion.Study.open(swept) as study:
         blue = float((study.intact().label == 0).mean())
     found = table(run("curves", swept, "--format", "csv").out)
-    found = found[found["reason"] == ""].astype({"ratio": float, "drop": float})
-    drops = found.set_index(["layer", "ratio"])["drop"]
+    found = found[found["reason"] == ""].astype({"amount": float, "drop": float})
+    drops = found.set_index(["layer", "amount"])["drop"]
     assert drops.to_dict() == pytest.approx(
         {
             ("eingang", 0.5): 0, ("eingang", 0.75): 100 * blue,

@@ -11,6 +11,7 @@ from lesion.allocating import allocate
 from lesion.budget import Budget
 from lesion.errors import EvidenceError
 from lesion.frontier import frontier
+from lesion.reading import Reading
 from lesion.rivals import beside
 from lesion.subject import Subject
 from lesion.together import Bench
@@ -53,7 +54,7 @@ def test_rates_that_cut_nothing_have_rivals_that_cut_nothing(tmp_path):
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True) as study:
         found = allocate(study, Budget(macs=1.0))
         ready = Bench.of(study, Subject.of(network, data))
-        table = beside(study, ready, found, study.header.holdout)
+        table = beside(Reading.of(study), ready, found, study.header.holdout)
     assert not found.cut and table["drop"].tolist() == [0, 0, 0]
 
 
@@ -62,7 +63,7 @@ def test_without_images_kept_back_there_is_no_tradeoff(tmp_path):
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True, holdout=0) as study:
         ready = Bench.of(study, Subject.of(network, data))
         with pytest.raises(EvidenceError, match="Expected images kept back to measure rates on"):
-            frontier(study, ready, (0.9,))
+            frontier(Reading.of(study), ready, (0.9,))
 
 
 def share(network):

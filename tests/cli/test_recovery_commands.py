@@ -38,7 +38,7 @@ def test_recovered_lesions_are_measured_judged_and_compared(run, home, swept, tr
     done = run(*again, "--recover", "bn", "--train", f"imagefolder:{training}/train")
     assert done.code == 0, done
     rows = json.loads(run("curves", swept, "--format", "json").out)
-    measured = {(row["recovery"], row["images"]) for row in rows if row["ratio"] is not None}
+    measured = {(row["recovery"], row["images"]) for row in rows if row["amount"] is not None}
     assert measured == {("", 48), ("bn", 48)}
     assert "recovery" in run("curves", swept).out.splitlines()[0]
     advice = run("recommend", swept, "--max-drop", "90", "--recovery", "bn")
@@ -51,7 +51,7 @@ def test_recovered_lesions_are_measured_judged_and_compared(run, home, swept, tr
     assert found.out.splitlines()[-1] == str(training / "figures" / "recovery.png")
     assert (training / "figures" / "recovery.png").stat().st_size > 10_000
     cells = json.loads(run("compare", swept, "--ratio", "0.5", "--format", "json").out)
-    assert {cell["ratio"] for cell in cells} == {0.5}
+    assert {cell["amount"] for cell in cells} == {0.5}
     function = ("--recover", f"{training}/mine.py:mend")
     done = run(*again, *function, "--train", f"imagefolder:{training}/train")
     assert done.code == 0, done

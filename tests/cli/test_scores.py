@@ -102,7 +102,7 @@ def test_images_without_labels_are_swept(home, run, flat, npz, tmp_path, form, s
                                         ("agreement", "tv"))  # fmt: skip
         assert (study.intact().label == -1).all()
         blue = float((study.intact().prediction == 0).mean())
-        found = lesion.curves(study).query("layer == 'eingang'").set_index("ratio")
+        found = lesion.curves(study).query("layer == 'eingang'").set_index("amount")
     assert found.loc[0.5, "drop"] == pytest.approx(0, abs=1e-4)
     assert 0.2 < blue < 0.5
     if score == "agreement":
@@ -159,7 +159,7 @@ def test_a_function_of_ones_own_is_a_score(home, run, scores, tmp_path):
             assert study.header.settings["score"] == f"scores:{name}"
             assert study.header.columns == ("score",)
     with lesion.Study.open(tmp_path / "right.lesion") as study:
-        found = lesion.curves(study).set_index(["layer", "ratio"])["drop"]
+        found = lesion.curves(study).set_index(["layer", "amount"])["drop"]
         top1 = run("curves", out, "--format", "csv")
     assert top1.code == 0
     assert found["eingang", 0.5] == 0 and 25 < found["eingang", 0.75] < 42

@@ -13,7 +13,7 @@ FRAME = pd.DataFrame(
         "layer": ["layer1.0.conv1", "fc"],
         "block": ["layer1.0", None],
         "macs": pd.array([1234567, None], dtype="Int64"),
-        "ratio": [0.1, 0.25],
+        "amount": [0.1, 0.25],
         "drop": [-0.004, 12.345],
     }
 )

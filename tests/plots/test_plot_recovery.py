@@ -50,10 +50,10 @@ def test_the_table_has_both_sides_of_every_layer(study):
     assert len(sides[""]) == len(sides["bn"]) == 9 * 10
     one_shot = sensitivity_table(curves)
     alone = one_shot[one_shot["kind"] == "free"].reset_index(drop=True)
-    same = ["panel", "label", "share", "value", "low", "high"]
+    same = ["panel", "label", "amount", "value", "low", "high"]
     assert sides[""][same].reset_index(drop=True).equals(alone[same])
-    frame = curves.query("recovery == 'bn'").sort_values(["layer", "ratio"])
-    drawn = sides["bn"].query("share > 0").sort_values(["layer", "share"])
+    frame = curves.query("recovery == 'bn'").sort_values(["layer", "amount"])
+    drawn = sides["bn"].query("amount > 0").sort_values(["layer", "amount"])
     assert drawn["value"].tolist() == frame["accuracy"].tolist()
 
 
@@ -129,7 +129,7 @@ def test_nothing_recovered_is_one_sentence(study):
 
 def test_one_shot_pictures_ignore_recovered_lesions(study):
     curves = curves_of(study)
-    alone = curves[(curves["recovery"] == "") | curves["ratio"].isna()]
+    alone = curves[(curves["recovery"] == "") | curves["amount"].isna()]
     assert sensitivity_table(curves).equals(sensitivity_table(alone))
     recovered = curves[curves["recovery"] == "bn"]
     assert (sensitivity_table(recovered)["kind"] == "free").all()
