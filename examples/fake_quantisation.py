@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import lesion
+from lesion import Amounts, Damage, Weight
 
 
 def quantised(weight: Tensor, bits: int) -> Tensor:
@@ -30,11 +30,11 @@ def quantised(weight: Tensor, bits: int) -> Tensor:
     return torch.round(weight / scale) * scale if scale > 0 else weight
 
 
-class Quantise(lesion.Damage):
+class Quantise(Damage):
     """Each layer's weight in few bits; the fewer, the more harm."""
 
     name = "quantise"
-    amounts = lesion.Amounts(
+    amounts = Amounts(
         (8, 6, 5, 4, 3, 2),
         "bit width",
         "bits of the weights",
@@ -47,10 +47,10 @@ class Quantise(lesion.Damage):
     )
     scored = False  # every weight is rounded, so that no criterion says which go first
 
-    def edit(self, dissection: Any, made: Any, scores: Any) -> lesion.Weight:
+    def edit(self, dissection: Any, lesion: Any, scores: Any) -> Weight:
         """The layer's weight, rounded; batch norm is folded behind it, as it was."""
-        change = partial(quantised, bits=int(made.amount))
-        return lesion.Weight.of(dissection, made.target, change, f"quantised {made.amount:g}")
+        change = partial(quantised, bits=int(lesion.amount))
+        return Weight.of(dissection, lesion.target, change, f"quantised {lesion.amount:g}")
 
 
 damage = Quantise()

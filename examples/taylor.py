@@ -11,10 +11,10 @@ where a package has this module as an entry point:
 import torch
 from torch import Tensor
 
-import lesion
+from lesion import Criterion, Filters, LesionError
 
 
-class Taylor(lesion.Criterion):
+class Taylor(Criterion):
     """By how much the loss changes, to first order, if a filter's activations were zero.
 
     Σ_n |(1/M) Σ_m a_nm · g_nm| / N over N images and M positions, divided by the Euclidean norm of
@@ -35,7 +35,7 @@ class Taylor(lesion.Criterion):
         >>> criterion = Taylor()
         >>> product = torch.tensor([[[1.0, -1.0], [1.0, 0.0]], [[2.0, -1.0], [-1.0, 0.0]]])
         >>> criterion.update("conv", product, torch.ones(2, 2, 2))  # two images, two filters
-        >>> criterion.scores(lesion.Filters("conv", torch.zeros(2, 1), None, 0)).tolist()
+        >>> criterion.scores(Filters("conv", torch.zeros(2, 1), None, 0)).tolist()
         [0.4472135954999579, 0.8944271909999159]
         """
         assert gradient is not None
@@ -43,12 +43,12 @@ class Taylor(lesion.Criterion):
         self._sums[layer] = self._sums.get(layer, 0) + change
         self._images[layer] = self._images.get(layer, 0) + len(activation)
 
-    def scores(self, filters: lesion.Filters) -> Tensor:
+    def scores(self, filters: Filters) -> Tensor:
         """The layer's changes, of Euclidean norm 1."""
         changes = self._sums[filters.layer] / self._images[filters.layer]
         norm = torch.linalg.vector_norm(changes)
         if not norm > 0:
-            raise lesion.LesionError("the loss does not depend on it")
+            raise LesionError("the loss does not depend on it")
         return changes / norm
 
 
