@@ -98,6 +98,7 @@ KINDS: Mapping[str, Kind] = {
     "study": STUDY,
     "example": Kind("one batch of two images or more", take.batch, error=SubjectError),
     "criterion": Kind("the name of a criterion", take.text),
+    "runner": Kind("the name of a runner", take.runner, "or an object with its method run"),
     "paths": Kind("the paths of studies", take.paths),
     "allocation": Kind(
         "an Allocation",
@@ -137,12 +138,15 @@ KINDS: Mapping[str, Kind] = {
     "norms": Kind("an array of norms for each layer, by name", take.arrays),
     "pins": Kind("a rate for each pattern of layers", take.rates),
 }
-CRITERION = Kind("the name of a criterion, a function or a lesion.Criterion", take.criterion)
-DAMAGE = Kind("the name of a damage or a lesion.Damage", take.damage)
+CRITERION = Kind(
+    "the name of a criterion",
+    take.criterion,
+    "or a function of a layer's filters, or an object of a subclass of lesion.Criterion",
+)
+DAMAGE = Kind("the name of a damage", take.damage, "or an object of a subclass of lesion.Damage")
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
     **{(function, "criterion"): CRITERION for function in ("sweep", "sweep_whole")},
     **{(function, "damage"): DAMAGE for function in ("sweep", "sweep_whole")},
-    ("sweep", "runner"): Kind("the name of a runner or an object with run", take.runner),
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),
 }

@@ -33,7 +33,7 @@ class Plugins:
     def load(self, name: str) -> Any:
         """One by its name. Raises LesionError where there is none, or it cannot be loaded."""
         if name in self._built_in():
-            module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+            module = importlib.import_module(f"{self.package}.{name}")
             return getattr(module, self.wanted)
         for point in self._points():
             if point.name == name:
@@ -46,7 +46,7 @@ class Plugins:
 
     def _built_in(self) -> list[str]:
         path = sys.modules[self.package].__path__
-        return [module.name.replace("_", "-") for module in pkgutil.iter_modules(path)]
+        return [module.name for module in pkgutil.iter_modules(path)]
 
     def _points(self) -> list[EntryPoint]:
         return list(entry_points(group=self.group))

@@ -151,12 +151,14 @@ class Planning:
         Raises SubjectError where there is none; the study then holds the reasons.
         """
         study, kind = self.study, self.choices.kind
-        targets, skipped = kind.targets(
+        targets, tied = kind.targets(
             self.dissection.anatomy, self.choices.units, self.choices.layers
         )
+        if kind.scored and any(self._held(target) is None for target in targets):
+            self._scorer  # noqa: B018  # what is wrong with it is no reason of one target
         known: dict[Target, np.ndarray | None] = {}
         edits: dict[Lesion, Edit] = {}
-        without: list[Skipped] = []
+        unfit, without = list[Skipped](), list[Skipped]()
         for target in targets:
             try:
                 scores = self._scores(target) if kind.scored else None
@@ -169,28 +171,32 @@ class Planning:
                 )
                 made = {lesion: self._edit(lesion, scores) for lesion in lesions}
             except LesionError as error:
-                skipped.append(Skipped(target.name, target.kind, str(error)))
+                unfit.append(Skipped(target.name, target.kind, str(error)))
                 continue
             known[target], edits = scores, edits | made
             without += nothing
-        self._add(edits, [*skipped, *without], aim, images)
+        self._add(edits, [*tied, *unfit, *without], aim, images)
         for target, scores in known.items():
             if scores is not None:
                 name, seed = self.choices.settings.criterion, self.choices.seed
                 study.set_scores(target.name, target.kind, name, seed, scores)
         for layer, values in norms(self.dissection).items():
             study.set_norms(layer, values)
-        _check_any(edits, skipped + without)
+        _check_any(edits, [*unfit, *without, *tied])
         return edits
 
     def _scores(self, target: Target) -> np.ndarray:
-        """A target's scores; of a criterion that sees images those that the study holds, if any."""
+        """A target's scores."""
+        held = self._held(target)
+        return self._scorer.scores(target) if held is None else held
+
+    def _held(self, target: Target) -> np.ndarray | None:
+        """The scores that the study holds by a criterion that sees images, if any: they are the
+        same whether or not it sees them again."""
+        if not isinstance(criterion(self.choices.criterion), Criterion):
+            return None
         name, seed = self.choices.settings.criterion, self.choices.seed
-        if isinstance(criterion(self.choices.criterion), Criterion):
-            held = self.study.scores(target.name, target.kind, name, seed)
-            if held is not None:
-                return held
-        return self._scorer.scores(target)
+        return self.study.scores(target.name, target.kind, name, seed)
 
     @cached_property
     def _scorer(self) -> Scorer:

@@ -11,9 +11,15 @@ from lesion.plan import Lesion
 from lesion.study import Study
 
 BITS = Amounts(
-    (8, 6, 4, 2), "bits of the weights", "bits", of=" of its weights", rising=False, high=33
+    (8, 6, 4, 2),
+    "bit width",
+    "bits of the weights",
+    "bits",
+    of=" of its weights",
+    rising=False,
+    high=33,
 )
-NOISE = Amounts((0.3, 0.6), "noise, of the weights' deviation", "σ", low=0.0)
+NOISE = Amounts((0.3, 0.6), "noise level", "noise, of the weights' deviation", "σ", low=0.0)
 SAFE = {8: 0.0, 6: 0.2, 4: 0.8, 2: 30.0}  # points
 LAYERS = ("layer1.0.conv1", "layer2.0.conv1", "layer2.1.conv1")
 

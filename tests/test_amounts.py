@@ -15,7 +15,7 @@ from lesion.plan import Lesion
 from lesion.study import Study
 
 BITS = Amounts(
-    (8, 6, 4, 2), "bits", "bits of the weights", "bits", rising=False, high=33, whole=True
+    (8, 6, 4, 2), "bit width", "bits of weights", "bits", rising=False, high=33, whole=True
 )
 
 

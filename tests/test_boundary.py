@@ -85,7 +85,7 @@ def test_ratios_of_any_kind(network, data, tmp_path, ratios, taken):
     ("ratios", "text"),
     [
         ("0.5", "numbers between 0 and 1, got '0.5', for ratios of lesion.sweep; it takes network"),
-        ([None], "got list"), (["0.5"], "got list"), ([[0.5]], "got list"), (None, "got None"),
+        ([None], "got list"), (["0.5"], "got list"), ([[0.5]], "got list"),
         (True, "got True"), ({0.5: 1}, "got dict"), (np.eye(2), r"got ndarray (2, 2)"),
         (iter(()), "at least one pruning ratio, got none"), ([], "at least one pruning ratio"),
         ([0.5, float("nan")], "between 0 and 1, got nan"), (2, "between 0 and 1, got 2"),
@@ -127,12 +127,29 @@ def test_layers_that_are_not_there(network, data, tmp_path, layers):
         lesion.sweep(network, data, tmp_path / "s.lesion", layers=layers)
 
 
-@pytest.mark.parametrize("criterion", [lambda filters: 0, nn.ReLU, 3, None, ["l1"]])
+@pytest.mark.parametrize("criterion", [nn.ReLU, 3, None, ["l1"]])
 def test_a_criterion_is_a_name(network, data, tmp_path, criterion):
     with pytest.raises(lesion.LesionError) as caught:
         lesion.sweep(network, data, tmp_path / "s.lesion", criterion=criterion)
     text = one_sentence(caught)
-    assert "Expected the name of a criterion, got" in text and "functions are none" in text
+    assert "Expected the name of a criterion, got" in text and "or a function of" in text
+
+
+@pytest.mark.parametrize(("name", "text"), [("damage", "a damage"), ("runner", "a runner")])
+@pytest.mark.parametrize("given", [3, None, nn.ReLU, ["here"]])
+def test_a_damage_and_a_runner_are_names_or_objects(network, data, tmp_path, name, text, given):
+    with pytest.raises(lesion.LesionError) as caught:
+        lesion.sweep(network, data, tmp_path / "s.lesion", **{name: given})
+    assert f"Expected the name of {text}, got" in one_sentence(caught)
+
+
+def test_an_unknown_damage_or_runner_is_told_the_known_ones(network, data, tmp_path):
+    with pytest.raises(
+        lesion.LesionError, match=r"Expected a damage \(filters\), got 'bits'; choose"
+    ):
+        lesion.sweep(network, data, tmp_path / "s.lesion", damage="bits")
+    with pytest.raises(lesion.LesionError, match=r"Expected a runner \(here\), got 'ray'; choose"):
+        lesion.sweep(network, data, tmp_path / "s.lesion", runner="ray")
 
 
 # --- batches

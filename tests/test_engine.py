@@ -12,7 +12,7 @@ from lesion.amounts import RATIOS
 from lesion.choices import Choices
 from lesion.dissect import dissect
 from lesion.edits import edges
-from lesion.engine import Replay
+from lesion.engine import Engine, Replay
 from lesion.goals import Full
 from lesion.memory import peak
 from lesion.plan import Lesion, Target
@@ -22,11 +22,14 @@ from lesion.subject import Subject
 TIE = 1e-4  # logits that differ by less, in parts of the largest, may swap by float noise
 
 
-class Listening:
+class Listening(Engine):
     """An engine that remembers the predictions it hands out."""
 
     def __init__(self, engine):
         self.engine, self.predictions = engine, {}
+
+    def fit(self, fastest, room):
+        return self.engine.fit(fastest, room)
 
     def run(self, tensors, cuts, intact=True, keys=None):
         for lesion, logits in self.engine.run(tensors, cuts, intact, keys):

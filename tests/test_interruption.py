@@ -9,6 +9,7 @@ import pytest
 from lesion import schedule
 from lesion.aim import Aim
 from lesion.deciding import Decisions
+from lesion.engine import Batches
 from lesion.hooks import Whole
 from lesion.study import Study
 
@@ -160,8 +161,8 @@ def test_the_size_of_a_batch_changes_no_verdict(
 ):
     monkeypatch.setattr(schedule, "TOGETHER", together)
     sweep = interruption.ready(tmp_path, mode)
-    sweep.batch = sweep.first = batch
-    sweep.engine = engine(sweep.dissection) if engine else sweep.engine
+    sweep.worker.batches = Batches(batch, batch)
+    sweep.worker.engine = engine(sweep.worker.dissection) if engine else sweep.worker.engine
     list(sweep)
     sweep.study.close()
     same(tmp_path, whole(mode)[0], exact=False)

@@ -269,7 +269,7 @@ def test_parts_of_a_batch_share_a_lesions_rows_out(rows, sizes):
         part = whole.within(now)
         assert part.edit is whole.edit
         own = np.arange(len(now)) if part.rows is None else part.rows
-        assert part.some == (len(own) > 0)
+        assert part.any == (len(own) > 0)
         assert part.rows is None or len(part.rows) < len(now)  # all of a part need no choice
         found += [start + row for row in own]
         assert Cut(whole.edit).within(now).rows is None

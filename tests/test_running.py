@@ -8,7 +8,7 @@ from test_interruption import same
 import lesion
 from lesion import attended
 from lesion.adapter import BatchAdapter
-from lesion.engine import Replay
+from lesion.engine import Batches, Replay
 from lesion.study import Study
 
 MODES = list(interruption.GOALS)
@@ -35,7 +35,7 @@ class Clock:
 def ready(folder, mode):
     """A sweep that runs 16 images at once, so that a batch is read for several runs."""
     sweep = interruption.ready(folder, mode)
-    sweep.batch = sweep.first = 16
+    sweep.worker.batches = Batches(16, 16)
     return sweep
 
 

@@ -22,7 +22,7 @@ DAMAGE = r"is damaged \(.+\): restore a copy|is something else|of format"
 TABLES = ("header", "lesions", "recoveries", "skipped", "scores", "aims", "intact", "outcomes",
           "checks", "calibration", "evaluations", "plans", "damages", "criteria")  # fmt: skip
 BITS = Amounts(
-    (8, 6, 4, 2), "bits", "bits of the weights", "bits", rising=False, high=33, whole=True
+    (8, 6, 4, 2), "bit width", "bits of weights", "bits", rising=False, high=33, whole=True
 )
 
 

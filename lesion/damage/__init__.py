@@ -1,7 +1,6 @@
 """Kinds of damage.  One module each, found by its name; low amounts of harm come first.
 
-A module in this folder is a damage under its own name ("low_rank.py" is low-rank); other packages
-add theirs as entry points:
+A module in this folder is a damage under its own name; other packages add theirs as entry points:
 
     [project.entry-points."lesion.damage"]
     mine = "my_package.my_damage"
