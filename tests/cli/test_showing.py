@@ -27,15 +27,15 @@ def shown(capsys, monkeypatch, width):
 
 def test_columns_are_aligned_and_numbers_flush_right(capsys, monkeypatch):
     assert shown(capsys, monkeypatch, None).out.splitlines() == [
-        "layer           block          MACs  ratio   drop",
-        "layer1.0.conv1  layer1.0  1 234 567    0.1   0.00",
-        "fc                                    0.25  12.35",
+        "layer           block          MACs  amount   drop",
+        "layer1.0.conv1  layer1.0  1 234 567     0.1   0.00",
+        "fc                                     0.25  12.35",
     ]
 
 
 @pytest.mark.parametrize(
     ("width", "left"),
-    [(49, ""), (48, "block"), (39, "block"), (38, "block, MACs"), (5, "block, MACs")],
+    [(50, ""), (49, "block"), (40, "block"), (39, "block, MACs"), (5, "block, MACs")],
 )
 def test_a_narrow_terminal_goes_without_columns_and_says_which(capsys, monkeypatch, width, left):
     ran = shown(capsys, monkeypatch, width)
