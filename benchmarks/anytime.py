@@ -30,17 +30,17 @@ from sweep_speed import run as run_contender
 from torch.utils.data import TensorDataset
 
 import lesion
-from lesion.aim import Aim
-from lesion.anatomy import Anatomy
-from lesion.choices import Choices
-from lesion.deciding import Decisions
-from lesion.goals import Decide
-from lesion.plan import Lesion
-from lesion.preparing import prepare
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
 from lesion.sequential import Verdict
-from lesion.subject import Subject
+from lesion.study.aim import Aim
+from lesion.study.decisions import Decisions
+from lesion.subject.subject import Subject
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Decide
+from lesion.sweeps.prepare import prepare
 from lesion.wording import grouped, points
-from lesion.zoo.opening import open_network
+from lesion.zoo.forms import open_network
 
 HEADER = (
     "stopped after",

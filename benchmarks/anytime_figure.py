@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lesion.plots.style import COLOURS, FONT, INK, PALE
+from lesion.reports.plots.style import COLOURS, FONT, INK, PALE
 
 ASKED = 90  # per cent, at a twentieth of the plain loop's time
 MARKED = 20  # that part of it

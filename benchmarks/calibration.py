@@ -16,13 +16,13 @@ import numpy as np
 from scipy.stats import spearmanr
 from subjects import add_arguments, named, opened, table
 
-from lesion.budget import Budget
-from lesion.calibrating import calibrate, random_sets
-from lesion.candidates import candidates, dropped
-from lesion.plan import Joint
-from lesion.predicting import WAYS, basis
-from lesion.reading import Reading
-from lesion.together import Bench
+from lesion.joint.bench import Bench
+from lesion.joint.calibrate import calibrate, random_sets
+from lesion.lesions.lesion import Joint
+from lesion.rates.budget import Budget
+from lesion.rates.candidates import candidates, dropped
+from lesion.rates.prediction import WAYS, basis
+from lesion.results.reading import Reading
 
 HEADER = (
     "network",

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from subjects import add_arguments, named, opened, table
 
-from lesion.aim import Aim
-from lesion.allocating import allocate
-from lesion.budget import Budget
-from lesion.closed_loop import tightened
-from lesion.plan import Joint
-from lesion.reading import Reading
-from lesion.study import Study
-from lesion.together import Bench
-from lesion.verifier import Verifier
+from lesion.joint.bench import Bench
+from lesion.joint.closed_loop import tightened
+from lesion.joint.verifier import Verifier
+from lesion.lesions.lesion import Joint
+from lesion.rates.allocate import allocate
+from lesion.rates.budget import Budget
+from lesion.results.reading import Reading
+from lesion.study.aim import Aim
+from lesion.study.study import Study
 
 HEADER = (
     "network",

@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from lesion.zoo import fashion_mnist
-from lesion.zoo.opening import open_network
+from lesion.zoo.forms import open_network
 
 RATIOS = tuple(tenths / 10 for tenths in range(1, 10))
 BATCH = 32  # also what lesion runs at once on a CPU; the plain loop is slower with 128

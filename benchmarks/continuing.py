@@ -22,10 +22,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import lesion
-from lesion.running import Progress
+from lesion.sweeps.loop import Progress
 from lesion.wording import grouped, points
 from lesion.zoo import fashion_mnist
-from lesion.zoo.opening import open_network
+from lesion.zoo.forms import open_network
 
 HEADER = "step", "answers kept", "answers given", "answers held", "of all"
 

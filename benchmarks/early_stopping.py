@@ -31,17 +31,17 @@ from sweep_speed import Result
 from sweep_speed import run as run_contender
 
 import lesion
-from lesion.aim import Aim
-from lesion.choices import Choices
-from lesion.deciding import Decisions
-from lesion.engine import Replay
-from lesion.evidence import SAFE, SENSITIVE
-from lesion.goals import Decide
-from lesion.preparing import prepare
-from lesion.running import Sweep
-from lesion.subject import Subject
+from lesion.engine.replay import Replay
+from lesion.results.evidence import SAFE, SENSITIVE
+from lesion.study.aim import Aim
+from lesion.study.decisions import Decisions
+from lesion.subject.subject import Subject
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Decide
+from lesion.sweeps.loop import Sweep
+from lesion.sweeps.prepare import prepare
 from lesion.zoo import fashion_mnist
-from lesion.zoo.opening import open_network
+from lesion.zoo.forms import open_network
 
 HERE = Path(__file__).parent
 HEADER = (

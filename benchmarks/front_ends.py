@@ -18,7 +18,7 @@ import torch
 from torch import fx, nn
 from torchvision_table import CLASSES, markdown, names, open_network, row_of, size_of, write
 
-from lesion.tracing import trace
+from lesion.network.trace import trace
 
 HEADER = ("network", "torch.export", "seconds", "steps", "torch.fx", "seconds")
 TIMM = {

@@ -21,17 +21,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from scipy.stats import beta, norm
 
-from lesion import deciding, spending
-from lesion.aim import Aim
-from lesion.anatomy import Anatomy, Layer, Unit
-from lesion.deciding import Decisions
 from lesion.errors import EvidenceError
-from lesion.header import Header
-from lesion.judging import recommend
-from lesion.merging import merge
-from lesion.outcomes import Intact, Outcomes
-from lesion.plan import Lesion
-from lesion.study import Study
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy, Layer, Unit
+from lesion.results.recommend import recommend
+from lesion.study import decisions as deciding
+from lesion.study import error_shares
+from lesion.study.aim import Aim
+from lesion.study.decisions import Decisions
+from lesion.study.header import Header
+from lesion.study.merge import merge
+from lesion.study.study import Study
+from lesion.subject.outcomes import Intact, Outcomes
 
 RIGHT, SPREAD = 3.6, 2.3  # mean and deviation of the margins: 94 % right
 CHANNELS = 64
@@ -56,7 +57,7 @@ class Simulated:
     def sweep(self, lesions: list[Lesion], max_drop: float = 1.0) -> None:
         """Plans and measures lesions, each until its verdict, as `lesion sweep` does."""
         aim = Aim(max_drop)
-        spending.planned(self.study, lesions, aim, len(self.intact))
+        error_shares.planned(self.study, lesions, aim, len(self.intact))
         new = [cell for cell in lesions if cell not in self.scores]
         self.study.add(lesions)
         self.scores |= {cell: self._broken() for cell in new}

@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from lesion.zoo import fashion_mnist
-from lesion.zoo.opening import open_network
+from lesion.zoo.forms import open_network
 
 HEADER = (
     "network",

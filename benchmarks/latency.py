@@ -18,15 +18,15 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 import lesion
-from lesion.allocating import reading_of, timed
-from lesion.applying import apply
-from lesion.budget import Budget
-from lesion.dissect import dissect
 from lesion.errors import LesionError
-from lesion.latency import time_layers
-from lesion.rivals import uniform
-from lesion.subject import evaluating
-from lesion.workers import example_of
+from lesion.exports.pruned import apply
+from lesion.joint.baselines import uniform
+from lesion.network.dissect import dissect
+from lesion.rates.allocate import reading_of, timed
+from lesion.rates.budget import Budget
+from lesion.rates.latency import time_layers
+from lesion.subject.network import evaluating
+from lesion.sweeps.workers import example_of
 
 HEADER = (
     "network",

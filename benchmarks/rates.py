@@ -23,16 +23,16 @@ import numpy as np
 from subjects import add_arguments, named, opened, table
 
 import lesion
-from lesion.allocation import Allocation
-from lesion.budget import Budget
-from lesion.drops import paired
-from lesion.levelling import level, one_rate
-from lesion.outcomes import Intact
-from lesion.plan import Joint
-from lesion.reading import Reading
-from lesion.refining import refine
-from lesion.rivals import ranked
-from lesion.together import Bench
+from lesion.joint.baselines import ranked
+from lesion.joint.bench import Bench
+from lesion.joint.level import level, one_rate
+from lesion.joint.refine import refine
+from lesion.lesions.lesion import Joint
+from lesion.rates.allocation import Allocation
+from lesion.rates.budget import Budget
+from lesion.results.drops import paired
+from lesion.results.reading import Reading
+from lesion.subject.outcomes import Intact
 
 WAYS = {
     False: ("recommended", "refined", "uniform", "global l1"),

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from lesion import zoo
-from lesion.amounts import RATIOS
-from lesion.choices import Choices
-from lesion.goals import Full
-from lesion.images import Images
-from lesion.preparing import prepare
-from lesion.study import Study
-from lesion.subject import Subject
+from lesion.lesions.amounts import RATIOS
+from lesion.study.study import Study
+from lesion.subject.images import Images
+from lesion.subject.subject import Subject
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Full
+from lesion.sweeps.prepare import prepare
 from lesion.zoo import fashion_mnist
 
 

@@ -20,10 +20,10 @@ from torch import nn
 from torchvision import models
 
 from lesion import Subject
-from lesion.choices import Choices
-from lesion.goals import Full
-from lesion.preparing import prepare
-from lesion.running import Sweep
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Full
+from lesion.sweeps.loop import Sweep
+from lesion.sweeps.prepare import prepare
 
 CLASSES, IMAGES, RATIOS = 10, 4, (0.3, 0.7)
 SIZES = {"inception_v3": 299, "maxvit_t": 224}

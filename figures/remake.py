@@ -7,9 +7,9 @@ import typer
 
 import lesion
 from lesion import zoo
-from lesion.goals import Full
-from lesion.plots import save_all
-from lesion.preparing import prepare
+from lesion.reports.plots.save import save_all
+from lesion.sweeps.goals import Full
+from lesion.sweeps.prepare import prepare
 
 HERE = Path(__file__).parent
 

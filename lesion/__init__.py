@@ -13,50 +13,51 @@ and works where torch is missing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lesion import allocating, classes, comparison, judging, merging
-from lesion import cost as costs
-from lesion import curves as tables
-from lesion.advice import Advice
-from lesion.allocation import Allocation
-from lesion.amounts import Amounts
-from lesion.anatomy import Anatomy
-from lesion.boundary import public
-from lesion.budget import Budget
-from lesion.comparison import Comparison
-from lesion.cost import Cost
-from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
-from lesion.study import Study
+from lesion.boundary.public import public
 
 if TYPE_CHECKING:
-    from lesion.adapter import Adapter, Output
-    from lesion.applying import apply, export_pruned, load_pruned, save_pruned
-    from lesion.calibrating import calibrate
-    from lesion.criteria import Criterion, Filters
-    from lesion.damage import Damage
-    from lesion.dissect import find_layers
-    from lesion.edits import Channels, Weight
-    from lesion.evaluation import sweep_whole
-    from lesion.exports import export
-    from lesion.exports.torch_prune import to_torch_prune
-    from lesion.exports.torch_pruning import to_torch_pruning
-    from lesion.interactions import find_interactions
-    from lesion.levelling import level
-    from lesion.plots import (
-        plot_calibration,
-        plot_channels,
-        plot_heatmap,
-        plot_interactions,
-        plot_norms,
-        plot_rates,
-        plot_recovery,
-        plot_sensitivity,
-        plot_tradeoff,
-    )
-    from lesion.refining import refine
-    from lesion.subject import Subject
-    from lesion.sweeping import sweep
-    from lesion.together import bench
-    from lesion.verifying import verify
+    from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
+    from lesion.exports.export import export
+    from lesion.exports.pruned import apply, export_pruned, load_pruned, save_pruned
+    from lesion.exports.targets.torch_prune import to_torch_prune
+    from lesion.exports.targets.torch_pruning import to_torch_pruning
+    from lesion.joint.bench import bench
+    from lesion.joint.calibrate import calibrate
+    from lesion.joint.interactions import find_interactions
+    from lesion.joint.level import level
+    from lesion.joint.refine import refine
+    from lesion.joint.verify import verify
+    from lesion.lesions.amounts import Amounts
+    from lesion.lesions.criteria import Criterion, Filters
+    from lesion.lesions.damage import Damage
+    from lesion.lesions.edits import Channels, Weight
+    from lesion.lesions.pruned_cost import cost_at
+    from lesion.network.anatomy import Anatomy
+    from lesion.network.cost import Cost, cost
+    from lesion.network.find_layers import find_layers
+    from lesion.rates.allocate import allocate
+    from lesion.rates.allocation import Allocation
+    from lesion.rates.budget import Budget
+    from lesion.reports.plots.calibration import plot_calibration
+    from lesion.reports.plots.channels import plot_channels
+    from lesion.reports.plots.heatmap import plot_heatmap
+    from lesion.reports.plots.norms import plot_norms
+    from lesion.reports.plots.pairs import plot_interactions
+    from lesion.reports.plots.rates import plot_rates
+    from lesion.reports.plots.recovery import plot_recovery
+    from lesion.reports.plots.sensitivity import plot_sensitivity
+    from lesion.reports.plots.tradeoff import plot_tradeoff
+    from lesion.results.advice import Advice
+    from lesion.results.by_class import class_drops
+    from lesion.results.compare import Comparison, compare
+    from lesion.results.curves import curves
+    from lesion.results.recommend import recommend
+    from lesion.study.merge import merge
+    from lesion.study.study import Study
+    from lesion.subject.adapter import Adapter, Output
+    from lesion.subject.subject import Subject
+    from lesion.sweeps.sweep import sweep
+    from lesion.sweeps.whole_network import sweep_whole
 
 __version__ = "0.1.0"
 
@@ -116,38 +117,75 @@ __all__ = [
     "verify",
 ]
 
-allocate = public(allocating.allocate)
-class_drops = public(classes.class_drops)
-compare = public(comparison.compare)
-cost, cost_at = public(costs.cost), public(costs.cost_at)
-curves = public(tables.curves)
-merge = public(merging.merge)
-recommend = public(judging.recommend)
-
 _MODULES = {
-    "adapter": ("Adapter", "Output"),
-    "applying": ("apply", "export_pruned", "load_pruned", "save_pruned"),
-    "calibrating": ("calibrate",),
-    "criteria": ("Criterion", "Filters"),
-    "damage": ("Damage",),
-    "dissect": ("find_layers",),
-    "edits": ("Channels", "Weight"),
-    "evaluation": ("sweep_whole",),
-    "exports": ("export",),
-    "exports.torch_prune": ("to_torch_prune",),
-    "exports.torch_pruning": ("to_torch_pruning",),
-    "interactions": ("find_interactions",),
-    "levelling": ("level",),
-    "plots": (
-        "plot_calibration", "plot_channels", "plot_heatmap", "plot_interactions", "plot_norms",
-        "plot_rates", "plot_recovery", "plot_sensitivity", "plot_tradeoff",
+    "errors": (
+        "EvidenceError",
+        "LesionError",
+        "StudyError",
+        "SubjectError",
     ),
-    "refining": ("refine",),
-    "subject": ("Subject",),
-    "sweeping": ("sweep",),
-    "together": ("bench",),
-    "verifying": ("verify",),
-}  # fmt: skip
+    "exports.export": ("export",),
+    "exports.pruned": (
+        "apply",
+        "export_pruned",
+        "load_pruned",
+        "save_pruned",
+    ),
+    "exports.targets.torch_prune": ("to_torch_prune",),
+    "exports.targets.torch_pruning": ("to_torch_pruning",),
+    "joint.bench": ("bench",),
+    "joint.calibrate": ("calibrate",),
+    "joint.interactions": ("find_interactions",),
+    "joint.level": ("level",),
+    "joint.refine": ("refine",),
+    "joint.verify": ("verify",),
+    "lesions.amounts": ("Amounts",),
+    "lesions.criteria": (
+        "Criterion",
+        "Filters",
+    ),
+    "lesions.damage": ("Damage",),
+    "lesions.edits": (
+        "Channels",
+        "Weight",
+    ),
+    "lesions.pruned_cost": ("cost_at",),
+    "network.anatomy": ("Anatomy",),
+    "network.cost": (
+        "Cost",
+        "cost",
+    ),
+    "network.find_layers": ("find_layers",),
+    "rates.allocate": ("allocate",),
+    "rates.allocation": ("Allocation",),
+    "rates.budget": ("Budget",),
+    "reports.plots.calibration": ("plot_calibration",),
+    "reports.plots.channels": ("plot_channels",),
+    "reports.plots.heatmap": ("plot_heatmap",),
+    "reports.plots.norms": ("plot_norms",),
+    "reports.plots.pairs": ("plot_interactions",),
+    "reports.plots.rates": ("plot_rates",),
+    "reports.plots.recovery": ("plot_recovery",),
+    "reports.plots.sensitivity": ("plot_sensitivity",),
+    "reports.plots.tradeoff": ("plot_tradeoff",),
+    "results.advice": ("Advice",),
+    "results.by_class": ("class_drops",),
+    "results.compare": (
+        "Comparison",
+        "compare",
+    ),
+    "results.curves": ("curves",),
+    "results.recommend": ("recommend",),
+    "study.merge": ("merge",),
+    "study.study": ("Study",),
+    "subject.adapter": (
+        "Adapter",
+        "Output",
+    ),
+    "subject.subject": ("Subject",),
+    "sweeps.sweep": ("sweep",),
+    "sweeps.whole_network": ("sweep_whole",),
+}
 _LATER = {name: module for module, names in _MODULES.items() for name in names}
 
 

@@ -1,6 +1,4 @@
-"""How numbers and places read."""
-
-from lesion.anatomy import Layer
+"""How numbers read wherever something is told: rates, points, counts, durations."""
 
 UNMEASURED = "not measured yet"
 LABELS = {
@@ -11,20 +9,6 @@ LABELS = {
     "score": "score",
     "evaluation": "evaluation",
 }
-
-
-def place(layer: Layer) -> str:
-    """Where a layer is, in words.
-
-    For the first of a stage that down-samples "first of stage 2, down-sampling"; else "stage 2",
-    "stem" where the network has blocks and this comes before them, and nothing after the last.
-    """
-    if not layer.stage:
-        return "" if layer.stage is None else "stem"
-    flags = [
-        f"{flag} {layer.stage}" if flag.endswith("of stage") else flag for flag in layer.position
-    ]
-    return ", ".join(flags) or f"stage {layer.stage}"
 
 
 def percent(ratio: float) -> str:

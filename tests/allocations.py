@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from small_networks import NETWORKS
 
-from lesion.allocation import Allocation, UnitRate
-from lesion.anatomy import Anatomy, Unit, keeps
-from lesion.cost import Cost, cost
-from lesion.criteria import criterion as known_criterion
-from lesion.dissect import Dissection
-from lesion.plan import Target, falling
-from lesion.scoring import Scorer
+from lesion.lesions.criteria import criterion as known_criterion
+from lesion.lesions.lesion import Target
+from lesion.lesions.ratios import falling
+from lesion.lesions.scores import Scorer
+from lesion.network.anatomy import Anatomy, Unit, keeps
+from lesion.network.cost import Cost, cost
+from lesion.network.dissect import Dissection
+from lesion.rates.allocation import Allocation, UnitRate
 
 SUBJECT = {"weights": "3f5a", "preprocessing": "mean 0.5, |std| 0.25", "order": "seed 0"}
 GUARANTEE = "With 95 % confidence no claim is wrong, on these 10 000 images."

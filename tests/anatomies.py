@@ -7,12 +7,12 @@ from removal import forward
 from small_networks import NETWORKS, Net
 from torch import nn
 
-from lesion.anatomy import Anatomy, Unit
-from lesion.coupling import couple
-from lesion.dissect import dissect
-from lesion.lowering import lowered
-from lesion.recording import record
-from lesion.units import join
+from lesion.network.anatomy import Anatomy, Unit
+from lesion.network.canonical import lowered
+from lesion.network.couple import couple
+from lesion.network.dissect import dissect
+from lesion.network.record import record
+from lesion.network.units import join
 
 
 def anatomy(network: nn.Module) -> Anatomy:

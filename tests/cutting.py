@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lesion.engine import Cut, Engine, Measurable
+from lesion.engine.base import Cut, Engine, Measurable
 
 
 def cut(engine: Engine, name: Measurable, gone: np.ndarray, rows: np.ndarray | None = None) -> Cut:

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from lesion import schedule
-from lesion.aim import Aim
-from lesion.choices import Choices
-from lesion.goals import Decide, Full, Narrow
-from lesion.preparing import prepare
-from lesion.running import Sweep
-from lesion.study import Study
-from lesion.subject import Subject
+from lesion.study.aim import Aim
+from lesion.study.study import Study
+from lesion.subject.subject import Subject
+from lesion.sweeps import work
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Decide, Full, Narrow
+from lesion.sweeps.loop import Sweep
+from lesion.sweeps.prepare import prepare
 
 IMAGES, CHUNK = 400, 16
 RATIOS = (0.2, 0.4, 0.6, 0.8)
@@ -53,7 +53,7 @@ def ready(folder: Path, mode: str) -> Sweep:
 def run(folder: Path, mode: str) -> None:
     """Sweeps in small steps, and notes how far it is."""
     torch.set_num_threads(1)
-    schedule.CHUNK = schedule.TOGETHER = CHUNK
+    work.CHUNK = work.TOGETHER = CHUNK
     note(folder, STARTED)
     sweep = ready(folder, mode)
     note(folder, BEGUN)
@@ -70,7 +70,7 @@ def note(folder: Path, line: str) -> None:
 def started(folder: Path, mode: str) -> multiprocessing.Process:
     """A process that sweeps; it is forked from one that has everything imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lesion.zoo", "lesion.sweeping", "torch.export", "sympy"])
+    context.set_forkserver_preload(["lesion.zoo", "lesion.sweeps.sweep", "torch.export", "sympy"])
     process = context.Process(target=run, args=(folder, mode))
     process.start()
     return process

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from slicing import shrink
 
-from lesion.together import Bench
+from lesion.joint.bench import Bench
 
 
 def drops(subject, study, allocation, images):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import planted
 
-from lesion.amounts import Amounts
-from lesion.plan import Lesion
-from lesion.study import Study
+from lesion.lesions.amounts import Amounts
+from lesion.lesions.lesion import Lesion
+from lesion.study.study import Study
 
 BITS = Amounts(
     (8, 6, 4, 2),

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import DenseNet
 
-from lesion.anatomy import Anatomy
-from lesion.plan import Lesion
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
 
 Zeros = list[tuple[nn.Module, np.ndarray]]
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lesion.amounts import RATIOS
-from lesion.anatomy import CONSTANT, Anatomy, Layer, Parameter, Unit
-from lesion.damage.filters import damage as filters
-from lesion.goals import Goal
-from lesion.header import Header
-from lesion.outcomes import Intact, Outcomes
-from lesion.plan import Lesion, Skipped, kept
-from lesion.study import Study
+from lesion.lesions.amounts import RATIOS
+from lesion.lesions.damage.filters import damage as filters
+from lesion.lesions.lesion import Lesion, Skipped
+from lesion.lesions.ratios import kept
+from lesion.network.anatomy import CONSTANT, Anatomy, Layer, Parameter, Unit
+from lesion.study.header import Header
+from lesion.study.study import Study
+from lesion.subject.outcomes import Intact, Outcomes
+from lesion.sweeps.goals import Goal
 
 CLASSES, PART = 10, 128
 COLUMNS = ("top1", "top5", "agreement", "loss", "margin")

@@ -7,7 +7,7 @@ import torch_pruning as tp
 from slicing import shell
 from torch import Tensor, nn
 
-from lesion.anatomy import Anatomy, Unit, keeps
+from lesion.network.anatomy import Anatomy, Unit, keeps
 
 OUT = {nn.Linear: tp.prune_linear_out_channels, nn.Conv2d: tp.prune_conv_out_channels}
 

@@ -14,11 +14,11 @@ from slicing import shrink
 from small_networks import NETWORKS
 from torch import Tensor, nn
 
-from lesion.anatomy import Unit
-from lesion.dissect import Dissection, dissect
-from lesion.edits import edges
-from lesion.engine import Replay
-from lesion.plan import Lesion, Target
+from lesion.engine.replay import Replay
+from lesion.lesions.edits import edges
+from lesion.lesions.lesion import Lesion, Target
+from lesion.network.anatomy import Unit
+from lesion.network.dissect import Dissection, dissect
 from lesion.zoo import networks
 
 TOLERANCE = 1e-6  # of the removal's own effect

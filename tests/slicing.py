@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.shufflenetv2 import InvertedResidual, ShuffleNetV2, channel_shuffle
 
-from lesion.anatomy import Anatomy, Layer, keeps
+from lesion.network.anatomy import Anatomy, Layer, keeps
 from lesion.zoo.networks import BasicBlock
 
 

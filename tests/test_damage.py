@@ -9,17 +9,17 @@ import planted
 import pytest
 
 import lesion as package
-from lesion.aim import Aim
-from lesion.allocating import allocate
-from lesion.budget import Budget
-from lesion.classes import class_drops
-from lesion.comparison import compare
-from lesion.curves import curves
 from lesion.errors import EvidenceError, LesionError
-from lesion.judging import recommend
-from lesion.plan import Lesion
-from lesion.reading import Reading
-from lesion.spending import Plan, family_of, shares
+from lesion.lesions.lesion import Lesion
+from lesion.rates.allocate import allocate
+from lesion.rates.budget import Budget
+from lesion.results.by_class import class_drops
+from lesion.results.compare import compare
+from lesion.results.curves import curves
+from lesion.results.reading import Reading
+from lesion.results.recommend import recommend
+from lesion.study.aim import Aim
+from lesion.study.error_shares import Plan, family_of, shares
 
 EQUAL = {"filters": (0.3, 0.6), "noise": (0.3, 0.6)}
 
@@ -171,7 +171,7 @@ def test_a_reading_sees_one_damage(study):
 
 @pytest.mark.parametrize("name", ["sensitivity_table", "heatmap_table"])
 def test_tables_of_pictures_are_of_one_damage(study, name):
-    from lesion import plots
+    from lesion.reports import plots
 
     frame, table = curves(study), getattr(plots, name)
     of_bits = table(frame, damage="quantise")
@@ -206,7 +206,7 @@ def test_curves_that_do_not_say_how_amounts_read_are_refused(study):
 
 
 def test_files_of_two_damages_lie_side_by_side(study, tmp_path):
-    from lesion.plots import save_all
+    from lesion.reports.plots.save import save_all
 
     frame = curves(study)
     names = {
@@ -224,7 +224,7 @@ def test_advice_on_another_damage_is_no_advice_on_this(study):
 
 
 def test_the_command_line_takes_a_damage(study, capsys, monkeypatch, tmp_path):
-    from lesion.cli import main
+    from lesion.cli.run import main
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["lesion", *map(str, arguments)])

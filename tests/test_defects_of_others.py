@@ -9,12 +9,12 @@ in a coupled group.
 import planted
 import pytest
 
-from lesion.allocating import allocate
-from lesion.amounts import RATIOS
-from lesion.budget import Budget
 from lesion.errors import LesionError
-from lesion.judging import recommend
-from lesion.plan import kept
+from lesion.lesions.amounts import RATIOS
+from lesion.lesions.ratios import kept
+from lesion.rates.allocate import allocate
+from lesion.rates.budget import Budget
+from lesion.results.recommend import recommend
 
 IMAGES = 1000
 

@@ -14,7 +14,7 @@ from removal import SLICING, TOLERANCE, TORCH_PRUNING, Removal
 from small_networks import NETWORKS, one_dimension
 from torchvision.models import ShuffleNetV2
 
-from lesion.anatomy import Unit
+from lesion.network.anatomy import Unit
 from lesion.zoo.networks import CifarResNet
 
 FAMILIES = (

@@ -9,7 +9,7 @@ import torch
 from slicing import shrink
 from torch import Tensor, nn
 
-from lesion.anatomy import keeps
+from lesion.network.anatomy import keeps
 from lesion.zoo.networks import CifarResNet
 
 

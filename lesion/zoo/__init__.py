@@ -1,6 +1,6 @@
 """Networks, weights and images by name, as the command line takes them."""
 
-from lesion.zoo.opening import DATA_FORMS, NETWORK_FORMS, open_data, open_network
+from lesion.zoo.forms import DATA_FORMS, NETWORK_FORMS, open_data, open_network
 from lesion.zoo.subjects import (
     Named,
     Tried,

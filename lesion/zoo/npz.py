@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
+from lesion.engine.memory import free
 from lesion.errors import SubjectError, first_line
-from lesion.memory import free
 
 UNREADABLE = (
     ValueError,

@@ -1,6 +1,5 @@
 """Python objects by name: FILE.py:FACTORY and PACKAGE.MODULE:FACTORY."""
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator

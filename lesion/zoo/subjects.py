@@ -6,15 +6,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lesion.adapter import Adapter, BatchAdapter, Output, without_labels
-from lesion.adapter import output as output_of
+from lesion.engine.recovery import Recover
 from lesion.errors import SubjectError
-from lesion.ground_truth import class_numbers
-from lesion.images import Images
-from lesion.readiness import check_network
-from lesion.recovery import Recover
-from lesion.subject import EXAMPLE_IMAGES, Subject, try_out, which
-from lesion.zoo import image_folder, opening, references
+from lesion.subject.adapter import Adapter, BatchAdapter, Output, without_labels
+from lesion.subject.batch import output as output_of
+from lesion.subject.checks import check_network
+from lesion.subject.ground_truth import class_numbers
+from lesion.subject.images import Images
+from lesion.subject.network import try_out
+from lesion.subject.subject import EXAMPLE_IMAGES, Subject, which
+from lesion.zoo import forms, image_folder, references
 from lesion.zoo.image_folder import ClassFolders
 from lesion.zoo.preprocessing import Preprocessing
 
@@ -37,7 +38,7 @@ def open_subject(
 ) -> Subject:
     """The subject that the texts name.
 
-    network, data: see `lesion.zoo.opening`'s NETWORK_FORMS and DATA_FORMS
+    network, data: see `lesion.zoo.forms`'s NETWORK_FORMS and DATA_FORMS
     weights: a file (safetensors or a state_dict); "default", or the name of torchvision's enum
         member or timm's tag; "random", drawn with `seed`. Bundled networks bring their own, and
         factories may load theirs; a named network has none unless asked for
@@ -89,11 +90,11 @@ class Named:
 
     def opened(self) -> "Opened":
         """The network, and how it takes its images."""
-        network, preprocessing = opening.open_network(
+        network, preprocessing = forms.open_network(
             self.network, self.weights, classes=self.classes, seed=self.seed
         )
         parts = {"resize": self.resize, "crop": self.crop, "mean": self.mean, "std": self.std}
-        channels = opening.channels_for(network, self.data, preprocessing, parts)
+        channels = forms.channels_for(network, self.data, preprocessing, parts)
         return Opened(network, preprocessing, {**parts, "channels": channels})
 
 
@@ -107,7 +108,7 @@ class Opened:
 
     def images(self, data: str) -> tuple[Any, str]:
         """Data as the network takes them, and the text of their preprocessing."""
-        return opening.open_data(data, self.preprocessing, **self.parts)
+        return forms.open_data(data, self.preprocessing, **self.parts)
 
     def example(self, data: str) -> Any:
         """A batch of two images."""
@@ -157,7 +158,7 @@ def _adapter(output: str | None) -> Adapter | None:
 def open_recovery(text: str) -> str | Recover:
     """The recovery that a text names: a function as FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION.
 
-    Texts that `lesion.recovery.parse` knows stay what they are.
+    Texts that `lesion.engine.recovery.parse` knows stay what they are.
     """
     return references.found(text) if ":" in text and not text.startswith("finetune:") else text
 

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion.writing import check_file, write
+from lesion.boundary.files import check_file, write
 from lesion.zoo import fashion_mnist, networks
 
 BATCH = 128

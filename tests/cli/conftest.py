@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cli import netz
-from lesion.cli import main
+from lesion.cli.run import main
 
 HERE = Path(__file__).parent
 CLASSES = ("blau", "gruen", "rot")

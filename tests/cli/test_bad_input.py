@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from cli import netz
-from lesion import database
-from lesion.study import Study
+from lesion.study import database
+from lesion.study.study import Study
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def test_an_output_is_refused_before_the_work(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "lesion.zoo.opening.open_network", None
+        "lesion.zoo.forms.open_network", None
     )  # so that whatever opens the network fails
     before = swept.read_bytes()
     options = [own for one in more for own in (home.subject if one == "SUBJECT" else [one])]
@@ -440,6 +440,6 @@ def test_figures_are_refused_before_the_work(
     home, run, swept, tmp_path, monkeypatch, command, more, text
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lesion.zoo.opening.open_network", None)
+    monkeypatch.setattr("lesion.zoo.forms.open_network", None)
     run(command, swept, *home.subject, *more).refused(text)
     assert os.listdir(tmp_path) == ["study.lesion"]

@@ -12,9 +12,10 @@ from torch.utils.data import Subset
 
 import lesion
 from cli.netz import IMAGES
-from lesion import criteria, zoo
-from lesion.choices import Choices
-from lesion.plots.saving import FORMATS
+from lesion import zoo
+from lesion.lesions import criteria
+from lesion.reports.plots.save import FORMATS
+from lesion.sweeps.choices import Choices
 
 SCORED = IMAGES - IMAGES // 5
 

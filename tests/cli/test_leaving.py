@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from cli import netz
-from lesion.images import Images
+from lesion.subject.images import Images
 
 COLOURS = ("--data", "{home}/netz.py:Slow")
 CASES = {

@@ -7,14 +7,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import lesion
-from lesion.allocating import allocate
-from lesion.budget import Budget
 from lesion.errors import EvidenceError
-from lesion.frontier import frontier
-from lesion.reading import Reading
-from lesion.rivals import beside
-from lesion.subject import Subject
-from lesion.together import Bench
+from lesion.joint.baselines import beside
+from lesion.joint.bench import Bench
+from lesion.joint.tradeoff import frontier
+from lesion.rates.allocate import allocate
+from lesion.rates.budget import Budget
+from lesion.results.reading import Reading
+from lesion.subject.subject import Subject
 
 ASKED = (
     ("recommend",), ("recommend", "--macs", "50%"), ("export", "--to", "csv"),

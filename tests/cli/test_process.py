@@ -88,7 +88,7 @@ class NoTorch(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, NoTorch())
-from lesion.cli import main
+from lesion.cli.run import main
 
 for arguments in {commands}:
     sys.argv = ["lesion", *arguments]

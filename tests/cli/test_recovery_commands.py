@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from lesion.allocation import Allocation
+from lesion.rates.allocation import Allocation
 
 RECOVER = """
 import torch

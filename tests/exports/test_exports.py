@@ -10,7 +10,8 @@ import removal
 from safetensors import safe_open
 
 from lesion.errors import LesionError
-from lesion.exports import Handover, export, names, target
+from lesion.exports.export import export
+from lesion.exports.targets import Handover, names, target
 
 BUILT_IN = [
     "csv", "fasterai", "json", "markdown", "masks", "nni", "torch-prune", "torch-pruning", "yaml",

@@ -7,7 +7,7 @@ import allocations
 import pytest
 import removal
 
-from lesion.exports import export
+from lesion.exports.export import export
 
 
 def test_shares_by_dotted_name():

@@ -12,7 +12,7 @@ from small_networks import chain, conv
 from torch import nn
 
 from lesion.errors import LesionError
-from lesion.exports import export
+from lesion.exports.export import export
 
 # of default_config_schema("pruning") in nni/compression/base/config.py, version 3.0
 SCHEMA = {

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from lesion.allocation import Allocation
-from lesion.exports import export
+from lesion.exports.export import export
+from lesion.rates.allocation import Allocation
 
 RATES = allocations.plain((
     allocations.unit("conv1", 10, (0, 2, 3, 9)),

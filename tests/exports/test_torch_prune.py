@@ -15,12 +15,12 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 
-from lesion.applying import apply
-from lesion.dissect import find_layers
 from lesion.errors import LesionError
-from lesion.exports import export
-from lesion.exports.torch_prune import to_torch_prune
-from lesion.exports.torch_pruning import to_torch_pruning
+from lesion.exports.export import export
+from lesion.exports.pruned import apply
+from lesion.exports.targets.torch_prune import to_torch_prune
+from lesion.exports.targets.torch_pruning import to_torch_pruning
+from lesion.network.find_layers import find_layers
 
 # numbers of channels stand in their forward, which slicing leaves alone
 NUMBERED = {"padded_and_sliced", "one_channel_expanded"}

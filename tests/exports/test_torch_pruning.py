@@ -13,12 +13,12 @@ from slicing import shrink
 from small_networks import chain, conv
 from torch import nn
 
-from lesion.engine import Cut
+from lesion.engine.base import Cut
 from lesion.errors import LesionError
-from lesion.exports import export
-from lesion.exports.torch_prune import to_torch_prune
-from lesion.exports.torch_pruning import to_torch_pruning
-from lesion.plan import Joint
+from lesion.exports.export import export
+from lesion.exports.targets.torch_prune import to_torch_prune
+from lesion.exports.targets.torch_pruning import to_torch_pruning
+from lesion.lesions.lesion import Joint
 from lesion.zoo.networks import CifarResNet
 
 # what Torch-Pruning 1.6.1 does wrong, and how that is said

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lesion.errors import SubjectError
-from lesion.evaluation import sweep_whole
+from lesion.sweeps.whole_network import sweep_whole
 from lesion.zoo import open_evaluation
 
 FILE = """

@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lesion.errors import SubjectError
-from lesion.weights import fingerprint
+from lesion.subject.weights import fingerprint
 from lesion.zoo import open_network, timm_networks
 
 timm = pytest.importorskip("timm")

@@ -1,0 +1,5 @@
+"""`python -m lesion.cli`."""
+
+from lesion.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""Commands that hand rates over: `lesion export | apply`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesion.cli import options
+from lesion.cli.app import app
+from lesion.cli.option_groups import Rates, Recalled, check_out, taking
+from lesion.cli.output import put, say, tell
+from lesion.cli.rates import rated
+from lesion.cli.recall import recalled
+from lesion.errors import LesionError, StudyError
+from lesion.rates.allocation import Allocation
+from lesion.study.header import Header
+from lesion.study.study import Study
+from lesion.wording import grouped
+
+if TYPE_CHECKING:
+    from lesion.zoo import Tried
+
+
+@app.command()
+@taking(measured=Recalled, rates=Rates)
+def export(
+    study: options.StudyFile,
+    measured: Recalled,
+    rates: Rates,
+    to: options.To,
+    out: options.Exported = None,
+) -> None:
+    """Write the rates as another tool takes them: a pruner's own form, masks, or plain tables.
+
+    torch-pruning and torch-prune are resolved on the network itself, which is taken as it was
+    swept, or from --network and --data.
+    """
+    from lesion.exports import export as exports
+    from lesion.exports import targets
+
+    target = targets.target(to)  # an unknown one is refused before all work
+    check_out(out, study, *measured.inputs, *rates.inputs)
+    with Study.open(study) as opened:
+        (allocation, _), header = rated(opened, rates), opened.header
+    given = {}
+    if measured.network is not None or getattr(target, "RESOLVED", False):
+        tried = _tried(measured, header, study)
+        _check(allocation, tried)
+        given = {"network": tried.network, "example": tried.example, "adapter": tried.adapter}
+    content = exports.export(allocation, to, out, anatomy=header.anatomy, **given)
+    if out is not None:
+        say(f"{to}: {out}")
+    elif isinstance(content, str):
+        put(content.rstrip("\n"))
+    else:
+        raise LesionError(f"Expected a file for {to}, which is not text; give one with -o.")
+
+
+@app.command()
+@taking(measured=Recalled, rates=Rates)
+def apply(
+    study: options.StudyFile,
+    measured: Recalled,
+    rates: Rates,
+    out: options.PrunedFile,
+) -> None:
+    """Prune the network by the rates with Torch-Pruning, and save it.
+
+    A file that ends in .pt2 holds a program of torch.export, any other the weights as safetensors,
+    which `lesion.load_pruned` puts into a whole network.
+    """
+    from lesion.exports.pruned import applied, export_pruned, save_pruned
+
+    check_out(out, study, *measured.inputs, *rates.inputs)
+    with Study.open(study) as opened:
+        (allocation, _), header = rated(opened, rates), opened.header
+    tried = _tried(measured, header, study)
+    _check(allocation, tried)
+    example, adapter = tried.example, tried.adapter
+    small, note = applied(allocation, tried.network, example, adapter)
+    if out.suffix == ".pt2":
+        export_pruned(small, allocation, out, example, adapter)
+    else:
+        save_pruned(small, allocation, out, example, adapter)
+    if note:
+        tell(note)
+    before, after = (sum(p.numel() for p in net.parameters()) for net in (tried.network, small))
+    say(f"{grouped(after)} of {grouped(before)} parameters\npruned network: {out}")
+
+
+def _tried(measured: Recalled, header: Header, path: Path) -> "Tried":
+    """The network that was swept, run on two images."""
+    return recalled(measured, header.settings, path).tried(header.settings.get("seed", 0))
+
+
+def _check(allocation: Allocation, tried: "Tried") -> None:
+    """Raises StudyError where the rates were chosen for other weights."""
+    from lesion.subject.weights import fingerprint
+
+    if fingerprint(tried.network) != allocation.subject["weights"]:
+        raise StudyError(
+            "Expected the network that the study measured, but its weights are others; give those, "
+            "or sweep this network."
+        )

@@ -1,0 +1,49 @@
+"""Options that name files and how they are written."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lesion.cli.options.values import Format
+
+AlsoDrawn = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", help="folder for the picture", metavar="FOLDER", show_default="none"
+    ),
+]
+NewStudy = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", help="study file, new or to go on with", metavar="STUDY", show_default=False
+    ),
+]
+MergedStudy = Annotated[
+    Path, typer.Option("-o", "--out", help="new study file", metavar="STUDY", show_default=False)
+]
+Folder = Annotated[Path, typer.Option("-o", "--out", help="folder to write to", metavar="FOLDER")]
+StudyFile = Annotated[Path, typer.Argument(help="a file that `lesion sweep` wrote")]
+StudyFiles = Annotated[list[Path], typer.Argument(help="study files of one subject")]
+As = Annotated[Format, typer.Option("--format", help="for people, or for programs")]
+Formats = Annotated[str, typer.Option(help="any of png, svg, pdf, with commas between them")]
+Exported = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help="file to write", metavar="FILE", show_default="printed"),
+]
+PrunedFile = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        help="file for the pruned network, .safetensors or .pt2",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+TimesOut = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", help="file for the table, as JSON", metavar="FILE", show_default=False
+    ),
+]

@@ -1,0 +1,93 @@
+"""Options that say which lesions are measured, and on which images."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from lesion.cli.options.values import Rounding, Units
+
+_lesions = partial(typer.Option, rich_help_panel="Which lesions")
+
+NewDamage = Annotated[
+    str, _lesions("--damage", help="what is done to a layer: filters, or one of another package")
+]
+Ratios = Annotated[
+    str | None,
+    _lesions(
+        help="shares of the filters to remove, or how much of another damage",
+        metavar="X,…",
+        show_default="0.1 to 0.9, or the damage's own",
+    ),
+]
+NewCriterion = Annotated[
+    str,
+    _lesions(
+        help="which filters go first: l1, l2, fpgm, bn_scale; to compare with, random, largest; or "
+        "one of another package, which may need --train"
+    ),
+]
+Layers = Annotated[
+    str | None,
+    _lesions(
+        help="patterns of layer names with commas between them, such as 'layer3.*'",
+        metavar="PATTERN,…",
+        show_default="all",
+    ),
+]
+WhichUnits = Annotated[
+    Units, _lesions(help="what one layer makes alone (and the stem's part), or what is coupled too")
+]
+WhichRounding = Annotated[
+    Rounding, _lesions(help="how many filters stay: rounded down, or to the nearest")
+]
+Limit = Annotated[
+    int | None,
+    _lesions(
+        help="how many images to measure, the first of the study's random order",
+        metavar="N",
+        show_default="all",
+    ),
+]
+Holdout = Annotated[
+    float | None,
+    _lesions(
+        help="share of the images kept back for checking advice",
+        metavar="SHARE",
+        show_default="0.2, or the study's",
+    ),
+]
+KnownSeed = Annotated[
+    int | None,
+    _lesions(
+        "--seed",
+        help="of the images' order, the images kept back, and --criterion random",
+        metavar="N",
+        min=0,
+        show_default="0, or the study's",
+    ),
+]
+Seed = Annotated[int, _lesions(help="of --criterion random", metavar="N", min=0)]
+Part = Annotated[
+    str,
+    _lesions(
+        help="submodule to look for layers in, such as backbone, where the network as a whole "
+        "cannot be followed; the data are then the part's input",
+        metavar="NAME",
+        show_default="all",
+    ),
+]
+Criterion = Annotated[
+    str | None,
+    typer.Option(
+        help="which of the study's criteria, where it holds several",
+        show_default="l1, or the first",
+    ),
+]
+Damage = Annotated[
+    str | None,
+    typer.Option(
+        help="which kind of damage, where the study holds several",
+        show_default="filters, or the first",
+    ),
+]

@@ -1,0 +1,230 @@
+"""Commands that run the network: `lesion layers | sweep | evaluate | demo`."""
+
+from functools import partial
+from pathlib import Path
+
+from lesion.boundary.texts import listed, numbers, seconds
+from lesion.cli import options
+from lesion.cli.app import app
+from lesion.cli.option_groups import Measured, Recalled, check_figures, taking
+from lesion.cli.options.values import Format, Rounding, Units
+from lesion.cli.output import itemise, reasons, say, show, tell
+from lesion.cli.progress import (
+    Means,
+    baseline,
+    check_place,
+    evaluated,
+    foresee,
+    make_folder,
+    prepared,
+    resumable,
+    run,
+)
+from lesion.cli.recall import recalled, recalled_score, settings_at, source
+from lesion.cli.report import drawn, judged
+from lesion.errors import LesionError
+from lesion.network.anatomy import Anatomy
+from lesion.network.cost import cost
+from lesion.results.reading import DAMAGE
+from lesion.study.aim import Aim
+from lesion.wording import grouped
+
+
+@app.command()
+@taking(measured=Measured)
+def layers(
+    measured: Measured,
+    format: options.As = Format.table,
+) -> None:
+    """Show the anatomy: every layer, its stage, block and unit, its MACs and parameters.
+
+    Two images of the data are read, to see what the network takes; nothing is measured.
+    """
+    from lesion.network.find_layers import find_layers
+
+    tried = measured.tried()
+    anatomy = find_layers(tried.network, tried.example, tried.adapter)
+    if format is Format.table:
+        _show_anatomy(anatomy)
+    else:
+        show(anatomy.table(), format)
+    for note in (*anatomy.notes, *filter(None, [tried.several])):
+        tell(f"note: {note}")
+    if anatomy.whole:
+        tell(f"note: measured by whole forward passes: {anatomy.whole}")
+
+
+def _show_anatomy(anatomy: Anatomy) -> None:
+    """The table, what it adds up to, and below it why units are tied."""
+    table = anatomy.table()
+    short = table.assign(position=table["position"].str.replace(" of stage", ""))
+    less = ("block", "in stage", "kind", "params", "stage")
+    titles = {"macs": "MACs", "position": "in stage"}
+    show(short.drop(columns="reason"), Format.table, less, titles)
+    intact, kinds = cost(anatomy), [unit.kind for unit in anatomy.units]
+    count = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("free", "coupled", "tied"))
+    say(f"{len(anatomy.layers)} layers in {len(kinds)} units: {count}")
+    say(
+        f"{grouped(intact.macs)} MACs an image; {grouped(intact.parameters)} parameters, "
+        f"{grouped(intact.weights)} of them weights of these layers"
+    )
+    itemise("tied, cannot be removed:", reasons(table))
+
+
+@app.command()
+@taking(measured=Recalled)
+def sweep(
+    measured: Recalled,
+    out: options.NewStudy,
+    max_drop: options.Aimed = 1.0,
+    confidence: options.Certain = 95,
+    half_width: options.HalfWidth = None,
+    full: options.Everything = False,
+    budget: options.Budget = None,
+    dry_run: options.Dry = False,
+    score: options.KnownScore = None,
+    order: options.WhichOrder = None,
+    estimand: options.Of = None,
+    recover: options.Recover = "",
+    train: options.Train = None,
+    damage: options.NewDamage = "filters",
+    ratios: options.Ratios = None,
+    criterion: options.NewCriterion = "l1",
+    layers: options.Layers = None,
+    units: options.WhichUnits = Units.free,
+    rounding: options.WhichRounding = Rounding.floor_kept,
+    limit: options.Limit = None,
+    holdout: options.Holdout = None,
+    seed: options.KnownSeed = None,
+    memory: options.Memory = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    runner: options.WhichRunner = "here",
+) -> None:
+    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
+
+    Stop it whenever you like: the same command goes on where it stopped, and with another
+    tolerance, more ratios, layers or images it measures what is new. What a study knows of its
+    network, images, score, order and seed need not be said again.
+    """
+    with resumable(out):
+        from lesion import zoo
+        from lesion.engine.memory import parse
+        from lesion.subject.subject import judged
+        from lesion.sweeps.choices import Choices
+        from lesion.sweeps.goals import aimed
+        from lesion.sweeps.identity import HOLDOUT
+
+        check_place(out)
+        known = settings_at(out)
+        measured_as = recalled(measured, known, out)
+        score = recalled_score(score, known, out)
+        seed = known.get("seed", 0) if seed is None else seed
+        choices = Choices(
+            ratios=numbers(ratios, "--ratios"),
+            criterion=criterion,
+            units=units.value,
+            layers=listed(layers),
+            rounding=rounding.value,
+            seed=seed,
+            holdout=known.get("holdout", HOLDOUT) if holdout is None else holdout,
+            order=order.value if order else known.get("order", "margin"),
+            estimand=estimand.value if estimand else known.get("estimand", "set"),
+            recovery=zoo.open_recovery(recover),
+            source=source(measured_as, score),
+            damage=damage,
+        )
+        choices.check()
+        goal = aimed(max_drop, confidence, judged(score), half_width, full)
+        longest = seconds(budget)
+        room = None if memory is None else parse(memory)
+        reopen = partial(measured_as.subject, score=score, workers=workers, seed=seed, train=train)
+        means = Means(limit, room, device, runner, reopen)
+        subject = reopen()
+        say(f"preprocessing: {subject.preprocessing or 'none'}")
+        if dry_run:
+            foresee(subject, out, choices, goal, means)
+            return
+        with prepared(subject, out, choices, goal, means) as ready:
+            run(ready, longest)
+            say(baseline(ready.study))
+        say(f"study: {out}\nnext: lesion recommend {out}")
+
+
+@app.command()
+@taking(measured=Measured)
+def evaluate(
+    measured: Measured,
+    evaluate: options.Function,
+    out: options.NewStudy,
+    part: options.Part = "",
+    budget: options.Budget = None,
+    damage: options.NewDamage = "filters",
+    ratios: options.Ratios = None,
+    criterion: options.NewCriterion = "l1",
+    layers: options.Layers = None,
+    units: options.WhichUnits = Units.free,
+    rounding: options.WhichRounding = Rounding.floor_kept,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+) -> None:
+    """Measure by a function of the whole network, for what is no mean over images, such as mAP.
+
+    Each lesion takes one evaluation: none stops early, and no interval stands behind a drop, which
+    is in the function's own unit. Of the data two images are read, to see the layers. Where an
+    image has a score of its own, `lesion sweep --score` needs far fewer passes.
+    """
+    with resumable(out):
+        from lesion import zoo
+        from lesion.sweeps.choices import Choices
+
+        choices = Choices(
+            ratios=numbers(ratios, "--ratios"),
+            criterion=criterion,
+            units=units.value,
+            layers=listed(layers),
+            rounding=rounding.value,
+            seed=seed,
+            source=source(measured),
+            damage=damage,
+        )
+        choices.check()
+        if measured.output is not None:
+            raise LesionError(
+                f"Expected no output for an evaluation, which is given the network, got "
+                f"'{measured.output}'; let the function take what it scores."
+            )
+        longest = seconds(budget)
+        check_place(out)
+        module, function, example = zoo.open_evaluation(
+            measured.network, measured.weights, measured.data, evaluate, seed=seed, **measured.named
+        )
+        with evaluated(module, function, out, example, choices, part, device) as ready:
+            run(ready, longest)
+            say(baseline(ready.study))
+        say(f"study: {out}\nnext: lesion recommend {out} --max-drop …")
+
+
+@app.command()
+def demo(
+    out: options.Folder = Path("lesion-demo"),
+    network: options.DemoNetwork = "demo:resnet20",
+    max_drop: options.Aimed = 1.0,
+) -> None:
+    """Measure a bundled network on bundled images: skip list, rates, study and figures."""
+    file = out / "study.lesion"
+    check_figures(out, "png")
+    make_folder(out)
+    with resumable(file):
+        from lesion import zoo
+        from lesion.sweeps.choices import Choices
+        from lesion.sweeps.goals import Decide
+
+        say(f"{network} on the test images of Fashion-MNIST")
+        subject = zoo.open_subject(network, None, "demo:fashion-mnist")
+        with prepared(subject, file, Choices(), Decide(Aim(max_drop))) as ready:
+            run(ready)
+            advice, without = judged(ready.study, max_drop)
+            say(advice.text() if advice else without)
+            paths = drawn(ready.study, out, {DAMAGE: advice})
+    itemise(f"study: {file}", [f"figure: {path}" for path in paths])

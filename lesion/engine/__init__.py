@@ -1,0 +1,1 @@
+"""What does the cut network answer?"""

@@ -1,0 +1,241 @@
+"""A copy of a network in which each layer that loses something has parameters of its own.
+
+Filters are taken out of parameters, one module at a time.  So weights that are computed from others
+become parameters, and modules that share a tensor get one each, until they have lost the same of
+it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lesion.engine.copy import copied
+from lesion.exports.match import Match
+from lesion.exports.parameter_masks import masks
+from lesion.network.anatomy import Unit
+from lesion.network.constants import WEIGHTED
+from lesion.network.dissect import Dissection, dissect
+from lesion.network.graph import Graph, Node, Ref, resolve, state_of
+from lesion.rates.allocation import UnitRate
+from lesion.subject.network import evaluating
+
+CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+Place = tuple[str, str]  # a module's name, and what a tensor is called there
+
+
+@dataclass(frozen=True, eq=False)
+class Owned:
+    """A copy of a network, ready to be pruned.
+
+    match: the copy and its rates; computed: the layers whose weights were computed from others;
+    shared: the places of each tensor that several modules have in common
+    """
+
+    match: Match
+    computed: tuple[str, ...]
+    shared: tuple[tuple[Place, ...], ...]
+
+    @property
+    def note(self) -> str:
+        """What became of computed weights, in words; "" where there are none."""
+        if not self.computed:
+            return ""
+        return (
+            f"The weights of {', '.join(self.computed)} are computed from others (as by weight "
+            "norm); in the pruned network they are plain parameters with the values that they "
+            "have now."
+        )
+
+    @cached_property
+    def apart(self) -> tuple[str, ...]:
+        """The names of tensors that several modules share and that lose something."""
+        names = (".".join(filter(None, place)) for places in self.shared for place in places)
+        losing = masks(self.match.anatomy, self.match.dropped)
+        return tuple(name for name in names if name in losing)
+
+    def joined(self, network: nn.Module) -> nn.Module:
+        """The network with one tensor again for all places of one, where they hold the same."""
+        for (path, leaf), *rest in self.shared:
+            tensor = getattr(network.get_submodule(path), leaf)
+            for path, leaf in rest:
+                module = network.get_submodule(path)
+                if torch.equal(getattr(module, leaf), tensor):
+                    setattr(module, leaf, tensor)
+        return network
+
+
+def owning(matched: Match) -> Owned:
+    """A copy of the network, with the rates for it.
+
+    Only weights that lose something are made parameters, and only those of modules that do what
+    one of torch's layers does with them; others stay computed.
+    """
+    network = copied(matched.network)
+    layers = {node.module: node for _, node in computed(matched) if _is_layer(matched, node)}
+    _make_plain(network, matched.dissection.graph, layers)
+    shared = tuple(_shared(network))
+    _part(network, shared)
+    dissection = _followed(matched, network) if layers or shared else None
+    if dissection is None:
+        return Owned(replace(matched, network=copied(matched.network)), (), ())
+    return Owned(_transferred(matched, network, dissection), tuple(layers), shared)
+
+
+def computed(matched: Match) -> list[tuple[str, Node]]:
+    """The weights and biases that lose something and are computed, each with its layer's call."""
+    losing, graph = masks(matched.anatomy, matched.dropped), matched.dissection.graph
+    return [
+        (leaf.name, node)
+        for node in _calls(matched.dissection)
+        for leaf in _leaves(graph, node).values()
+        if leaf.name in losing and _sources(graph, leaf)
+    ]
+
+
+def _leaves(graph: Graph, node: Node) -> dict[str, Node]:
+    """The weight and bias that a layer's call takes."""
+    pairs = zip(("weight", "bias"), node.args[1:3], strict=False)
+    return {leaf: graph.nodes[ref.index] for leaf, ref in pairs if isinstance(ref, Ref)}
+
+
+def _sources(graph: Graph, leaf: Node) -> list[str]:
+    """The parameters that one is computed from; none where it is another layer's, turned round.
+
+    A computed one may have the name of the parameter whose place it takes.
+    """
+    names = [graph.nodes[ref.index].name for ref in leaf.args]
+    turned = names != [leaf.name] and all(
+        graph.parameters[name] is graph.parameters[leaf.name] for name in names
+    )
+    return [] if turned else names
+
+
+def _is_layer(matched: Match, node: Node) -> bool:
+    """Whether a call is all that a module of torch's kinds does with the images, or torch's own."""
+    module = matched.network.get_submodule(node.module)
+    if not node.module or not isinstance(module, LAYERS):
+        return False
+    graph = matched.dissection.graph
+    varying = (graph.nodes[index] for index in graph.varying())
+    inside = f"{node.module}."
+    steps = {step.operation for step in varying if f"{step.module}.".startswith(inside)}
+    return type(module).forward is _kind(module).forward or steps == {node.operation}
+
+
+def _kind(module: nn.Module) -> type[nn.Module]:
+    return next(kind for kind in LAYERS if isinstance(module, kind))
+
+
+def _calls(dissection: Dissection) -> list[Node]:
+    """The calls that are layers."""
+    return [node for node in dissection.graph.nodes if node.operation in WEIGHTED]
+
+
+def _make_plain(network: nn.Module, graph: Graph, layers: Mapping[str, Node]) -> None:
+    """Puts torch's own layers in the place of modules, with the weights that those compute."""
+    tensors = dict(state_of(network))
+    made: dict[str, nn.Parameter] = {}
+    for path, node in layers.items():
+        module = network.get_submodule(path)
+        plain = _settings(module)
+        for leaf, source in _leaves(graph, node).items():
+            if source.name not in made:
+                made[source.name] = _parameter(tensors, graph, source)
+            setattr(plain, leaf, made[source.name])
+        for parent in list(network.modules()):
+            for name, child in list(parent._modules.items()):
+                if child is module:
+                    setattr(parent, name, plain)
+
+
+def _parameter(tensors: Mapping[str, Tensor], graph: Graph, leaf: Node) -> nn.Parameter:
+    """The parameter that a weight or bias is, or one with the value that is computed."""
+    names = _sources(graph, leaf)
+    tensor = tensors.get(leaf.name)
+    if not names and isinstance(tensor, nn.Parameter):
+        return tensor
+    learns = any(tensors[name].requires_grad for name in names if name in tensors)
+    return nn.Parameter(graph.parameters[leaf.name].detach().clone(), learns)
+
+
+def _settings(module: nn.Module) -> Any:
+    """One of torch's own layers, set as a module that is of its kind, without weights."""
+    plain: Any = _kind(module)(1, 1, 1, device="meta")
+    for name in vars(plain).keys() - vars(nn.Module()).keys():
+        setattr(plain, name, getattr(module, name))
+    plain.weight = plain.bias = None
+    plain.training = module.training
+    return plain
+
+
+def _shared(network: nn.Module) -> Iterator[tuple[Place, ...]]:
+    """The places of each tensor that several modules have in common."""
+    places = defaultdict[int, list[Place]](list)
+    for path, module in network.named_modules():
+        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                places[id(tensor)].append((path, leaf))
+    yield from (tuple(shared) for shared in places.values() if len(shared) > 1)
+
+
+def _part(network: nn.Module, shared: tuple[tuple[Place, ...], ...]) -> None:
+    """Gives each place a tensor of its own."""
+    for path, leaf in (place for places in shared for place in places[1:]):
+        module = network.get_submodule(path)
+        tensor = getattr(module, leaf)
+        value = tensor.detach().clone()
+        learns = tensor.requires_grad
+        of_kind = isinstance(tensor, nn.Parameter)
+        setattr(module, leaf, nn.Parameter(value, learns) if of_kind else value)
+
+
+def _followed(matched: Match, network: nn.Module) -> Dissection | None:
+    """The copy, followed; None where it does not take the network's steps."""
+    try:
+        with evaluating(network):
+            dissection = dissect(network, matched.forward, matched.batch)
+    except Exception:  # the network is the user's: it may miss what its own modules had
+        return None
+    same = _steps(dissection.graph) == _steps(matched.dissection.graph)
+    return dissection if same else None
+
+
+def _steps(graph: Graph) -> list[tuple[str, str]]:
+    """What is done with the images, one call after the other, whatever the weights."""
+    varying = sorted(graph.varying())
+    numbers = dict.fromkeys(range(len(graph.nodes))) | {at: n for n, at in enumerate(varying)}
+    steps = [graph.nodes[at] for at in varying]
+    return [(step.operation, repr(resolve((step.args, step.kwargs), numbers))) for step in steps]
+
+
+def _transferred(matched: Match, network: nn.Module, dissection: Dissection) -> Match:
+    """The rates for the copy: of each layer falls what falls of it in the network."""
+    anatomy = dissection.anatomy
+    gone = np.zeros(anatomy.channels, bool)
+    for before, now in zip(_layers(matched.dissection), _layers(dissection), strict=True):
+        if before and now:
+            labels = np.array(anatomy.made_by(now), int)
+            gone[labels[matched.falling(before) & (labels >= 0)]] = True
+    rates = tuple(_rate(unit, gone) for unit in anatomy.units)
+    allocation = replace(matched.allocation, rates=rates)
+    return replace(matched, allocation=allocation, network=network, dissection=dissection)
+
+
+def _layers(dissection: Dissection) -> list[str]:
+    """The names of the layers, call by call; "" for one without."""
+    names = {layer.weight: layer.name for layer in dissection.anatomy.layers}
+    nodes = dissection.graph.nodes
+    return [names.get(nodes[call.args[1].index].name, "") for call in _calls(dissection)]
+
+
+def _rate(unit: Unit, gone: np.ndarray) -> UnitRate:
+    kept = np.flatnonzero(~gone[unit.first : unit.first + unit.channels]).tolist()
+    return UnitRate(unit.name, unit.kind, None, unit.channels, tuple(kept), {})

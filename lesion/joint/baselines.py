@@ -1,0 +1,155 @@
+"""The rates that others would take at the same cost: uniform ones, and a global ranking of filters.
+
+Both leave as it is what the allocation has no choice for, and cut as many multiply-accumulates.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lesion.joint.bench import Bench
+from lesion.lesions.lesion import Joint, Target
+from lesion.lesions.ratios import falling
+from lesion.network.anatomy import Anatomy, Unit
+from lesion.network.cost import cost
+from lesion.rates.allocate import described, taken
+from lesion.rates.allocation import Allocation
+from lesion.rates.candidates import Candidate, dropped
+from lesion.results.drops import paired
+from lesion.results.reading import Reading
+
+UNKNOWN = float("nan")
+NONE = (UNKNOWN,) * 3
+COLUMNS = [
+    "rates",
+    "macs",
+    "parameters",
+    "drop",
+    "low",
+    "high",
+    "worse",
+    "worse_low",
+    "worse_high",
+]
+
+
+def uniform(reading: Reading, allocation: Allocation) -> Allocation:
+    """The smallest common ratio of all units whose MACs are no more than the allocation's."""
+    scores, most = _scores(reading, allocation), allocation.pruned.macs
+    for ratio in common_ratios(scores):
+        choice = _still(allocation) | {
+            name: _candidate(reading.anatomy, reading.anatomy.unit[name], values, ratio)
+            for name, values in scores.items()
+        }
+        if _macs(reading.anatomy, choice) <= most:
+            break
+    return described(reading, choice, f"one rate for all units, {100 * ratio:.1f} %")
+
+
+def ranked(reading: Reading, allocation: Allocation) -> Allocation:
+    """The lowest scores of all units fall until the MACs are no more than the allocation's.
+
+    Each unit's scores are divided by their mean, as Torch-Pruning's global ranking does, since
+    norms of layers of different width do not compare; a unit keeps one channel at least.
+    """
+    anatomy, scores = reading.anatomy, _scores(reading, allocation)
+    still = _still(allocation)
+    relative = {name: values / (values.mean() or 1.0) for name, values in scores.items()}
+    cuts = np.unique(np.concatenate([[-np.inf], *relative.values()]))  # at the first none falls
+    low, high = 0, len(cuts) - 1
+    while low < high:  # the fewest that do
+        middle = (low + high) // 2
+        choice = still | _below(anatomy, relative, cuts[middle])
+        if _macs(anatomy, choice) <= allocation.pruned.macs:
+            high = middle
+        else:
+            low = middle + 1
+    choice = still | _below(anatomy, relative, cuts[low])
+    return described(reading, choice, f"a global ranking by {reading.criterion}")
+
+
+def beside(
+    reading: Reading,
+    bench: Bench,
+    allocation: Allocation,
+    images: Sequence[int],
+    confidence: float = 95,
+) -> pd.DataFrame:
+    """The rates and their rivals, all measured together on the same images; one row each.
+
+    reading: the lesions that the rates rest on, see `lesion.rates.allocate.reading_of`
+    rates: "these", "uniform", "global ranking"; macs, parameters: shares that remain
+    drop, low, high: against the intact network, in points; worse, worse_low, worse_high: how many
+        points more a rival loses than these rates, paired image by image; NaN for these
+    """
+    ways = {
+        "these": allocation,
+        "uniform": uniform(reading, allocation),
+        "global ranking": ranked(reading, allocation),
+    }
+    cuts = {
+        Joint(tuple(rate.unit for rate in way.cut), number): way.dropped(reading.anatomy)
+        for number, way in enumerate(ways.values())
+        if way.cut
+    }
+    intact = bench.intact(images)
+    measured = {
+        joint.number: outcomes for joint, outcomes in bench.outcomes(cuts, images, intact).items()
+    }
+    scores = [
+        measured.get(number, intact.outcomes)[allocation.column] for number in range(len(ways))
+    ]
+    base, level = intact.outcomes[allocation.column], confidence / 100
+    rows = []
+    for (name, way), score in zip(ways.items(), scores, strict=True):
+        drop = 100 * np.array(paired(base, score, level))
+        worse = 100 * np.array(paired(scores[0], score, level)) if way is not allocation else NONE
+        macs = way.pruned.macs / way.intact.macs
+        parameters = way.pruned.parameters / way.intact.parameters
+        rows.append((name, macs, parameters, *drop, *worse))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _still(allocation: Allocation) -> dict[str, Candidate]:
+    """What units lose for which the allocation had no choice."""
+    return {unit: choice for unit, choice in taken(allocation).items() if choice.reason}
+
+
+def common_ratios(scores: Mapping[str, np.ndarray]) -> list[float]:
+    """Nothing, and every ratio at which one unit more loses a channel, rising."""
+    sizes = {1} | {len(values) for values in scores.values()}
+    return sorted({number / size for size in sizes for number in range(size)})
+
+
+def _scores(reading: Reading, allocation: Allocation) -> dict[str, np.ndarray]:
+    """The scores of the units that the allocation could have cut."""
+    able = {
+        (rate.unit, rate.kind)
+        for rate in allocation.rates
+        if (rate.kind == "free" or rate.pruned) and not rate.reason
+    }
+    return {
+        unit: values
+        for (unit, kind, criterion, _), values in reading.study.all_scores().items()
+        if (unit, kind) in able and criterion == reading.criterion
+    }
+
+
+def _candidate(anatomy: Anatomy, unit: Unit, scores: np.ndarray, ratio: float) -> Candidate:
+    fallen = falling(anatomy, Target(unit.name, unit.kind), scores, ratio, "floor-kept")
+    return Candidate(ratio, fallen, UNKNOWN, UNKNOWN)
+
+
+def _below(
+    anatomy: Anatomy, relative: Mapping[str, np.ndarray], cut: float
+) -> dict[str, Candidate]:
+    """Each unit without as many channels as score below the cut."""
+    return {
+        name: _candidate(anatomy, anatomy.unit[name], values, float((values <= cut).mean()))
+        for name, values in relative.items()
+    }
+
+
+def _macs(anatomy: Anatomy, choice: Mapping[str, Candidate]) -> int:
+    return cost(anatomy, dropped(anatomy, choice)).macs

@@ -1,0 +1,1 @@
+"""What is cut, and which channels go first?"""

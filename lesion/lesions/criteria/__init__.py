@@ -1,0 +1,105 @@
+"""Criteria: which filters go first; low scores go first.  One module each, found by its name.
+
+A module in this folder is a criterion under its own name; other packages add theirs as entry
+points:
+
+    [project.entry-points."lesion.criteria"]
+    mine = "my_package.my_criterion"
+
+A module has `score`: a function of a layer's `Filters` that gives one number a filter, or for what
+depends on images a subclass of `Criterion`.  In Python either can be given as it is
+(`criterion=my_function`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from lesion.errors import LesionError
+from lesion.plugins import Plugins
+
+plugins = Plugins(__name__, "lesion.lesions.criteria", "criterion", "score")
+Tap = Literal["output", "normalised", "activated"]
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """A layer's filters as a criterion sees them.
+
+    weight: (filters, …), whatever axis they lie on in the layer; scale: the γ of the batch norm
+    that follows the layer, or None; seed: for criteria that draw
+    """
+
+    layer: str
+    weight: Tensor
+    scale: Tensor | None
+    seed: int
+
+
+class Criterion:
+    """A criterion that depends on images, which are never scored nor kept back.
+
+    name: as in keys, tables and options; what its scores depend on belongs into it
+    needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
+        any, else of what the intact network predicts) as well
+    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, or
+        "activated" by what follows
+    images: how many it sees, batch: how many of them at once
+    """
+
+    name: str
+    needs: Literal["activations", "gradients"] = "activations"
+    tap: Tap = "output"
+    images = 1024
+    batch = 64
+
+    def update(self, layer: str, activation: Tensor, gradient: Tensor | None) -> None:
+        """Takes in a layer's values on some images, (images, filters, positions), and the loss's
+        gradients with respect to them, None where they are not needed."""
+        raise NotImplementedError
+
+    def scores(self, filters: Filters) -> Tensor:
+        """One number a filter, after all images. Raises LesionError where a layer has none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A criterion that sees weights alone: a function of them, under its name."""
+
+    name: str
+    score: Callable[[Filters], Tensor]
+    needs: Literal["weights"] = "weights"
+
+    def scores(self, filters: Filters) -> Tensor:
+        """One number a filter."""
+        return self.score(filters)
+
+
+Given = str | Criterion | Callable[[Filters], Tensor]
+
+
+def names() -> list[str]:
+    """The criteria there are."""
+    return plugins.names()
+
+
+def criterion(given: Given) -> Criterion | Weights:
+    """A criterion by its name, or as it is given; one that sees images has seen none yet.
+
+    Raises LesionError where there is none.
+    """
+    if isinstance(given, str):
+        loaded = plugins.load(given)
+        return loaded() if isinstance(loaded, type) else Weights(given, loaded)
+    if isinstance(given, Criterion):
+        return given
+    if callable(given):
+        module = str(getattr(given, "__module__", "?")).partition("@")[0]
+        return Weights(f"{module}:{getattr(given, '__qualname__', '?')}", given)
+    raise LesionError(
+        f"Expected a criterion ({', '.join(names())}), a function of a layer's filters or an "
+        f"object of a subclass of lesion.Criterion, got {type(given).__name__}."
+    )

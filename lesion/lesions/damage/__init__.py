@@ -1,0 +1,148 @@
+"""Kinds of damage.  One module each, found by its name; low amounts of harm come first.
+
+A module in this folder is a damage under its own name; other packages add theirs as entry points:
+
+    [project.entry-points."lesion.damage"]
+    mine = "my_package.my_damage"
+
+A module has `damage`, an object of a subclass of `Damage`; in Python such an object can be given as
+it is (`damage=MyDamage()`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesion.errors import LesionError
+from lesion.lesions.amounts import Amounts
+from lesion.lesions.lesion import Lesion, Skipped, Target
+from lesion.lesions.ratios import matching
+from lesion.network.anatomy import Anatomy
+from lesion.plugins import Plugins
+
+if TYPE_CHECKING:
+    from lesion.lesions.edits import Edit
+    from lesion.network.dissect import Dissection
+
+plugins = Plugins(__name__, "lesion.lesions.damage", "damage", "damage")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the lesions of one sweep have in common.
+
+    criterion: the name of what says which channels go first, "" where nothing is asked; rounding,
+    seed, recovery: see `lesion.lesions.lesion.Lesion`
+    """
+
+    criterion: str = "l1"
+    rounding: str = "floor-kept"
+    seed: int = 0
+    recovery: str = ""
+
+
+class Damage:
+    """One kind of damage: what it can be done to, how much of it, and what it does.
+
+    name: as in keys, tables and options; amounts: what its numbers mean
+    scored: whether a criterion says what of a target goes first
+
+    A damage of weights needs `edit` alone, and `saving` if it is to be walked by what it saves.
+    """
+
+    name: str
+    amounts: Amounts
+    scored = True
+
+    def targets(
+        self, anatomy: Anatomy, units: str = "free", layers: Sequence[str] = ()
+    ) -> tuple[list[Target], list[Skipped]]:
+        """What to damage, in order of execution, and what not, with the reason: every layer.
+
+        units: "free" or "all", see `lesion.lesions.targets.targets`; layers: patterns of names,
+        none for all
+        """
+        wanted = matching(anatomy, layers)
+        return [Target(n.name, "layer") for n in anatomy.layers if n.name in wanted], []
+
+    def lesion(
+        self,
+        anatomy: Anatomy,
+        target: Target,
+        amount: float,
+        scores: np.ndarray | None,
+        settings: Settings,
+    ) -> Lesion | Skipped:
+        """A target's lesion of an amount, or why it has none.
+
+        scores: of its channels by the criterion, None where nothing is scored
+        """
+        return Lesion(
+            target.name,
+            target.kind,
+            settings.criterion if self.scored else "",
+            amount,
+            0,
+            0,
+            self.name,
+            "",
+            settings.seed,
+            settings.recovery,
+        )
+
+    def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
+        """What a lesion does to the traced network, see `lesion.lesions.edits`.
+
+        Raises LesionError where a target cannot be damaged exactly; its text is the reason.
+        """
+        raise NotImplementedError
+
+    def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:
+        """What a lesion saves, in a unit of the damage's own: where much is saved for few images,
+        a deciding sweep looks first."""
+        layer = anatomy.layer[lesion.target]
+        return float(layer.macs) * self._place(lesion.amount)
+
+    def _place(self, amount: float) -> float:
+        """How far an amount is from the least harm of the grid, as a share of the way."""
+        ends = [self.amounts.severity(end) for end in (*self.amounts.grid, amount)]
+        width = max(ends) - min(ends)
+        return (ends[-1] - min(ends)) / width if width else 1.0
+
+
+def names() -> list[str]:
+    """The kinds of damage there are."""
+    return plugins.names()
+
+
+def damage(given: str | Damage) -> Damage:
+    """A damage by its name, or as it is given. Raises LesionError for anything else."""
+    found = plugins.load(given) if isinstance(given, str) else given
+    if not isinstance(found, Damage):
+        raise LesionError(
+            f"Expected a damage ({', '.join(names())}) or an object of a subclass of "
+            f"lesion.Damage, got {type(given).__name__}."
+        )
+    return found
+
+
+def plan(
+    anatomy: Anatomy,
+    scores: Mapping[Target, np.ndarray | None],
+    amounts: Sequence[float],
+    settings: Settings,
+    kind: Damage,
+) -> tuple[list[Lesion], list[Skipped]]:
+    """The lesions of each target, the least harm first, and those that do nothing with the reason.
+
+    scores: of the targets' channels, None where nothing is scored
+    """
+    found = [
+        kind.lesion(anatomy, target, amount, known, settings)
+        for target, known in scores.items()
+        for amount in kind.amounts.sort(amounts)
+    ]
+    lesions = [lesion for lesion in found if isinstance(lesion, Lesion)]
+    return lesions, [lesion for lesion in found if isinstance(lesion, Skipped)]

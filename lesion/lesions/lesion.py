@@ -1,0 +1,81 @@
+"""What is cut: targets, lesions, and several units at once, each a record with a key."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a lesion cuts: a unit ("free", "coupled"), one layer's part in a sum ("branch"), or
+    several units at once ("joint", `units`).
+
+    A branch's channels are gone up to the sum: from what reads them, from normalisation, from the
+    depthwise layers that they go through.  In the sum they count as zero; the others' parts stay.
+    """
+
+    name: str
+    kind: str
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Several units cut together; number: tells apart sets of rates for the same units."""
+
+    units: tuple[str, ...]
+    number: int = 0
+    seed: int = 0
+
+    @property
+    def at(self) -> Target:
+        """What it cuts."""
+        return Target("", "joint", self.units)
+
+    @property
+    def key(self) -> str:
+        """A text that names it."""
+        return f"joint/{len(self.units)} units/{self.number}/{self.seed}"
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One unit, one kind of damage, one criterion, one amount, one seed, one recovery.
+
+    target: the layer that a "free" or "branch" lesion cuts, or the unit that a "coupled" one cuts
+    amount: for `filters` the pruning ratio in (0, 1); pruned of channels fall, so that the
+        achieved ratio is pruned / channels
+    recovery: what the lesioned network goes through before it is scored, such as "bn"; "" for
+        nothing (one-shot)
+    """
+
+    target: str
+    kind: str
+    criterion: str
+    amount: float
+    pruned: int
+    channels: int
+    damage: str = "filters"
+    rounding: str = "floor-kept"
+    seed: int = 0
+    recovery: str = ""
+
+    @property
+    def at(self) -> Target:
+        """What it cuts."""
+        return Target(self.target, self.kind)
+
+    @property
+    def key(self) -> str:
+        """A text that names this lesion, the same in every study of the same subject."""
+        return (
+            f"{self.damage}/{self.kind}/{self.target}/{self.criterion}/{self.amount:g}"
+            f"/{self.rounding}/{self.seed}{'/' if self.recovery else ''}{self.recovery}"
+        )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A layer or unit without lesions, and why: a row with a reason, never missing."""
+
+    target: str
+    kind: str
+    reason: str

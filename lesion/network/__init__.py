@@ -1,0 +1,1 @@
+"""What is the network made of, and which channels fall together?"""

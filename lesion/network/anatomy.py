@@ -1,0 +1,172 @@
+"""What a network is made of: its layers, the units that fall together, and the tensors they shape.
+
+These records hold names, numbers and tuples only; `lesion.find_layers` makes them from a network.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+CONSTANT = -1  # the label of a position that belongs to no channel, so that nothing removes it
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or linear layer.
+
+    number: Li's number (order of execution, projection shortcuts not counted); None for those
+    stage, block: see `lesion.network.stages`; None where the layer belongs to none
+    position: any of "first of stage", "last of stage", "down-sampling"
+    size: its output's feature map, without batch and channels; positions: how many pixels or
+        tokens of one image it computes, all calls together
+    weight, bias: the names of its parameters; macs: multiply-accumulates for one image
+    unit: the unit its output channels belong to; branch: why it cannot be cut as a branch, or ""
+    reads, makes: the labels of its input channels, and of its output channels, filter by filter
+    """
+
+    name: str
+    number: int | None
+    kind: str
+    channels_in: int
+    channels: int
+    groups: int
+    kernel: tuple[int, ...]
+    size: tuple[int, ...]
+    positions: int
+    macs: int
+    weight: str
+    bias: str | None
+    unit: str
+    branch: str
+    stage: int | None = None
+    block: str | None = None
+    position: tuple[str, ...] = ()
+    reads: tuple[int, ...] = ()
+    makes: tuple[int, ...] = ()
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every filter reads one channel, so that its output channels follow its input."""
+        return self.groups > 1 and self.groups == self.channels_in
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Channels that fall together.
+
+    kind: "free" (one layer makes them; depthwise layers and gates may follow), "coupled" (several
+        layers add into them) or "tied" (cannot be removed, `reason` says why)
+    first: its channels carry the labels first, first + 1, … first + channels - 1
+    layers: the layers whose filters make the channels, in order of execution
+    cells: labels that must lose equally many, one tuple a cell (grouped convolutions, group norm)
+    """
+
+    name: str
+    kind: str
+    first: int
+    channels: int
+    layers: tuple[str, ...]
+    cells: tuple[tuple[int, ...], ...]
+    reason: str = ""
+
+    @property
+    def labels(self) -> range:
+        return range(self.first, self.first + self.channels)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter or buffer: its shape, and for each axis that follows channels their labels.
+
+    A grouped layer's weight has on its axis 1 the labels of the first group; the others lose as
+    many.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    axes: Mapping[int, tuple[int, ...]]
+    trained: bool
+
+    def kept(self, dropped: np.ndarray) -> tuple[int, ...]:
+        """Its shape once the labels in the boolean array `dropped` are gone."""
+        shape = list(self.shape)
+        for axis, labels in self.axes.items():
+            shape[axis] = int(keeps(labels, dropped).sum())
+        return tuple(shape)
+
+
+def keeps(labels: tuple[int, ...] | np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """Which positions survive, as booleans: those whose label is not dropped, and constants."""
+    ids = np.asarray(labels)
+    stay: np.ndarray = (ids == CONSTANT) | ~dropped[np.maximum(ids, 0)]
+    return stay
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Layers in order of execution, units, and the parameters that they shape.
+
+    notes: what could not be followed, one sentence each
+    whole: why the network is measured by whole forward passes; "" where it is replayed
+    """
+
+    layers: tuple[Layer, ...]
+    units: tuple[Unit, ...]
+    parameters: tuple[Parameter, ...]
+    notes: tuple[str, ...] = ()
+    whole: str = ""
+
+    @cached_property
+    def layer(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @cached_property
+    def unit(self) -> dict[str, Unit]:
+        return {unit.name: unit for unit in self.units}
+
+    @cached_property
+    def parameter(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @property
+    def channels(self) -> int:
+        """How many labels there are."""
+        return max((unit.first + unit.channels for unit in self.units), default=0)
+
+    def made_by(self, layer: str) -> tuple[int, ...]:
+        """The labels of a layer's output channels, filter by filter."""
+        record = self.layer[layer]
+        if record.makes:
+            return record.makes
+        weight = self.parameter[record.weight]  # left to it by a record made by hand
+        return weight.axes[1 if record.kind.startswith("transposed") else 0]
+
+    def _rows(self) -> Iterator[dict[str, object]]:
+        for layer in self.layers:
+            unit = self.unit[layer.unit]
+            yield {
+                "layer": layer.name,
+                "number": layer.number,
+                "stage": layer.stage,
+                "block": layer.block,
+                "position": ", ".join(layer.position),
+                "kind": layer.kind,
+                "channels": layer.channels,
+                "unit": unit.name,
+                "status": unit.kind,
+                "macs": layer.macs,
+                "params": self._numbers(layer),
+                "reason": unit.reason,
+            }
+
+    def _numbers(self, layer: Layer) -> int:
+        """How many numbers a layer's weight and bias hold."""
+        names = (name for name in (layer.weight, layer.bias) if name)
+        return sum(int(np.prod(self.parameter[name].shape)) for name in names)
+
+    def table(self) -> pd.DataFrame:
+        """One row a layer: name, number, stage, block, position, kind, channels, unit, costs."""
+        return pd.DataFrame(list(self._rows())).astype({"number": "Int64", "stage": "Int64"})

@@ -1,0 +1,79 @@
+"""Which channels fall together: labels of channels travel through the traced graph.
+
+A layer gives its output channels fresh labels; additions and other elementwise operations unite
+the labels that they meet; concatenation, padding, slicing and reshaping move them (the operation
+itself is run on the labels); convolutions and linear layers read them.  An operation that is not
+known ties the channels that enter it, and so does one whose rule loses sight of them.
+"""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lesion.network.graph import Graph, Node
+from lesion.network.labels import Coupling
+from lesion.network.lost_labels import Noted, tie_lost
+from lesion.network.rules import (
+    elementwise,
+    layers,
+    moves,
+    norms,
+    opaque,
+    pools,
+    products,
+    reductions,
+)
+from lesion.network.walk import Rule, Walk
+
+RULES: dict[str, Rule] = {
+    **opaque.RULES,
+    **layers.RULES,
+    **elementwise.RULES,
+    **moves.RULES,
+    **pools.RULES,
+    **reductions.RULES,
+    **products.RULES,
+    **norms.RULES,
+}
+# their first argument may lose positions: it is sliced, overwritten, or gives its shape alone
+MOVING: tuple[Rule, ...] = (*moves.RULES.values(), moves.item, elementwise.copy, opaque.fill)
+INDEXED: tuple[Rule, ...] = (moves.move, moves.repeated)  # others say where positions go
+UNFOLLOWED: tuple[Rule, ...] = (opaque.unknown, opaque.product, products.product)
+SHAPED = {"expand_as", "view_as", "reshape_as", "type_as"}  # by their second argument
+
+
+def couple(graph: Graph, tensors: tuple[Tensor, ...]) -> Coupling:
+    """Sends labels through the graph, beside the values that `tensors`, one batch, give."""
+    return Walk(graph, tensors, _rule).go()
+
+
+def _rule(walk: Walk, node: Node, value: Any) -> Any:
+    """The answer of the call's rule, and ties for what it does not account for."""
+    rule, before = _chosen(walk, node, value), Noted.by(walk.out)
+    if rule in UNFOLLOWED:
+        layers.unfollowed(walk, node, value)
+    labels = rule(walk, node, value)
+    if value is not None and node.name not in SHAPED:
+        tie_lost(walk, node, before, () if rule in INDEXED else labels, rule in MOVING)
+    return labels
+
+
+def _chosen(walk: Walk, node: Node, value: Any) -> Rule:
+    """The rule for a call: by its name, by its tag, or that of what is unknown."""
+    if node.op is operator.getitem:
+        return moves.item
+    if not _holds_tensor(value):
+        return opaque.number
+    rule = RULES.get(node.name)
+    if rule is None:
+        pointwise = torch.Tag.pointwise in getattr(node.op, "tags", ())
+        rule = elementwise.pointwise if pointwise else opaque.unknown
+    makes_weights = node.index in walk.making and node.index in walk.varying
+    return layers.weights if makes_weights and rule in UNFOLLOWED else rule
+
+
+def _holds_tensor(value: Any) -> bool:
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return any(isinstance(element, Tensor) for element in several)

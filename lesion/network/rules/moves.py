@@ -1,0 +1,176 @@
+"""Operations that move positions and change no value: they are run on the labels themselves."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lesion.network.anatomy import CONSTANT
+from lesion.network.graph import Node, Ref, resolve
+from lesion.network.labels import compress
+from lesion.network.rules.elementwise import join
+from lesion.network.rules.opaque import unknown
+from lesion.network.signatures import argument, takes
+from lesion.network.walk import Rule, Walk
+
+MOVES = {
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    "transpose",
+    "permute",
+    "t",
+    "slice",
+    "select",
+    "expand",
+    "clone",
+    "contiguous",
+    "alias",
+    "detach",
+    "unbind",
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "tensor_split",
+    "roll",
+    "flip",
+    "repeat",
+    "index",
+    "index_select",
+    "narrow",
+    "movedim",
+    "swapaxes",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "expand_as",
+    "view_as",
+    "unfold",
+    "stack",
+    "lift_fresh_copy",
+    "moveaxis",
+    "swapdims",
+    "mT",
+    "numpy_T",
+    "ravel",
+    "reshape_as",
+    "broadcast_to",
+    "unsafe_chunk",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "tile",
+}
+STACKED = {"hstack": 1, "column_stack": 1, "vstack": 0, "row_stack": 0, "dstack": 2}
+
+
+def move(walk: Walk, node: Node, value: Any) -> Any:
+    """The labels where the operation puts them."""
+    result = _run(walk, node, _arguments(walk, node))
+    return compress(result) if isinstance(result, Tensor) else [compress(part) for part in result]
+
+
+def cat(walk: Walk, node: Node, value: Tensor) -> Any:
+    """Labels behind each other, along the axis that is named."""
+    assert node.op is not None
+    return _along(walk, node, value, int(argument(node.op, node.args, node.kwargs, "dim")))
+
+
+def _along(walk: Walk, node: Node, value: Tensor, dim: int) -> Any:
+    """Labels behind each other; united if the axis is one without channels (tokens, say)."""
+    parts = [(0, walk.labels_of(ref.index)) for ref in node.args[0]]
+    several = [labels for _, labels in parts if walk.out.active(labels)]
+    if not several or any(labels.shape[dim] > 1 for labels in several):
+        return move(walk, node, value)
+    return join(walk, node, parts)
+
+
+def side_by_side(walk: Walk, node: Node, value: Tensor) -> Any:
+    """What is stacked horizontally, say, is concatenated along an axis by its name."""
+    if value.dim() <= STACKED[node.name]:
+        return unknown(walk, node, value)
+    return _along(walk, node, value, STACKED[node.name])
+
+
+def scatter(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """What y[:, 2:] = … without a trace in y becomes: labels written over others."""
+    args = _arguments(walk, node)
+    args[1] = walk.whole(node.args[1].index)
+    return compress(_run(walk, node, args))
+
+
+def pad(walk: Walk, node: Node, value: Tensor) -> Tensor:
+    """Constants beside the labels; along an axis without channels the padding does not count."""
+    args = _arguments(walk, node)
+    if node.name == "constant_pad_nd":
+        args = [*args[:2], CONSTANT]
+    elif len(args) < 3 or args[2] == "constant":
+        args = [*args[:2], "constant", CONSTANT]
+    else:
+        args = args[:3]
+    result = _run(walk, node, args)
+    before = walk.labels_of(node.args[0].index)
+    for axis in range(result.dim()):
+        if before.shape[axis] == 1:
+            result = _not_constant(result, axis)
+    return compress(result)
+
+
+def _not_constant(labels: Tensor, axis: int) -> Tensor:
+    """The one label along an axis that is not CONSTANT, if there is one."""
+    most = labels.masked_fill(labels == CONSTANT, -torch.inf).amax(axis, keepdim=True)
+    return most.masked_fill(most.isinf(), CONSTANT)
+
+
+def patches(walk: Walk, node: Node, value: Tensor) -> Any:
+    """Every channel once for each pixel of a patch."""
+    labels = walk.labels_of(node.args[0].index)
+    if any(size > 1 for size in (*labels.shape[:1], *labels.shape[2:])):
+        return unknown(walk, node, value)
+    whole = labels.expand(-1, walk.values[node.args[0].index].shape[1], -1, -1).flatten(1)
+    return compress(whole.repeat_interleave(value.shape[1] // whole.shape[1], 1).unsqueeze(2))
+
+
+def repeated(walk: Walk, node: Node, value: Tensor) -> Any:
+    """Each position several times; not what gives numbers of positions."""
+    assert node.op is not None
+    return (move if takes(node.op, "self") else unknown)(walk, node, value)
+
+
+def _arguments(walk: Walk, node: Node) -> list[Any]:
+    """The operation's arguments with labels in place of the first, a tensor or several."""
+    first = node.args[0]
+    moved: Any = (
+        walk.whole(first.index)
+        if isinstance(first, Ref)
+        else [walk.whole(ref.index) for ref in first]
+    )
+    return [moved, *resolve(node.args[1:], walk.values)]
+
+
+def _run(walk: Walk, node: Node, args: list[Any]) -> Any:
+    assert node.op is not None
+    return node.op(*args, **resolve(node.kwargs, walk.values))
+
+
+def item(walk: Walk, node: Node, value: Any) -> Any:
+    """The labels of one of several tensors."""
+    return walk.labels_of(node.args[0].index)[node.args[1]]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(("slice_scatter", "select_scatter"), scatter),
+    **dict.fromkeys(("pad", "constant_pad_nd"), pad),
+    **dict.fromkeys(("cat", "concat", "concatenate"), cat),
+    **dict.fromkeys(STACKED, side_by_side),
+    "repeat_interleave": repeated,
+    "im2col": patches,
+}

@@ -1,0 +1,126 @@
+"""From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lesion.network.anatomy import CONSTANT, Unit
+from lesion.network.labels import Coupling, Making
+from lesion.network.sums import added, components
+
+READ_BY_HEADS = "residual stream of attention: {} reads it for queries, keys and values"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The units, and for every label of the trace the final one (CONSTANT where no layer's)."""
+
+    units: tuple[Unit, ...]
+    final: np.ndarray
+
+    def labels(self, raw: np.ndarray) -> np.ndarray:
+        """The final labels of raw ones, of the same shape."""
+        return np.where(raw < 0, CONSTANT, self.final[np.maximum(raw, 0)])
+
+
+def join(coupling: Coupling, names: dict[str, str]) -> Joined:
+    """Units in order of execution; `names` gives the layer's name for each weight."""
+    component = components(coupling.count, [(a, b) for a, b, _ in coupling.united])
+    makings = list(coupling.makings.values())
+    reasons = _reasons(coupling, component, names)
+    several = np.unique(component[added(coupling)])
+    number = np.full(component.max(initial=0) + 1, CONSTANT)
+    units, first = [], 0
+    for group in _shared(component, makings):
+        number[group] = first + np.arange(len(group))
+        layers = tuple(names[m.weight] for m in makings if np.isin(component[m.makes], group).any())
+        reason = next((reasons[channel] for channel in group if channel in reasons), "")
+        units.append(_unit(layers, first, len(group), reason, bool(np.isin(several, group).any())))
+        first += len(group)
+    joined = Joined(tuple(units), number[component])
+    cells = [joined.labels(raw) for raw in coupling.cells]
+    return replace(joined, units=tuple(_with_cells(unit, cells) for unit in units))
+
+
+def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]:
+    """Components by unit: those that share a layer.  A depthwise layer follows, and joins none."""
+    made = np.concatenate([np.zeros(0, int), *(m.makes for m in makings if not m.depthwise)])
+    known = set(component[made].tolist())
+    makers = [
+        component[m.makes]
+        for m in makings
+        if not m.depthwise or not known.intersection(component[m.makes].tolist())
+    ]
+    links = [(channels, np.full(len(channels), channels[0])) for channels in makers]
+    unit = components(int(component.max(initial=0)) + 1, links)
+    groups: dict[int, dict[int, None]] = {}
+    for channels in makers:
+        groups.setdefault(unit[channels[0]], {}).update(dict.fromkeys(channels.tolist()))
+    return [list(group) for group in groups.values()]
+
+
+def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -> dict[int, str]:
+    """Why a component's channels cannot be removed."""
+    reasons: dict[int, str] = {}
+    for labels, reason in coupling.tied:
+        for channel in np.unique(component[labels]).tolist():
+            reasons.setdefault(channel, reason)
+    heads = {channel for labels in coupling.attention for channel in component[labels].tolist()}
+    for making in coupling.makings.values():
+        if heads.intersection(component[making.makes].tolist()):
+            read = making.reads[making.reads >= 0]
+            for channel in np.unique(component[read]).tolist():
+                reasons.setdefault(channel, READ_BY_HEADS.format(names[making.weight]))
+    return reasons
+
+
+def _unit(layers: tuple[str, ...], first: int, channels: int, reason: str, several: bool) -> Unit:
+    if not reason and channels == 1:
+        reason = "has a single channel"
+    kind = "tied" if reason else "coupled" if several else "free"
+    return Unit(layers[0], kind, first, channels, layers, (), reason)
+
+
+def _with_cells(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
+    """The unit with the cells that grouped operations ask for; tied where they cannot be met."""
+    keys: dict[int, tuple[int, ...]] = {label: () for label in unit.labels}
+    operations = []
+    for rows in grouped:
+        inside = rows[(rows >= unit.labels.start) & (rows < unit.labels.stop)].tolist()
+        if not inside or _alike(rows):
+            continue
+        group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
+        if len(inside) != len(set(inside)):
+            return _tied(unit, "a grouped operation reads one of its channels more than once")
+        operations.append(rows)
+        for label in keys:
+            keys[label] += (group.get(label, -1),)
+    cells: dict[tuple[int, ...], list[int]] = {}
+    for label, key in keys.items():
+        cells.setdefault(key, []).append(label)
+    uneven = any(_uneven(rows, list(cells.values())) for rows in operations)
+    if uneven or len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
+        return _tied(unit, "its groups are of different sizes and cannot lose equally many")
+    partition = tuple(map(tuple, cells.values()))
+    if unit.kind != "tied" and max(map(len, partition)) == 1:
+        return _tied(unit, "each of its groups has a single channel")
+    return replace(unit, cells=partition)
+
+
+def _alike(rows: np.ndarray) -> bool:
+    """Whether every group has the same channels, each once, so that all lose equally many."""
+    several = np.sort(rows, axis=1)
+    return bool((several == several[:1]).all() and (np.diff(several[0]) > 0).all())
+
+
+def _uneven(rows: np.ndarray, cells: Sequence[Sequence[int]]) -> bool:
+    """Whether the rows of a grouped operation hold cells of different sizes, or some hold none."""
+    cell = {label: number for number, labels in enumerate(cells) for label in labels}
+    held = [{cell[label] for label in row if label in cell} for row in rows.tolist()]
+    return len({tuple(sorted(len(cells[number]) for number in row)) for row in held}) > 1
+
+
+def _tied(unit: Unit, reason: str) -> Unit:
+    cells = (tuple(unit.labels),)
+    return replace(unit, kind="tied", cells=cells, reason=unit.reason or reason)

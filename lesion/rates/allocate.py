@@ -1,0 +1,230 @@
+"""From curves to rates that meet a budget together."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesion.errors import EvidenceError, LesionError
+from lesion.network.anatomy import Anatomy, Unit, keeps
+from lesion.network.cost import cost
+from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.budget import Budget
+from lesion.rates.calibration import Calibration
+from lesion.rates.candidates import Candidate, Candidates, candidates, dropped
+from lesion.rates.knobs import Choice
+from lesion.rates.optimise import Within, accounts_of, stage_of
+from lesion.rates.prediction import Basis, basis
+from lesion.results.advice import Advice
+from lesion.results.reading import Reading, last_aim
+from lesion.study.study import Study
+from lesion.wording import points
+
+if TYPE_CHECKING:
+    from lesion.rates.latency import Times
+
+MUCH = 30.0  # points
+RUINED = (
+    " So much is lost that accuracy before retraining says little about accuracy after it: "
+    "`lesion refine --recover` finds rates for that."
+)
+UNPREDICTED = (
+    "No joint drop is predicted: rates were chosen by single drops, and of a score that is no "
+    "accuracy it is not known how these add up; {}."
+)
+MEASURED_BY = {
+    False: "`lesion refine` and `lesion verify` measure the rates together",
+    True: "evaluate the network that `lesion apply` writes",
+}
+HOW = {
+    "margins": "each image's margin moves by the sum of what single cuts moved it",
+    "drops": "single drops composed as accuracies multiply",
+}
+
+
+def allocate(
+    study: Study,
+    budget: Budget,
+    *,
+    times: "Times | None" = None,
+    criterion: str | None = None,
+    column: str | None = None,
+    confidence: float = 95,
+    recovery: str = "",
+    by: str = "",
+) -> Allocation:
+    """The rates that lose least by prediction and meet the budget.
+
+    Each unit takes one of the ratios that were measured. What the rates cost in
+    multiply-accumulates and parameters is that of the physically smaller network: a layer between
+    two units that shrink costs the product of what both keep.
+
+    by: what the joint drop is predicted by. "margins": each image's margin moves by the sum of what
+        the single lesions moved it; the rates are searched for (see `lesion.rates.local_search`),
+        from the best by drops and from the intact network. "drops": accuracies multiply (see
+        `lesion.rates.prediction`), at the upper ends of the drops' intervals at `confidence` per
+        cent; the rates are the exact optimum. "" for margins where the study has them, see
+        `lesion.rates.prediction.basis`: where every lesion saw the same images and the score is
+        top-1. Of a score that is no accuracy nothing is predicted: single drops are only compared
+    recovery: "" for the lesions without one; by those that recovered in this way before they were
+        scored, for networks that are to be retrained, the rates are predicted by drops
+    times: the table that a budget of latency is reckoned by, see `lesion.rates.latency`
+
+    Raises LesionError where the budget is out of reach, with the nearest that can be reached, or
+    bounds a drop that is not predicted, and EvidenceError where the study has no curves, or no
+    margins, for what is asked.
+    """
+    check(budget, times)
+    reading = Reading.of(study, criterion, column, None, recovery, confidence)
+    return allocated(reading, budget, times, by)
+
+
+def check(budget: Budget, times: "Times | None") -> None:
+    """Raises LesionError for what cannot be asked, before anything is read."""
+    budget.check()
+    if times is None and "latency" in (*budget.shares, budget.smallest):
+        raise LesionError(
+            "Expected a table of times for a budget of latency, got none; `lesion time` makes one."
+        )
+
+
+def allocated(
+    reading: Reading, budget: Budget, times: "Times | None" = None, by: str = ""
+) -> Allocation:
+    """The rates that a reading gives, see `allocate`."""
+    check(budget, times)
+    choices = candidates(reading, budget)
+    if not choices:
+        raise EvidenceError(
+            "Expected curves of units whose channels can be removed, but "
+            f"{reading.study.path} has none: sweep more layers, or coupled units as well (--units "
+            "all)."
+        )
+    known = basis(reading, choices, by)
+    most = budget.max_drop
+    if most is not None and (learned := calibrated(reading.study, known)):
+        most = learned.allowed(most)
+    accounts = accounts_of(reading.anatomy, choices, times)
+    choice = Within(reading.anatomy, known, budget, accounts).best(most)
+    return timed(predicted(reading, known, choice, budget.words(known.composes)), reading, times)
+
+
+def reading_of(study: Study, allocation: Allocation, recovery: str = "") -> Reading:
+    """The lesions that rates rest on, those with a recovery or without one."""
+    aim = last_aim(study, allocation.column)
+    return Reading(study, aim, allocation.criterion, recovery=recovery)
+
+
+def taken(allocation: Allocation) -> dict[str, Candidate]:
+    """What each unit loses that loses channels, as the choice that it took."""
+    choices = {}
+    for rate in allocation.cut:
+        fallen = np.ones(rate.channels, bool)
+        fallen[list(rate.kept)] = False
+        choices[rate.unit] = Candidate(
+            rate.rate, fallen, rate.drop, rate.high, rate.measured, rate.reason
+        )
+    return choices
+
+
+def timed(allocation: Allocation, reading: Reading, times: "Times | None") -> Allocation:
+    """With the time that it is predicted to take, where there is a table of times."""
+    if times is None:
+        return allocation
+    single: Candidates = {unit: (choice,) for unit, choice in taken(allocation).items()}
+    account = times.account(reading.anatomy, single)
+    pruned = account.at(dict.fromkeys(single, 0))
+    return replace(allocation, milliseconds=(account.intact, pruned, times.spread))
+
+
+def by_stage(reading: Reading, advice: Advice) -> Allocation:
+    """The rates of an advice's stages, and of free layers outside them, as an allocation.
+
+    reading: the lesions that the advice judged; single drops are under what was asked of them last
+    """
+    reading = reading.under(last_aim(reading.study, reading.column), advice.confidence)
+    choices = candidates(reading, Budget(per="layer"))
+    choice = dict.fromkeys(choices, 0)
+    for entry in advice.layers:
+        if entry.kind == "free" and entry.layer in choices:
+            rate = entry.rate if entry.stage_rate is None else entry.stage_rate
+            asked = [each.asked for each in choices[entry.layer]]
+            choice[entry.layer] = max(at for at, ratio in enumerate(asked) if ratio <= rate)
+    goal = f"the stages' rates where a layer alone may lose {points(advice.max_drop)}"
+    return predicted(reading, basis(reading, choices), choice, goal)
+
+
+def described(reading: Reading, choice: Mapping[str, Candidate], goal: str) -> Allocation:
+    """The allocation that a choice for each unit makes, without a prediction."""
+    anatomy = reading.anatomy
+    return Allocation(
+        reading.study.header.subject,
+        goal,
+        reading.criterion,
+        reading.column,
+        reading.baseline,
+        reading.images,
+        tuple(
+            _rate(anatomy, unit, choice.get(unit.name))
+            for unit in anatomy.units
+            if unit.kind != "tied"
+        ),
+        cost(anatomy),
+        cost(anatomy, dropped(anatomy, choice)),
+        nan,
+        nan,
+        "",
+    )
+
+
+def predicted(reading: Reading, known: Basis, choice: Choice, goal: str) -> Allocation:
+    """The allocation with what it is predicted to lose, and what that rests on."""
+    plain = described(reading, {u: known.candidates[u][at] for u, at in choice.items()}, goal)
+    if not known.composes:
+        return replace(plain, guarantee=UNPREDICTED.format(MEASURED_BY[known.linear]))
+    drop, high = known.predicted(choice)
+    how, after = HOW[known.by], ""
+    if learned := calibrated(reading.study, known):
+        high = learned.upper(high)
+        how = (
+            f"{how}, and for the upper one raised so that with 95 % confidence it covers 95 % of "
+            f"random rates, as {len(learned.measured)} of them on this network showed"
+        )
+    elif known.recovery:
+        how = f"{how}, each after recovery by {known.recovery}, while cuts made together cost more"
+        after = " with --recover"
+    else:
+        how = f"{how}, while cuts made together often cost more (`lesion calibrate` shows it)"
+    said = f"A prediction: {how}; `lesion refine` and `lesion verify`{after} measure it."
+    ruined = drop > MUCH and not after
+    return replace(plain, drop=drop, high=high, guarantee=said + RUINED if ruined else said)
+
+
+def calibrated(study: Study, known: Basis) -> Calibration | None:
+    """What the study knows of predictions that rest on the same; none of recovered lesions."""
+    learned = Calibration.from_json(study.calibration) if study.calibration else None
+    same = learned is not None and learned.by == known.by and not known.recovery
+    return learned if same else None
+
+
+def _rate(anatomy: Anatomy, unit: Unit, choice: Candidate | None) -> UnitRate:
+    candidate = choice or Candidate(0.0, np.zeros(unit.channels, bool))
+    gone = np.zeros(anatomy.channels, bool)
+    gone[unit.first : unit.first + unit.channels] = candidate.fallen
+    return UnitRate(
+        unit.name,
+        unit.kind,
+        stage_of(anatomy, unit),
+        unit.channels,
+        tuple(np.flatnonzero(~candidate.fallen).tolist()),
+        {
+            name: tuple(np.flatnonzero(keeps(anatomy.made_by(name), gone)).tolist())
+            for name in unit.layers
+        },
+        candidate.drop,
+        candidate.high,
+        candidate.measured,
+        choice.reason if choice else "not measured as a unit",
+    )

@@ -1,0 +1,141 @@
+"""What choices for several units cost together, exactly: shared layers count once.
+
+The size of a parameter is the product of its axes, and each axis keeps what no unit drops of it.
+So a layer between two units that both shrink costs a product of two sums: its parts are kept apart
+here, for a solver to put together.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lesion.network.anatomy import Anatomy, Parameter
+from lesion.rates.candidates import Candidates
+
+Terms = dict[str, np.ndarray]  # for each unit what falls of an axis at each of its choices
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """factor · (first − Σ what falls of it) · (second − Σ what falls of it).
+
+    one, two: for each unit that shortens an axis, by how much at each of its choices; `one` is
+    that with fewer units
+    """
+
+    factor: float
+    first: int
+    second: int
+    one: Terms
+    two: Terms
+
+    def at(self, choice: Mapping[str, int]) -> float:
+        """Its value where each unit takes its choice."""
+        first, second = self.left(choice)
+        return self.factor * first * second
+
+    def left(self, choice: Mapping[str, int]) -> tuple[int, int]:
+        """What is left of its two axes."""
+        return _left(self.first, self.one, choice), _left(self.second, self.two, choice)
+
+
+def _rise(terms: Terms, unit: str, at: int) -> np.ndarray | int:
+    """By how much more falls at each of a unit's choices than at one of them."""
+    return terms[unit] - terms[unit][at] if unit in terms else 0
+
+
+def _left(size: int, terms: Terms, choice: Mapping[str, int]) -> int:
+    return size - sum(int(falls[choice[unit]]) for unit, falls in terms.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """A cost of the whole network as a sum of products."""
+
+    products: tuple[Product, ...]
+
+    @cached_property
+    def intact(self) -> float:
+        """The cost of the network as it is."""
+        return sum(product.factor * product.first * product.second for product in self.products)
+
+    def at(self, choice: Mapping[str, int]) -> float:
+        """The cost where each unit takes its choice."""
+        return sum(product.at(choice) for product in self.products)
+
+    def each(self, choice: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """For each unit the costs if it takes another of its choices, the others as they are.
+
+        sizes: how many choices each unit has
+        """
+        now = self.at(choice)
+        costs = {unit: np.full(size, now) for unit, size in sizes.items()}
+        for product in self.products:
+            first, second = product.left(choice)
+            for unit in {**product.one, **product.two}:
+                left = first - _rise(product.one, unit, choice[unit])
+                right = second - _rise(product.two, unit, choice[unit])
+                costs[unit] += product.factor * (left * right - first * second)
+        return costs
+
+
+def macs(anatomy: Anatomy, candidates: Candidates) -> Account:
+    """Multiply-accumulates of convolutions and linear layers for one image."""
+    fallen = _fallen(anatomy, candidates)
+    products = (
+        _product(anatomy.parameter[layer.weight], layer.positions, fallen)
+        for layer in anatomy.layers
+    )
+    return Account(tuple(products))
+
+
+def parameters(anatomy: Anatomy, candidates: Candidates) -> Account:
+    """Every trained number, batch norm and biases included."""
+    fallen = _fallen(anatomy, candidates)
+    trained = (parameter for parameter in anatomy.parameters if parameter.trained)
+    return Account(tuple(_product(parameter, 1, fallen) for parameter in trained))
+
+
+def axis_terms(anatomy: Anatomy, candidates: Candidates) -> Callable[[tuple[int, ...]], Terms]:
+    """A function of an axis's labels: what each unit's choices take off it."""
+    fallen = _fallen(anatomy, candidates)
+    return lambda labels: dict(_terms(labels, fallen))
+
+
+def _fallen(anatomy: Anatomy, candidates: Candidates) -> dict[str, np.ndarray]:
+    """For each unit (choices, labels + 1) what falls; the last column is that of no label."""
+    fallen = {}
+    for name, choices in candidates.items():
+        unit = anatomy.unit[name]
+        gone = np.zeros((len(choices), anatomy.channels + 1), bool)
+        gone[:, unit.first : unit.first + unit.channels] = [choice.fallen for choice in choices]
+        fallen[name] = gone
+    return fallen
+
+
+def _product(parameter: Parameter, factor: float, fallen: Mapping[str, np.ndarray]) -> Product:
+    """A parameter's numbers times a factor; axes without labels go into the factor."""
+    labelled = sorted(parameter.axes)
+    assert len(labelled) <= 2, f"{parameter.name} follows channels along {len(labelled)} axes"
+    for axis, size in enumerate(parameter.shape):
+        if axis not in labelled:
+            factor *= size
+    sizes = [parameter.shape[axis] for axis in labelled] + [1] * (2 - len(labelled))
+    terms = [dict(_terms(parameter.axes[axis], fallen)) for axis in labelled]
+    terms += [{}] * (2 - len(labelled))
+    (fewer, first), (more, second) = sorted(
+        zip(terms, sizes, strict=True), key=lambda pair: len(pair[0])
+    )
+    return Product(factor, first, second, fewer, more)
+
+
+def _terms(
+    labels: tuple[int, ...], fallen: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    places = np.array(labels, int)  # CONSTANT, −1, is the column of no label
+    for name, gone in fallen.items():
+        falls = gone[:, places].sum(1)
+        if falls.any():
+            yield name, falls

@@ -1,0 +1,1 @@
+"""What does the study say of each layer?"""

@@ -1,0 +1,137 @@
+"""Sensitivity curves as a table: one row a lesion, with its drop and interval."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
+from lesion.results.reading import Reading, places
+from lesion.study.study import Study
+
+NAMES: Any = {
+    "layer": str,
+    "number": "Int64",
+    "stage": "Int64",
+    "block": object,
+    "position": str,
+    "unit": str,
+    "kind": str,
+    "damage": str,
+    "criterion": str,
+    "recovery": str,
+    "seed": "Int64",
+    "rounding": str,
+    "amount": float,
+    "pruned": "Int64",
+    "channels": "Int64",
+    "images": "Int64",
+    "baseline": float,
+    "accuracy": float,
+    "drop": float,
+    "low": float,
+    "high": float,
+    "interval": str,
+    "broken": "Int64",
+    "repaired": "Int64",
+    "loss_rise": float,
+    "reason": str,
+}
+ORDER = ["place", "kind", "layer", "damage", "criterion", "recovery", "harm", "rounding", "seed"]
+
+
+def curves(
+    study: Study, column: str | None = None, confidence: float = 95, damage: str | None = None
+) -> pd.DataFrame:
+    """One row a lesion and one a target without lesions, in order of execution, kind and harm.
+
+    - layer (for a coupled lesion the unit's name), number, stage, block, position, unit, kind,
+      damage, criterion, recovery ("" for one-shot), seed, rounding
+    - amount: of the damage, in its own unit: of filters the pruning ratio that was asked, of which
+      pruned of channels came; of each layer the least harmful first, which for some damages is the
+      largest number
+    - images seen
+    - baseline, accuracy: mean score of the intact and the lesioned network in per cent
+    - drop: baseline − accuracy in percentage points, negative where the lesion helps; low, high:
+      its interval at `confidence` per cent
+    - interval: "fixed" where the lesion has seen all images that the intact network has (of the
+      population they are drawn from: Newcombe's for hits, else Bonett and Price's); "anytime"
+      where it stopped when the outcomes allowed: then drop and interval are those of the process
+      that chose the images, valid whenever one looks; "none" where each lesion has one evaluation
+      of its own, see `sweep_whole`: then baseline, accuracy and drop are in that evaluation's unit,
+      images is 0, low and high are NaN
+    - broken, repaired: images right in the intact, or in the lesioned network only
+    - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
+    - reason: "" or why there are no numbers; such a row has NaN in their place
+
+    The table's attrs["damages"] keeps how amounts read, for the pictures.
+
+    column: the score that is judged, None for the study's own; damage: the rows of one kind alone
+    Raises LesionError for another column or a confidence outside 50 to 100.
+    """
+    return table(study, Reading.each(study, column, confidence, damage))
+
+
+def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
+    """The rows of the readings' lesions, and of targets without lesions."""
+    rows = [*_skipped(study), *(row for reading in readings for row in _rows(reading))]
+    frame = pd.DataFrame(rows, columns=[*NAMES, "harm"]).astype({**NAMES, "harm": float})
+    frame = frame.assign(place=frame["layer"].map(places(study.anatomy)))
+    frame = frame.sort_values(ORDER, ignore_index=True).drop(columns=["place", "harm"])
+    frame.attrs["damages"] = {
+        name: json.dumps(asdict(amounts)) for name, amounts in study.damages.items()
+    }
+    return frame
+
+
+def _rows(reading: Reading) -> Iterator[dict[str, Any]]:
+    for lesion, drop in reading.drops.items():
+        yield {
+            **_place(reading.anatomy, lesion.target, lesion.kind),
+            **_cut(lesion),
+            "harm": reading.amounts.severity(lesion.amount),
+            **asdict(drop),
+        }
+
+
+def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:
+    """Where a target is; a coupled unit has the stage of its layers where that is one."""
+    layer = None if kind == "coupled" and target in anatomy.unit else anatomy.layer.get(target)
+    if layer is not None:
+        return {
+            "layer": target,
+            "number": layer.number,
+            "stage": layer.stage,
+            "block": layer.block,
+            "position": ", ".join(layer.position),
+            "unit": layer.unit,
+            "kind": kind,
+            "channels": layer.channels,
+        }
+    unit = anatomy.unit[target]
+    stages = {anatomy.layer[name].stage for name in unit.layers}
+    return {
+        "layer": target,
+        "number": None,
+        "stage": stages.pop() if len(stages) == 1 else None,
+        "block": None,
+        "position": "",
+        "unit": target,
+        "kind": kind,
+        "channels": unit.channels,
+    }
+
+
+def _cut(lesion: Lesion) -> dict[str, Any]:
+    names = ("damage", "criterion", "recovery", "seed", "rounding", "amount", "pruned", "channels")
+    return {name: getattr(lesion, name) for name in names}
+
+
+def _skipped(study: Study) -> Iterator[dict[str, Any]]:
+    texts = dict.fromkeys(("damage", "criterion", "recovery", "rounding", "interval"), "")
+    for target in study.skipped:
+        place = _place(study.anatomy, target.target, target.kind)
+        yield {**place, **texts, "images": 0, "reason": target.reason}

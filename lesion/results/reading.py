@@ -1,0 +1,299 @@
+"""A study as one question reads it: which lesions count, what each costs, and what is certain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lesion.errors import EvidenceError, LesionError
+from lesion.lesions.amounts import Amounts
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
+from lesion.results.drops import Drop, proportion
+from lesion.study.aim import Aim
+from lesion.study.decisions import Decision, Decisions, Evaluated
+from lesion.study.study import Study
+from lesion.subject.outcomes import EVALUATION, SCORES, Intact
+from lesion.wording import UNMEASURED
+
+CRITERION, DAMAGE = "l1", "filters"
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The lesions of one criterion, damage and recovery, put to one question.
+
+    It is made once a command. What it gives is worked out at its first use, from what the study
+    holds then, and stays.
+
+    aim: what is asked of the lesions; confidence: of the drops' intervals, in per cent
+    """
+
+    study: Study
+    aim: Aim
+    criterion: str = CRITERION
+    damage: str = DAMAGE
+    recovery: str = ""
+    confidence: float = 95
+
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        criterion: str | None = None,
+        column: str | None = None,
+        damage: str | None = None,
+        recovery: str = "",
+        confidence: float = 95,
+    ) -> "Reading":
+        """The lesions that are named, under what was asked of them last.
+
+        criterion: None for "l1" where it was measured, else the first that was; damage: the same
+            with "filters"; column: the score to judge, None for the study's own
+
+        Raises EvidenceError for what the study does not hold, LesionError for a score or confidence
+        that cannot be.
+        """
+        proportion(confidence)
+        aim = last_aim(study, column_of(study, column))
+        lesions = _recovered(study, recovery)
+        kinds = [lesion.damage for lesion in lesions]
+        damage = _named(study, "kinds of damage", damage, DAMAGE, kinds)
+        criteria = [lesion.criterion for lesion in lesions if lesion.damage == damage]
+        criterion = _named(study, "criteria", criterion, CRITERION, criteria)
+        return cls(study, aim, criterion, damage, recovery, confidence)
+
+    @classmethod
+    def each(
+        cls, study: Study, column: str | None, confidence: float, damage: str | None = None
+    ) -> "list[Reading]":
+        """A reading for each criterion, damage and recovery of a study, or of one damage alone."""
+        proportion(confidence)
+        aim = last_aim(study, column_of(study, column))
+        families = dict.fromkeys(
+            (lesion.criterion, lesion.damage, lesion.recovery)
+            for lesion in study.lesions
+            if damage in (None, lesion.damage)
+        )
+        return [cls(study, aim, *family, confidence) for family in families]
+
+    def asking(
+        self, max_drop: float | None, confidence: float | None, guarantee: str = "study"
+    ) -> "Reading":
+        """The same put to another question, and with intervals as confident as that.
+
+        None for what was asked last. Raises LesionError for what cannot be asked, and where nobody
+        names what a network that is evaluated as a whole may lose.
+        """
+        if self.column == EVALUATION and max_drop is None:
+            raise LesionError(
+                "Expected a tolerance in the evaluation's own unit, got none; give --max-drop, "
+                f"the intact network having {self.baseline:.4g}."
+            )
+        aim = replace(
+            self.aim,
+            max_drop=self.aim.max_drop if max_drop is None else max_drop,
+            confidence=self.aim.confidence if confidence is None else confidence,
+            guarantee=guarantee,
+        )
+        aim.check()
+        return self.under(aim, aim.confidence)
+
+    def under(self, aim: Aim, confidence: float) -> "Reading":
+        """The same lesions under another question; itself where it is the same."""
+        if (aim, confidence) == (self.aim, self.confidence):
+            return self
+        return replace(self, aim=aim, confidence=confidence)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The network's layers and units."""
+        return self.study.anatomy
+
+    @property
+    def column(self) -> str:
+        """The score that is judged."""
+        return self.aim.column
+
+    @property
+    def filters(self) -> bool:
+        """Whether the lesions prune, so that there are rates and savings."""
+        return self.damage == DAMAGE
+
+    @cached_property
+    def amounts(self) -> Amounts:
+        """How amounts of the damage read, and which of them hurt more."""
+        return self.study.damages[self.damage]
+
+    @cached_property
+    def planned(self) -> tuple[Lesion, ...]:
+        """The lesions, in the order in which they came into the study."""
+        family = self.criterion, self.damage, self.recovery
+        return tuple(
+            lesion
+            for lesion in self.study.lesions
+            if (lesion.criterion, lesion.damage, lesion.recovery) == family
+        )
+
+    @cached_property
+    def failed(self) -> dict[Lesion, str]:
+        """Those that cannot be measured, and why."""
+        return self.study.failed
+
+    @cached_property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """Those that can be measured."""
+        return tuple(lesion for lesion in self.planned if lesion not in self.failed)
+
+    @cached_property
+    def intact(self) -> Intact:
+        """What the intact network made of the images."""
+        return self.study.intact()
+
+    @property
+    def images(self) -> int:
+        """How many images the intact network has seen; 0 where it was evaluated as a whole."""
+        return 0 if self.column == EVALUATION else len(self.intact)
+
+    @cached_property
+    def baseline(self) -> float:
+        """The intact network's score in per cent, or its evaluation.
+
+        Raises EvidenceError where there is none.
+        """
+        if self.column == EVALUATION:
+            values = self.study.evaluations
+            if None not in values:
+                raise EvidenceError(
+                    f"Expected evaluations in {self.study.path}, but it holds none: run the sweep "
+                    "first."
+                )
+            return values[None]
+        if not len(self.intact):
+            raise EvidenceError(
+                f"Expected measured images in {self.study.path}, but it holds none: run the sweep "
+                "first."
+            )
+        return 100 * float(self.intact.outcomes[self.column].mean())
+
+    @cached_property
+    def decisions(self) -> Decisions | Evaluated:
+        """The lesions put to the aim, as far as their outcomes go."""
+        if self.column == EVALUATION:
+            return Evaluated(self.study, self.aim, self.lesions)
+        decisions = Decisions(self.study, self.aim, self.lesions)
+        decisions.follow()
+        return decisions
+
+    @cached_property
+    def verdicts(self) -> dict[Lesion, Decision]:
+        """What is certain of each lesion that can be measured."""
+        return self.decisions.decided()
+
+    @cached_property
+    def drops(self) -> dict[Lesion, Drop]:
+        """What each lesion costs, failed ones with the reason: in order of execution and harm."""
+        level, stopped = proportion(self.confidence), []
+        drops: dict[Lesion, Drop] = {}
+        evaluations = self.study.evaluations
+        for lesion in sorted(self.planned, key=self._order):
+            drops[lesion] = Drop(reason=self.failed.get(lesion, UNMEASURED))
+            if lesion in evaluations:
+                drops[lesion] = Drop.evaluated(evaluations[None], evaluations[lesion])
+                continue
+            outcomes = self.study.outcomes(lesion)
+            if lesion in self.failed or not len(outcomes):
+                continue
+            drops[lesion] = Drop.counted(outcomes, self.intact, self.column)
+            if len(outcomes) == len(self.intact):
+                drops[lesion] = drops[lesion].exact(outcomes, self.intact, self.column, level)
+            else:
+                stopped.append(lesion)
+        return drops | self._estimated(stopped, drops, level)
+
+    def _estimated(
+        self, stopped: Sequence[Lesion], drops: dict[Lesion, Drop], level: float
+    ) -> dict[Lesion, Drop]:
+        """Those that stopped early, by the process that chose their images."""
+        if not stopped:
+            return {}
+        assert isinstance(self.decisions, Decisions)
+        ends = self.decisions.intervals(stopped, level)
+        return {
+            lesion: drops[lesion].estimated(self.baseline, ends[place])
+            for place, lesion in enumerate(stopped)
+        }
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return places(self.anatomy)
+
+    def _order(self, lesion: Lesion) -> tuple[int, str, str, float, str, int]:
+        return (
+            self._places[lesion.target],
+            lesion.kind,
+            lesion.target,
+            self.amounts.severity(lesion.amount),
+            lesion.rounding,
+            lesion.seed,
+        )
+
+
+def places(anatomy: Anatomy) -> dict[str, int]:
+    """Where in the order of execution each layer is, and each unit, by its first layer."""
+    layers = {name: place for place, name in enumerate(anatomy.layer)}
+    units = {unit.name: layers[unit.layers[0]] for unit in anatomy.units if unit.layers}
+    return {**units, **layers}
+
+
+def column_of(study: Study, column: str | None = None) -> str:
+    """The score to judge. Raises LesionError for one that the study does not hold."""
+    held = [name for name in study.header.columns if name in SCORES]
+    if column is None:
+        swept = study.header.setting("score")
+        return swept if swept in held else held[0]
+    if column not in held:
+        raise LesionError(f"Expected one of the columns {', '.join(held)}, got {column!r}.")
+    return column
+
+
+def last_aim(study: Study, column: str) -> Aim:
+    """What was asked of a score last, else one point."""
+    aims = [aim for aim in study.aims if aim.column == column]
+    return aims[-1] if aims else Aim(column=column)
+
+
+def default(held: Sequence[str], usual: str) -> str:
+    """What is meant where nothing is named: what is usual, or the first where that is missing."""
+    return usual if usual in held else held[0]
+
+
+def _recovered(study: Study, recovery: str) -> list[Lesion]:
+    """The lesions that recovered in one way. Raises EvidenceError where there are none."""
+    lesions = study.lesions
+    if not lesions:
+        raise EvidenceError(
+            f"Expected measured lesions in {study.path}, but it holds none: lesion curves says of "
+            "each layer why, or sweep more layers."
+        )
+    ways = dict.fromkeys(lesion.recovery for lesion in lesions)
+    if recovery not in ways:
+        held = ", ".join(way or "one-shot" for way in ways)
+        raise EvidenceError(
+            f"Expected lesions with recovery by {recovery or 'nothing (one-shot)'}, but "
+            f"{study.path} holds others ({held}): sweep with that, or name one of these."
+        )
+    return [lesion for lesion in lesions if lesion.recovery == recovery]
+
+
+def _named(study: Study, kind: str, asked: str | None, usual: str, held: Sequence[str]) -> str:
+    """What is asked of those that the study holds. Raises EvidenceError for another."""
+    names = list(dict.fromkeys(held))
+    if asked is None:
+        return default(names, usual)
+    if asked in names:
+        return asked
+    raise EvidenceError(
+        f"Expected one of the {kind} that {study.path} holds ({', '.join(names)}), "
+        f"got {asked}: sweep with that {'damage' if kind != 'criteria' else 'criterion'}, or name "
+        "another."
+    )

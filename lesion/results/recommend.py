@@ -1,0 +1,284 @@
+"""Judging a study: sensitive layers, skip list, and rates by stage and by layer."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import isnan
+from statistics import median
+
+from lesion.errors import EvidenceError
+from lesion.network.anatomy import Anatomy, Layer
+from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
+from lesion.results.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.results.reading import Reading, places
+from lesion.study.study import Study
+from lesion.subject.outcomes import EVALUATION
+from lesion.wording import grouped, percent, points, rounded
+
+Stages = dict[int, StageAdvice]
+
+
+def recommend(
+    study: Study,
+    max_drop: float | None = None,
+    confidence: float | None = None,
+    criterion: str | None = None,
+    column: str | None = None,
+    guarantee: str = "study",
+    recovery: str = "",
+    damage: str | None = None,
+) -> Advice:
+    """Which layers to skip, and what rates the others take, if `max_drop` points may be lost.
+
+    A ratio is safe, sensitive or undecided by the sequential test of `Decisions`, and by what is
+    the case where all images of the evaluation set were measured. A layer's rate is its largest
+    safe ratio with no sensitive one below. The rate of a stage is, of its free layers' rates, the
+    one that removes most of the stage's own MACs (the sum over the layers with that rate or more,
+    and the depthwise layers that follow them, of MACs × pruned / channels; at a tie the one that
+    skips fewer); layers below it are skipped; a layer that stands a ratio is taken to stand lower
+    ones. Branches, coupled units and layers outside stages stand alone and are skipped at rate 0.
+    Of other damage than filters each layer stands alone, with the most harmful amount that is safe.
+
+    max_drop, confidence: by default what the sweep was asked last, else 1 point at 95 per cent
+    criterion: None means "l1" where that was measured, else the first that was; where several
+        seeds or roundings were measured, the worst counts
+    column: the score to judge, None for the study's own
+    guarantee: "study" (with that confidence no claim of the study is wrong) or "layer" (of each
+        layer on its own)
+    recovery: judge the lesions that recovered in this way, such as "bn"; "" for one-shot ones
+    damage: None means "filters" where these were measured, else the first that was
+
+    Raises LesionError for a tolerance or confidence that cannot be, and EvidenceError for lesions
+    that the study does not hold, where there are no images, or too few to decide any ratio of any
+    layer.
+    """
+    reading = Reading.of(study, criterion, column, damage, recovery)
+    return advise(reading.asking(max_drop, confidence, guarantee))
+
+
+def advise(reading: Reading) -> Advice:
+    """The advice that a reading gives, see `recommend`."""
+    aim, baseline = reading.aim, reading.baseline  # refused first where there is none
+    evidence = _evidence(reading)
+    _enough(evidence, reading)
+    stages = _stages(reading.anatomy, evidence) if reading.filters else ()
+    return Advice(
+        aim.max_drop,
+        aim.confidence,
+        aim.column,
+        reading.criterion,
+        reading.images,
+        baseline,
+        _layers(reading, evidence, {entry.stage: entry for entry in stages}),
+        stages,
+        _guarantee(reading, evidence),
+        _caveat(reading),
+        _boundaries(reading.anatomy, evidence) if reading.filters else "",
+        reading.damage,
+        reading.amounts,
+    )
+
+
+def _evidence(reading: Reading) -> list[Evidence]:
+    """One entry a target and kind; of several lesions of one amount the worst."""
+    targets: dict[tuple[str, str], dict[float, Cell]] = {}
+    verdicts = reading.verdicts
+    for lesion, drop in reading.drops.items():
+        cells = targets.setdefault((lesion.target, lesion.kind), {})
+        cell = Cell(lesion, drop, verdicts.get(lesion))
+        known = cells.get(lesion.amount, cell)
+        cells[lesion.amount] = max(known, cell, key=lambda some: some.badness)
+    tolerance = Tolerance(reading.aim.max_drop, len(reading.study.header.order))
+    amounts = reading.amounts
+    return [
+        Evidence(
+            target,
+            kind,
+            tuple(cells[amount] for amount in amounts.sort(list(cells))),
+            tolerance,
+            amounts,
+        )
+        for (target, kind), cells in targets.items()
+    ]
+
+
+def _enough(evidence: Sequence[Evidence], reading: Reading) -> None:
+    """Refuse where not one target is safe at some amount or sensitive at its lowest."""
+    if any(target.status != UNDECIDED for target in evidence):
+        return
+    cells = [target.limit for target in evidence if target.limit]
+    left = min((cell.left for cell in cells), default=float("inf"))
+    more = (
+        f"about {grouped(rounded(int(left) + 1))} more would settle a first one"
+        if left < HOPELESS
+        else "no number of images in reach would"
+    )
+    seen = max((cell.cost.images for cell in cells), default=0)
+    raise EvidenceError(
+        f"Expected one layer at least to lose surely more or surely less than "
+        f"{points(reading.aim.max_drop)}, but {grouped(seen)} of {grouped(reading.images)} images "
+        f"settle none: {more}; measure more images, or allow another drop."
+    )
+
+
+def _stages(anatomy: Anatomy, evidence: Sequence[Evidence]) -> tuple[StageAdvice, ...]:
+    members: dict[int, list[Evidence]] = {}
+    for target in evidence:
+        stage = anatomy.layer[target.target].stage if target.kind == "free" else None
+        if stage is not None:
+            members.setdefault(stage, []).append(target)
+    return tuple(_stage(anatomy, stage, members[stage]) for stage in sorted(members))
+
+
+def _stage(anatomy: Anatomy, stage: int, members: Sequence[Evidence]) -> StageAdvice:
+    def macs_of(unit: str) -> int:
+        return sum(layer.macs for layer in anatomy.layers if layer.unit == unit)
+
+    def gain(rate: float) -> tuple[Fraction, int]:
+        takers = [member for member in members if member.rate >= rate]
+        macs = sum(macs_of(member.target) * Fraction(*member.removed(rate)) for member in takers)
+        return Fraction(macs), len(takers)
+
+    rate = max({member.rate for member in members}, key=gain)
+    takers = tuple(m.target for m in members if m.rate >= rate and m.rate > 0)
+    skipped = tuple(m.target for m in members if m.target not in takers)
+    return StageAdvice(stage, rate, takers, skipped)
+
+
+def _boundaries(anatomy: Anatomy, evidence: Sequence[Evidence]) -> str:
+    """How much the blocks at the ends of stages stand, and how much the others."""
+    stood: dict[str, list[float]] = {"first": [], "last": [], "others": []}
+    for target in evidence:
+        layer = anatomy.layer[target.target] if target.kind == "free" else None
+        known = target.status != UNDECIDED
+        if known and layer and layer.stage and layer.block is not None:
+            ends = [end for end in ("first", "last") if f"{end} of stage" in layer.position]
+            stood[(*ends, "others")[0]].append(target.rate)
+    if not stood["others"] or not stood["first"] + stood["last"]:
+        return ""
+    said = {"first": "the first blocks of stages", "last": "the last", "others": "the others"}
+    parts = [f"{said[end]} {percent(median(rates))}" for end, rates in stood.items() if rates]
+    return f"Layers stand, in the median: in {', '.join(parts)}."
+
+
+def _layers(
+    reading: Reading, evidence: Sequence[Evidence], stages: Stages
+) -> tuple[LayerAdvice, ...]:
+    """One entry a measured target, and one a layer without measurement, in order of execution."""
+    anatomy, place_of = reading.anatomy, places(reading.anatomy)
+    entries = [_measured(reading, target, stages) for target in evidence]
+    seen = {target.target for target in evidence if target.kind != "coupled"}
+    units = {target.target for target in evidence if target.kind in ("free", "coupled")}
+    reasons = {skip.target: skip.reason for skip in reversed(reading.study.skipped)}
+    for layer in anatomy.layers:
+        if layer.name not in seen:
+            why = reasons.get(layer.name) or anatomy.unit[layer.unit].reason
+            how = reading.criterion if reading.filters else reading.damage
+            why = why or f"the study has no lesion of it by {how}"
+            if reading.filters and layer.unit in units:
+                why = f"its filters fall with unit {layer.unit}"
+            entries.append(_unmeasured(anatomy, layer, why))
+    return tuple(sorted(entries, key=lambda entry: (place_of[entry.layer], entry.kind)))
+
+
+def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvice:
+    layer = None if evidence.kind == "coupled" else reading.anatomy.layer[evidence.target]
+    stage = layer.stage if layer else None
+    cost = evidence.top.cost if evidence.top else None
+    shared, skipped = None, reading.filters and evidence.rate == 0
+    if evidence.kind == "free" and stage in stages:
+        skipped = evidence.target in stages[stage].skipped
+        shared = 0.0 if skipped else stages[stage].rate
+    return LayerAdvice(
+        evidence.target,
+        layer.number if layer else None,
+        stage,
+        layer.unit if layer else evidence.target,
+        evidence.kind,
+        evidence.status,
+        evidence.rate,
+        shared,
+        skipped,
+        cost.drop if cost else None,
+        None if cost is None or isnan(cost.low) else cost.low,
+        None if cost is None or isnan(cost.high) else cost.high,
+        _reason(evidence, layer, skipped, stages[stage].rate if stage in stages else 0.0),
+    )
+
+
+def _reason(evidence: Evidence, layer: Layer | None, skipped: bool, shared: float) -> str:
+    """Where it is, how far it is safe, and what stops it: the last first where it is skipped."""
+    noun = "outputs" if layer and layer.kind == "linear" else "filters"
+    asked = shared if skipped and shared else None
+    parts = [evidence.safe_words(), evidence.stop_words(noun, asked)]
+    if skipped:
+        parts.reverse()
+    parts.insert(0, place(layer) if layer else "coupled unit")
+    if evidence.kind == "branch":
+        parts.append("measured as a branch, not to be removed alone")
+    return "; ".join(part for part in parts if part)
+
+
+def _unmeasured(anatomy: Anatomy, layer: Layer, why: str) -> LayerAdvice:
+    kind = anatomy.unit[layer.unit].kind
+    kind = "branch" if kind == "coupled" else kind
+    return LayerAdvice(
+        layer.name,
+        layer.number,
+        layer.stage,
+        layer.unit,
+        kind,
+        "unmeasured",
+        0.0,
+        None,
+        False,
+        None,
+        None,
+        None,
+        why,
+    )
+
+
+def _guarantee(reading: Reading, evidence: Sequence[Evidence]) -> str:
+    """What the confidence is of, and of which images, in a sentence."""
+    aim = reading.aim
+    if aim.column == EVALUATION:
+        return (
+            "No interval stands behind these drops: each lesion was evaluated once, as a whole, "
+            "and a drop near the tolerance may be chance."
+        )
+    after = ""
+    if reading.recovery:
+        after = f" Every lesion recovers by {reading.recovery} before it is scored."
+    seen = grouped(reading.images)
+    if _exact(reading, evidence):
+        return f"All {seen} images were measured: of these the verdicts are certain.{after}"
+    whose = (
+        f"no claim on any of its {grouped(len(reading.planned))} lesions is wrong, whatever is "
+        "added or asked"
+        if aim.guarantee == "study"
+        else "no claim on a layer is wrong, whatever is added or asked, each layer on its own"
+    )
+    where = (
+        f"on these {seen} images"
+        if _of_set(reading)
+        else "in the population that the images are drawn from"
+    )
+    return (
+        f"With {aim.confidence:g} % confidence {whose}, {where}, whenever the sweep stopped.{after}"
+    )
+
+
+def _exact(reading: Reading, evidence: Sequence[Evidence]) -> bool:
+    """Whether every verdict is on all images of the evaluation set that it is about."""
+    cells = [cell for target in evidence for cell in target.cells if cell.verdict != UNDECIDED]
+    return _of_set(reading) and all(cell.cost.images == reading.images for cell in cells)
+
+
+def _of_set(reading: Reading) -> bool:
+    return reading.study.header.setting("estimand") == "set"
+
+
+def _caveat(reading: Reading) -> str:
+    if not reading.filters:
+        return ALONE
+    return RECOVERED.format(reading.recovery) if reading.recovery else CAVEAT

@@ -1,0 +1,169 @@
+"""The file that holds what was measured, and of what: one SQLite file that can be copied."""
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from lesion.boundary.public import public
+from lesion.errors import StudyError
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
+from lesion.study import database
+from lesion.study.catalogue import Catalogue
+from lesion.study.database import Store
+from lesion.study.header import Header, conflicts, differences
+from lesion.study.ledger import Ledger
+from lesion.study.notes import Notes
+from lesion.subject.outcomes import Intact, Outcomes
+
+UNREADABLE = (  # what whatever content may raise
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    zlib.error,
+)
+
+
+class Study(Catalogue, Notes):
+    """Lesions, their outcomes on images of a fixed order, and the scores behind them.
+
+    `record` writes in one transaction, so that a process that dies loses what it had not recorded
+    and nothing else. Writing is idempotent: what is there already may be written again, and
+    what contradicts it is refused with a StudyError. Every method raises StudyError where the file
+    is locked, damaged, read-only or the disk full.
+    """
+
+    def __init__(self, store: Store, header: Header) -> None:
+        super().__init__(store)
+        self.header = header
+        self._ledger = Ledger(store, header.columns, len(header.order))
+
+    @classmethod
+    @public
+    def create(cls, path: str | Path, header: Header, timeout: float = 30) -> "Study":
+        """A new study in a new file, open. Raises StudyError where the file exists."""
+        database.create(Path(path), header.to_bytes())
+        return cls.open(path, timeout)
+
+    @classmethod
+    @public
+    def open(cls, path: str | Path, timeout: float = 30) -> "Study":
+        """The study in a file; `timeout` is how many seconds another process's lock is awaited.
+
+        Raises StudyError when the file is missing, no study, damaged, or of a newer format.
+        """
+        path = Path(path)
+        store = database.connect(path, timeout)
+        try:
+            ((content,),) = store.rows("SELECT content FROM header")
+            header = Header.from_bytes(content)
+            study = cls(store, header)
+            study._check_lesions()
+        except UNREADABLE as error:
+            store.close()
+            raise database.damaged(path, "its header cannot be read") from error
+        except BaseException:
+            store.close()
+            raise
+        return study
+
+    def _check_lesions(self) -> None:
+        """Raises StudyError where a lesion is not what its key says, or cuts what is not there."""
+        keys = [row[0] for row in self._store.rows("SELECT key FROM lesions ORDER BY id")]
+        damages = self.damages
+        for key, lesion in zip(keys, self.lesions, strict=True):
+            possible = 0 <= lesion.pruned <= lesion.channels and lesion.damage in damages
+            if key != lesion.key or not possible:
+                raise database.damaged(self.path, f"its lesion {key} cannot be")
+
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The layers and units of the network that was measured."""
+        return self.header.anatomy
+
+    def check(
+        self, subject: Mapping[str, str], environment: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Warnings, one for each entry of the environment that differs from the study's.
+
+        Raises StudyError, naming what differs with both values, where the subject is another.
+        """
+        self._refuse(differences(self.header.subject, subject))
+        return self._elsewhere(environment or self.header.environment)
+
+    def check_same(self, header: Header) -> list[str]:
+        """The same of another header: its anatomy, order, columns and settings count as well."""
+        self._refuse(conflicts(self.header, header))
+        return self._elsewhere(header.environment)
+
+    def _refuse(self, phrases: list[str]) -> None:
+        if phrases:
+            raise StudyError(
+                f"Expected the subject of {self.path}, but another came: {'; '.join(phrases)}; "
+                "give the study's network, weights, images and settings, or name a new study file."
+            )
+
+    def _elsewhere(self, environment: Mapping[str, str]) -> list[str]:
+        return [
+            f"measured in another environment: {text}"
+            for text in differences(self.header.environment, environment)
+        ]
+
+    @property
+    def norms(self) -> dict[str, np.ndarray]:
+        """The l1 norm of each filter of each layer that has them, in order of execution."""
+        scores = self.all_scores()
+        keys = {layer.name: (layer.name, "norms", "l1", 0) for layer in self.anatomy.layers}
+        return {name: scores[key] for name, key in keys.items() if key in scores}
+
+    def record(self, measured: Mapping[Lesion, Outcomes], intact: Intact | None = None) -> None:
+        """Write outcomes of lesions, and rows of the intact network's; all or nothing.
+
+        Raises StudyError where images differ from an earlier read, where an outcome contradicts a
+        recorded one, where the intact network's rows leave a gap, and where it has none of a
+        lesion's images.
+        """
+        try:
+            with self._store.transaction():
+                if intact is not None and len(intact):
+                    self._ledger.add_intact(intact)
+                for lesion, outcomes in measured.items():
+                    self._ledger.add(self._id(lesion), lesion.key, outcomes)
+        except BaseException:
+            self._ledger.forget()
+            raise
+
+    @property
+    def images(self) -> int:
+        """How many images, from the first of the order on, the intact network has seen."""
+        return self._ledger.images()
+
+    def intact(self, images: int | None = None) -> Intact:
+        """What the intact network made of the first `images` of the order, or of all seen."""
+        return self._ledger.intact(images)
+
+    def outcomes(self, lesion: Lesion) -> Outcomes:
+        """A lesion's outcomes on all images that it is recorded on."""
+        return self._ledger.outcomes(self._id(lesion))
+
+    def seen(self, lesion: Lesion) -> np.ndarray:
+        """Which positions of the order a lesion has outcomes of, as booleans."""
+        return self._ledger.seen(self._id(lesion)).copy()

@@ -1,0 +1,155 @@
+"""What layers give on images, and the gradients of the loss with respect to it, for criteria."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lesion.errors import LesionError
+from lesion.lesions.criteria import Criterion
+from lesion.network.dissect import Dissection
+from lesion.network.program import Program, compile_program
+from lesion.study.study import Study
+from lesion.subject.images import digests
+from lesion.subject.subject import Subject
+from lesion.subject.training_images import Training
+
+CHUNK = 128  # images read at once
+ACTIVATIONS = {
+    "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu",
+    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "tanh",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Observer:
+    """Shows a criterion the layers' values on training images, none of which is scored.
+
+    reasons: of the layers whose values it cannot see, why
+    """
+
+    dissection: Dissection
+    criterion: Criterion
+    training: Training
+    taps: dict[str, tuple[int, ...]]
+    reasons: dict[str, str]
+
+    @classmethod
+    def of(cls, dissection: Dissection, criterion: Criterion, training: Training) -> "Observer":
+        """Raises LesionError where no layer's values can be seen."""
+        if dissection.anatomy.whole:
+            raise LesionError(
+                f"Expected a network that can be traced for criterion {criterion.name}, which sees "
+                f"what layers give: {dissection.anatomy.whole}; choose a criterion of weights."
+            )
+        if criterion.needs == "gradients" and not training.subject.classes:
+            raise LesionError(
+                f"Expected class logits for criterion {criterion.name}, which needs gradients of "
+                "the cross-entropy; choose a criterion of weights or activations."
+            )
+        taps, reasons = dict[str, tuple[int, ...]](), dict[str, str]()
+        for name, nodes in dissection.nodes.items():
+            try:
+                taps[name] = tuple(_tapped(dissection, node, criterion) for node in nodes)
+            except LesionError as error:
+                reasons[name] = str(error)
+        return cls(dissection, criterion, training, taps, reasons)
+
+    def observe(self, seed: int) -> None:
+        """Lets the criterion see its images, the first of the training images' seeded order."""
+        program = compile_program(self.dissection.graph, fold=False)
+        needs, batch = self.criterion.images, self.criterion.batch
+        for images in self.training.epoch(seed, 0, batch, needs):
+            self._see(program, images)
+
+    def _see(self, program: Program, images: Any) -> None:
+        tensors = self.dissection.call.tensors(images)
+        wanted = {node for nodes in self.taps.values() for node in nodes}
+        with torch.set_grad_enabled(self.criterion.needs == "gradients"):
+            values = _run(program, tensors, wanted)
+            gradients = self._gradients(values, wanted, images)
+        for name, nodes in self.taps.items():
+            kind = self.dissection.anatomy.layer[name].kind
+            for node in nodes:
+                gradient = gradients.get(node)
+                shown = None if gradient is None else _by_filter(gradient, kind)
+                self.criterion.update(name, _by_filter(values[node].detach(), kind), shown)
+
+    def _gradients(
+        self, values: dict[int, Tensor], wanted: set[int], images: Any
+    ) -> dict[int, Tensor]:
+        """Of the summed cross-entropy, by node."""
+        if self.criterion.needs != "gradients":
+            return {}
+        logits = values[-1]
+        loss = F.cross_entropy(logits, self._labels(images, logits), reduction="sum")
+        nodes = sorted(wanted)
+        found = torch.autograd.grad(loss, [values[node] for node in nodes], allow_unused=True)
+        zeros = (torch.zeros_like(values[node]) for node in nodes)
+        pairs = zip(nodes, found, zeros, strict=True)
+        return {node: zero if own is None else own for node, own, zero in pairs}
+
+    def _labels(self, images: Any, logits: Tensor) -> Tensor:
+        """The images' labels, or what the network predicts where they have none."""
+        if self.training.subject.adapter.targets(images) is None:
+            return logits.detach().argmax(1)
+        return torch.as_tensor(self.training.targets(images)).to(logits.device)
+
+
+def _run(program: Program, tensors: tuple[Tensor, ...], wanted: set[int]) -> dict[int, Tensor]:
+    """The values of some nodes, and under -1 the outputs; they ask for gradients where enabled."""
+    values: dict[int, Any] = dict(zip(program.inputs, tensors, strict=True))
+    kept: dict[int, Tensor] = {}
+    for step, done in zip(program.steps, program.ends, strict=True):
+        value = step.run(values)
+        if step.index in wanted:
+            if torch.is_grad_enabled() and not value.requires_grad:
+                value = value.detach().requires_grad_(True)
+            kept[step.index] = value
+        values[step.index] = value
+        for index in done:
+            values.pop(index, None)
+    kept[-1] = values[program.output]
+    return kept
+
+
+def _by_filter(value: Tensor, kind: str) -> Tensor:
+    """A layer's value as (images, filters, positions)."""
+    if kind == "linear":
+        value = value.movedim(-1, 1)
+    return value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)
+
+
+def _tapped(dissection: Dissection, node: int, criterion: Criterion) -> int:
+    """The node whose value a criterion sees of a layer that runs at a node."""
+    nodes, users = dissection.graph.nodes, dissection.graph.users()
+    if criterion.tap == "output":
+        return node
+    readers = [nodes[index] for index in users[node]]
+    norm = next((reader for reader in readers if reader.operation == "batch_norm"), None)
+    if criterion.tap == "normalised":
+        if norm is None:
+            raise LesionError("no batch norm follows it directly")
+        return norm.index
+    behind = node if norm is None else norm.index
+    for index in users[behind]:
+        if nodes[index].operation in ACTIVATIONS:
+            return index
+    raise LesionError("no activation follows it directly")
+
+
+def apart(study: Study, subject: Subject) -> np.ndarray:
+    """The digests of a study's images, those kept back too, which no criterion may see."""
+    known = study.intact().digest
+    rest = [*study.header.order[len(known) :], *study.header.holdout]
+    return np.concatenate([known, *_read(subject, rest)])
+
+
+def _read(subject: Subject, images: list[int]) -> Iterator[np.ndarray]:
+    plan = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+    for chunk, batch in zip(plan, subject.images.batches(plan), strict=True):
+        yield digests(batch, len(chunk))

@@ -1,0 +1,257 @@
+"""From a subject to a sweep that is ready to run."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lesion.engine.base import Engine
+from lesion.errors import LesionError, SubjectError, first_line
+from lesion.lesions.criteria import Criterion, criterion
+from lesion.lesions.damage import plan
+from lesion.lesions.edits import Edit
+from lesion.lesions.lesion import Lesion, Skipped, Target
+from lesion.lesions.scores import Scorer, norms
+from lesion.network.dissect import Dissection
+from lesion.study import error_shares
+from lesion.study.aim import Aim
+from lesion.study.study import Study
+from lesion.subject.images import digests
+from lesion.subject.network import device_of
+from lesion.subject.subject import Subject, judged
+from lesion.subject.training_images import Training
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Decide, Full, Goal
+from lesion.sweeps.identity import open_study
+from lesion.sweeps.loop import Sweep
+from lesion.sweeps.observe import Observer, apart
+from lesion.sweeps.runners import Runner
+from lesion.sweeps.runners.here import Runner as Here
+from lesion.sweeps.workers import Opening, check_train
+
+
+def prepare(
+    subject: Subject,
+    out: str | Path,
+    choices: Choices | None = None,
+    goal: Goal | None = None,
+    *,
+    limit: int | None = None,
+    budget: int | None = None,
+    runner: Runner | None = None,
+    reopen: Callable[[], Subject] | None = None,
+) -> Sweep:
+    """A sweep of a subject into the study at `out`, new or gone on with.
+
+    goal: what is to be known, by default a verdict on one point
+    limit: use the first so many images of the order, None for all; budget: bytes to use.
+    runner: where it is measured, by default here; reopen: gives the subject where that is another
+        process, by default the subject itself is sent there
+    Raises LesionError (its kinds) for choices or a subject that cannot be measured, and StudyError
+    where the study is another subject's.
+    """
+    choices, goal = choices or Choices(), goal or Decide(Aim(column=judged(subject.score)))
+    choices.check()
+    goal.check()
+    if limit is not None and limit < 1:
+        raise LesionError(f"Expected a limit of at least one image, got {limit}.")
+    seeing = choices.kind.scored and criterion(choices.criterion).needs != "weights"
+    check_train(subject, bool(choices.recovery) or seeing)
+    _steady(subject)
+    worker = Opening(subject, choices.recovery, budget)()
+    anatomy = worker.dissection.anatomy
+    choices.kind.targets(anatomy, choices.units, choices.layers)  # refused before a file is made
+    settings = {
+        "order": choices.order,
+        "estimand": choices.estimand,
+        "seed": choices.seed,
+        "holdout": choices.holdout,
+        "source": choices.source,
+    }
+    study, warnings = open_study(
+        Path(out), subject, anatomy, choices.seed, choices.holdout, settings
+    )
+    images = min(limit or len(study.header.order), len(study.header.order))
+    planning = Planning(study, worker.dissection, worker.engine, choices, subject)
+    try:
+        lesions = planning.planned(goal.aim, images)
+    except BaseException:
+        study.close()
+        raise
+    warnings += [subject.several] if subject.several else []
+    warnings += [obstacle] if (obstacle := goal.obstacle(study, images)) else []
+    opening = Opening(reopen or subject, choices.recovery, budget)
+    if not isinstance(goal, Full):
+        edits = {lesion.at: edit for lesion, edit in lesions.items()}
+        opening = replace(opening, edits=tuple(edits.values()), images=images)
+    opening.fit(worker)
+    gains = {lesion: choices.kind.saving(anatomy, lesion) for lesion in lesions}
+    where = runner or Here()
+    return Sweep(study, worker, opening, lesions, gains, goal, images, where, warnings)
+
+
+@contextmanager
+def placed(network: nn.Module, device: str | None) -> Iterator[None]:
+    """The network on a device, and afterwards where it was."""
+    if device is None:
+        yield
+        return
+    home = device_of(network)
+    try:
+        move(network, device)
+        yield
+    finally:
+        network.to(home)
+
+
+def move(network: nn.Module, device: str) -> None:
+    """The network on a device. Raises SubjectError for one that torch cannot use here."""
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" takes numbers and does not give them back
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise SubjectError(
+            f"Expected a device that torch can use here, got '{device}': {first_line(error)}"
+        ) from error
+
+
+def _steady(subject: Subject) -> None:
+    """Raises SubjectError where two reads of the same images differ."""
+    first = range(min(8, len(subject.images)))
+    read, again = (digests(subject.images.batch(first), len(first)) for _ in range(2))
+    if not np.array_equal(read, again):
+        raise SubjectError(
+            "Expected images that are the same at every read, but two reads of the first ones "
+            "differ: every lesion must see the same images; take the random augmentation out."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Planning:
+    """Lesions of a network, planned into a study.
+
+    subject: None where there are no images that a criterion could see
+    """
+
+    study: Study
+    dissection: Dissection
+    engine: Engine
+    choices: Choices
+    subject: Subject | None = None
+
+    def planned(self, aim: Aim | None = None, images: int = 0) -> dict[Lesion, Edit]:
+        """The study's lesions of these choices, with what they do; adds what is new.
+
+        aim, images: what is asked of them first, and of how many images; None where nothing is
+            tested
+        Raises SubjectError where there is none; the study then holds the reasons.
+        """
+        study, kind = self.study, self.choices.kind
+        targets, tied = kind.targets(
+            self.dissection.anatomy, self.choices.units, self.choices.layers
+        )
+        if kind.scored and any(self._held(target) is None for target in targets):
+            self._scorer  # noqa: B018  # what is wrong with it is no reason of one target
+        known: dict[Target, np.ndarray | None] = {}
+        edits: dict[Lesion, Edit] = {}
+        unfit, without = list[Skipped](), list[Skipped]()
+        for target in targets:
+            try:
+                scores = self._scores(target) if kind.scored else None
+                lesions, nothing = plan(
+                    self.dissection.anatomy,
+                    {target: scores},
+                    self.choices.amounts,
+                    self.choices.settings,
+                    kind,
+                )
+                made = {lesion: self._edit(lesion, scores) for lesion in lesions}
+            except LesionError as error:
+                unfit.append(Skipped(target.name, target.kind, str(error)))
+                continue
+            known[target], edits = scores, edits | made
+            without += nothing
+        self._add(edits, [*tied, *unfit, *without], aim, images)
+        for target, scores in known.items():
+            if scores is not None:
+                name, seed = self.choices.settings.criterion, self.choices.seed
+                study.set_scores(target.name, target.kind, name, seed, scores)
+        for layer, values in norms(self.dissection).items():
+            study.set_norms(layer, values)
+        _check_any(edits, [*unfit, *without, *tied])
+        return edits
+
+    def _scores(self, target: Target) -> np.ndarray:
+        """A target's scores."""
+        held = self._held(target)
+        return self._scorer.scores(target) if held is None else held
+
+    def _held(self, target: Target) -> np.ndarray | None:
+        """The scores that the study holds by a criterion that sees images, if any: they are the
+        same whether or not it sees them again."""
+        if not isinstance(criterion(self.choices.criterion), Criterion):
+            return None
+        name, seed = self.choices.settings.criterion, self.choices.seed
+        return self.study.scores(target.name, target.kind, name, seed)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        chosen, seed = criterion(self.choices.criterion), self.choices.seed
+        if not isinstance(chosen, Criterion):
+            return Scorer(self.dissection, chosen, seed)
+        if self.subject is None:
+            raise SubjectError(
+                f"Expected a criterion of weights where no images are scored, got {chosen.name}; "
+                "choose l1, or another of them."
+            )
+        training = Training.of(self.subject, f"criterion {chosen.name}")
+        training.shun(apart(self.study, self.subject))
+        observer = Observer.of(self.dissection, chosen, training)
+        observer.observe(seed)
+        count = min(chosen.images, len(training.images))
+        self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
+        return Scorer(self.dissection, chosen, seed, observer.reasons)
+
+    def _edit(self, lesion: Lesion, scores: np.ndarray | None) -> Edit:
+        """What a lesion does. Raises LesionError where that cannot be measured exactly."""
+        edit = self.choices.kind.edit(self.dissection, lesion, scores)
+        if reason := self.engine.obstacle(edit):
+            raise LesionError(reason)
+        return edit
+
+    def _add(
+        self, edits: Mapping[Lesion, Edit], skipped: list[Skipped], aim: Aim | None, images: int
+    ) -> None:
+        """Lesions into the study; those that cannot recover exactly have a reason at once."""
+        study, kind, engine = self.study, self.choices.kind, self.engine
+        if engine.recovery in study.recoveries:  # refused if the training images are others
+            study.set_recovery(engine.recovery, engine.images)
+        if kind.name != "filters":
+            study.set_damage(kind.name, kind.amounts)
+        if aim:
+            error_shares.planned(study, list(edits), aim, images)
+        study.add(edits, skipped)
+        for lesion, edit in edits.items():
+            if reason := engine.hindrance(edit):
+                study.fail(lesion, reason)
+
+
+def _check_any(lesions: Collection[Lesion], skipped: Sequence[Skipped]) -> None:
+    """Raises SubjectError where nothing of what was chosen can be measured, with a reason."""
+    if lesions:
+        return
+    if not skipped:
+        raise SubjectError(
+            "Expected a convolution or linear layer, but none runs in this network; give another."
+        )
+    first, more = skipped[0], len(skipped) - 1
+    rest = f" (and {more} more, see `lesion curves`)" if more else ""
+    raise SubjectError(
+        f"Expected a layer that can be cut, got none: {first.target}: {first.reason}{rest}; choose "
+        "other layers, units or ratios."
+    )

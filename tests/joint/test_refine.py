@@ -1,0 +1,104 @@
+"""Rates improved by measuring: never worse where they were measured, within the budget."""
+
+import pytest
+from jointly import drops, overheard
+from unequal import subject as small_subject
+
+from lesion.errors import LesionError
+from lesion.joint.bench import Bench
+from lesion.joint.refine import refine
+from lesion.rates.allocate import allocate
+from lesion.rates.allocation import Allocation
+from lesion.rates.budget import Budget
+from lesion.rates.latency import LayerTime, Times
+from lesion.subject.subject import Subject
+from lesion.sweeps.sweep import sweep
+
+subject = small_subject
+RATIOS = tuple(eighths / 8 for eighths in range(1, 8))
+
+
+@pytest.fixture
+def study(subject, tmp_path):
+    with sweep(*subject, tmp_path / "a.lesion", ratios=RATIOS, full=True, holdout=0.5) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(subject, study):
+    return Bench.of(study, Subject.of(*subject))
+
+
+@pytest.mark.parametrize("left", [0.8, 0.5, 0.3])
+def test_it_measures_no_worse_within_the_budget(subject, study, bench, left):
+    budget = Budget(macs=left)
+    before = allocate(study, budget)
+    after = refine(study, bench, before, budget)
+    used = study.header.order
+    assert after.drop == pytest.approx(drops(subject, study, after, used).mean())
+    assert after.drop <= drops(subject, study, before, used).mean() + 1e-9
+    assert after.pruned.macs <= left * after.intact.macs
+    assert after.high >= after.drop
+    assert "chosen" in after.guarantee
+    assert "Measured drop of all together" in after.text()
+    assert "Predicted drop of all together" in before.text()
+    assert Allocation.from_dict(after.to_dict()) == after
+
+
+def test_no_single_step_within_the_budget_is_better(subject, study, bench):
+    """At the end of enough rounds; a step of one unit down and another up may still be."""
+    budget = Budget(macs=0.5)
+    after = refine(study, bench, allocate(study, budget), budget, rounds=20)
+    at = {rate.unit: rate.rate for rate in after.rates}
+    for unit, rate in at.items():
+        for step in (-1 / 8, 1 / 8):
+            if 0 <= rate + step < 1:
+                pins = {**at, unit: rate + step}
+                other = allocate(study, Budget(macs=1.0, pins=pins))
+                if other.pruned.macs <= 0.5 * other.intact.macs:
+                    used = study.header.order
+                    assert drops(subject, study, other, used).mean() >= after.drop - 1e-9
+
+
+def test_a_stage_keeps_its_common_rate(study, bench):
+    budget = Budget(macs=0.7, per="stage")
+    after = refine(study, bench, allocate(study, budget), budget)
+    assert len({rate.rate for rate in after.cut}) <= 1
+
+
+def test_layers_that_skip_their_stages_rate_keep_skipping_it(study, bench):
+    budget = Budget(macs=0.7, per="stage")
+    before = allocate(study, Budget(macs=0.7, per="stage", skip=("b",)))
+    after = refine(study, bench, before, budget)
+    assert [rate.unit for rate in after.cut] == ["a"] == [rate.unit for rate in before.cut]
+
+
+def test_the_least_cannot_be_refined(study, bench):
+    budget = Budget(macs="least", max_drop=2)
+    with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
+        refine(study, bench, allocate(study, budget), budget)
+
+
+def test_a_budget_of_latency_is_kept_and_said(study, bench):
+    """Each layer takes a millisecond for each pair of channels that it reads and makes."""
+    laws = [LayerTime(name, (0.0, 0.0, 0.0, 1.0), 0.1) for name in ("a", "b", "fc")]
+    times, budget = Times("cpu", 1, 32, 100.0, 0.0, tuple(laws)), Budget(latency=0.6)
+    before = allocate(study, budget, times=times)
+    for found in (before, refine(study, bench, before, budget, times=times)):
+        kept = {rate.unit: len(rate.kept) for rate in found.rates}
+        reads = study.anatomy.unit["a"].channels
+        whole, pruned = (
+            layer_reads * a + a * b + b * 3
+            for layer_reads, a, b in ((1, reads, reads), (1, kept["a"], kept["b"]))
+        )
+        assert found.milliseconds == pytest.approx((whole, pruned, times.spread))
+        assert pruned <= 0.6 * whole
+        assert "ms, predicted" in found.text()
+
+
+def test_those_kept_back_are_not_touched(study, bench, monkeypatch):
+    seen, _ = overheard(monkeypatch)
+    budget = Budget(macs=0.5)
+    refine(study, bench, allocate(study, budget), budget, images=100)
+    assert seen == set(study.header.order[:100])
+    assert not seen & set(study.header.holdout)
