@@ -39,7 +39,7 @@ from lesion.subject.subject import Subject
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.goals import Decide
 from lesion.sweeps.prepare import prepare
-from lesion.wording import grouped, points
+from lesion.words import grouped, points
 from lesion.zoo.forms import open_network
 
 HEADER = (

@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from lesion.sweeps.loop import Progress
-from lesion.wording import grouped, points
+from lesion.words import grouped, points
 from lesion.zoo import fashion_mnist
 from lesion.zoo.forms import open_network
 

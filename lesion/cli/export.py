@@ -13,7 +13,7 @@ from lesion.errors import LesionError, StudyError
 from lesion.rates.allocation import Allocation
 from lesion.study.header import Header
 from lesion.study.study import Study
-from lesion.wording import grouped
+from lesion.words import grouped
 
 if TYPE_CHECKING:
     from lesion.zoo import Tried

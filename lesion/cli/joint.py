@@ -17,7 +17,7 @@ from lesion.rates.allocation import as_json
 from lesion.results.reading import Reading, column_of, last_aim
 from lesion.study.aim import Aim
 from lesion.study.study import Study
-from lesion.wording import grouped
+from lesion.words import grouped
 
 if TYPE_CHECKING:
     from lesion.joint.bench import Bench

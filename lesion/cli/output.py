@@ -15,7 +15,7 @@ import pandas as pd
 from lesion import harmless
 from lesion.cli.options.values import Format
 from lesion.errors import LesionError
-from lesion.wording import grouped
+from lesion.words import grouped
 
 OUTPUT, ERRORS = 1, 2  # the numbers of a process's standard streams
 GAP = "  "

@@ -16,7 +16,7 @@ from lesion.cli.output import say, tell
 from lesion.errors import LesionError
 from lesion.results.reading import column_of
 from lesion.study.study import Study
-from lesion.wording import duration, grouped, rounded, scored
+from lesion.words import duration, grouped, rounded, scored
 
 if TYPE_CHECKING:
     from torch import nn

@@ -27,7 +27,7 @@ from lesion.network.anatomy import Anatomy
 from lesion.network.cost import cost
 from lesion.results.reading import DAMAGE
 from lesion.study.aim import Aim
-from lesion.wording import grouped
+from lesion.words import grouped
 
 
 @app.command()

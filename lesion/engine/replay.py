@@ -16,8 +16,9 @@ from lesion.engine.memory import that_fit
 from lesion.lesions.edits import Channels, Edit, edges
 from lesion.lesions.lesion import Target
 from lesion.network.dissect import Dissection
+from lesion.network.downstream import Behind, behind
 from lesion.network.labels import Edge
-from lesion.network.program import Behind, Program, Run, Step, behind, compile_program
+from lesion.network.program import Program, Run, Step, compile_program
 
 LOOKED_AT = 10_000  # images that lesions come back to, at most, where they stop early
 

@@ -20,7 +20,7 @@ from lesion.rates.margins import LEVEL
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 from lesion.sequential.question import Verdict
-from lesion.wording import grouped
+from lesion.words import grouped
 
 if TYPE_CHECKING:
     from lesion.rates.latency import Times

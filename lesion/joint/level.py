@@ -29,7 +29,7 @@ from lesion.results.drops import paired
 from lesion.results.reading import Reading
 from lesion.study.study import Study
 from lesion.subject.outcomes import Intact
-from lesion.wording import grouped, percent
+from lesion.words import grouped, percent
 
 if TYPE_CHECKING:
     from lesion.rates.latency import Times

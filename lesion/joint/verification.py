@@ -11,7 +11,7 @@ from lesion.harmless import line
 from lesion.rates.allocation import Allocation
 from lesion.results.evidence import SAFE
 from lesion.study.study import Study
-from lesion.wording import grouped, points, signed
+from lesion.words import grouped, points, signed
 
 
 @dataclass(frozen=True)

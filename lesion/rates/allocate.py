@@ -20,7 +20,7 @@ from lesion.rates.prediction import Basis, basis
 from lesion.results.advice import Advice
 from lesion.results.reading import Reading, last_aim
 from lesion.study.study import Study
-from lesion.wording import points
+from lesion.words import points
 
 if TYPE_CHECKING:
     from lesion.rates.latency import Times

@@ -17,7 +17,7 @@ from lesion.harmless import line
 from lesion.network.anatomy import Anatomy
 from lesion.network.cost import Cost
 from lesion.study.header import differences
-from lesion.wording import grouped, lost, percent, scored, signed
+from lesion.words import grouped, lost, percent, scored, signed
 
 FORMAT = 1
 DROPS = ("drop", "high")

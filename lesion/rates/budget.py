@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from lesion.boundary.public import fields
 from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy
-from lesion.wording import percent, points
+from lesion.words import percent, points
 
 PER = ("unit", "layer", "stage")
 LEAST = "least"

@@ -15,7 +15,7 @@ from lesion.rates.knobs import Choice, Knobs
 from lesion.rates.local_search import Search
 from lesion.rates.milp import Bound, Problem, solve
 from lesion.rates.prediction import Basis
-from lesion.wording import percent, points
+from lesion.words import percent, points
 
 if TYPE_CHECKING:
     from lesion.rates.latency import Times

@@ -10,7 +10,7 @@ import pandas as pd
 from lesion.harmless import line
 from lesion.lesions.amounts import FILTERS, Amounts
 from lesion.network.anatomy import Layer
-from lesion.wording import percent, points, scored
+from lesion.words import percent, points, scored
 
 CAVEAT = (
     "These rates say what this network, as it is, loses at once. From CIFAR scale up, accuracy "

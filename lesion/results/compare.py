@@ -10,7 +10,7 @@ from lesion.errors import EvidenceError
 from lesion.results.curves import table
 from lesion.results.reading import CRITERION, DAMAGE, Reading, default
 from lesion.study.study import Study
-from lesion.wording import signed
+from lesion.words import signed
 
 LAYER = ["layer", "kind"]
 DROPS = ["one_shot", "recovered"]

@@ -8,7 +8,7 @@ from lesion.lesions.amounts import Amounts
 from lesion.lesions.lesion import Lesion
 from lesion.results.drops import Drop
 from lesion.study.decisions import Decision
-from lesion.wording import UNMEASURED, grouped, rounded, signed
+from lesion.words import UNMEASURED, grouped, rounded, signed
 
 SAFE, SENSITIVE, UNDECIDED = "safe", "sensitive", "undecided"
 HOPELESS = 1e7  # images: more than that are not worth naming

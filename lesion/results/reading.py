@@ -13,7 +13,7 @@ from lesion.study.aim import Aim
 from lesion.study.decisions import Decision, Decisions, Evaluated
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION, SCORES, Intact
-from lesion.wording import UNMEASURED
+from lesion.words import UNMEASURED
 
 CRITERION, DAMAGE = "l1", "filters"
 

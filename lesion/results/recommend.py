@@ -12,7 +12,7 @@ from lesion.results.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Toleran
 from lesion.results.reading import Reading, places
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION
-from lesion.wording import grouped, percent, points, rounded
+from lesion.words import grouped, percent, points, rounded
 
 Stages = dict[int, StageAdvice]
 

@@ -13,7 +13,7 @@ from lesion.study.aim import Aim
 from lesion.study.decisions import MANY, Decisions, images_needed, least_images
 from lesion.study.study import Study
 from lesion.sweeps.work import Standing, Work, chosen, gathered, in_order
-from lesion.wording import grouped, points
+from lesion.words import grouped, points
 
 Next = Callable[[Decisions], tuple[list[Lesion], int]]
 MOST = 0.8  # of the images: a floor above that leaves little to save

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from lesion.network.downstream import behind
 from lesion.network.graph import Ref
-from lesion.network.program import Program, Run, Step, behind, compile_program, frees
+from lesion.network.program import Program, Run, Step, compile_program, frees
 from lesion.network.trace import trace
 
 

@@ -11,7 +11,7 @@ from lesion.sequential.paired_intervals import newcombe
 from lesion.study.aim import Aim
 from lesion.study.study import Study
 from lesion.sweeps.goals import Decide
-from lesion.wording import UNMEASURED
+from lesion.words import UNMEASURED
 
 
 @pytest.fixture(scope="module")

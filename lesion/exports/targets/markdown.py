@@ -6,7 +6,7 @@ from math import isnan
 from lesion.exports.targets import Handover
 from lesion.harmless import markdown
 from lesion.rates.allocation import Allocation, UnitRate
-from lesion.wording import lost, percent, signed
+from lesion.words import lost, percent, signed
 
 SUFFIX = ".md"
 

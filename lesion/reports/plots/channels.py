@@ -16,7 +16,7 @@ from lesion.rates.allocation import Allocation
 from lesion.reports.plots.heatmap import short
 from lesion.reports.plots.rows import NO_STAGE, SCORES, label, stage_name
 from lesion.reports.plots.style import COLOURS, FONT, INK, characters, legend_below
-from lesion.wording import signed
+from lesion.words import signed
 
 TABLE = ("label", "panel", "channels", "kept", "pruned", "rate", "reason")
 KEPT: dict[str, Any] = {"facecolor": COLOURS[1], "edgecolor": "white", "lw": 0.0}

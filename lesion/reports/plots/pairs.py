@@ -19,7 +19,7 @@ from lesion.errors import EvidenceError
 from lesion.reports.plots.heatmap import short
 from lesion.reports.plots.rows import SCORES, label
 from lesion.reports.plots.style import FONT, characters, legend_below, number, ticks_within
-from lesion.wording import grouped
+from lesion.words import grouped
 
 if TYPE_CHECKING:
     from lesion.joint.interactions import Interactions
