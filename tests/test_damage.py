@@ -13,6 +13,8 @@ from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Lesion
 from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
+from lesion.reports.plots.heatmap import heatmap_table
+from lesion.reports.plots.sensitivity import sensitivity_table
 from lesion.results.by_class import class_drops
 from lesion.results.compare import compare
 from lesion.results.curves import curves
@@ -169,11 +171,9 @@ def test_a_reading_sees_one_damage(study):
     assert len(Reading.each(study, None, 95)) == 3
 
 
-@pytest.mark.parametrize("name", ["sensitivity_table", "heatmap_table"])
-def test_tables_of_pictures_are_of_one_damage(study, name):
-    from lesion.reports import plots
-
-    frame, table = curves(study), getattr(plots, name)
+@pytest.mark.parametrize("table", [sensitivity_table, heatmap_table])
+def test_tables_of_pictures_are_of_one_damage(study, table):
+    frame = curves(study)
     of_bits = table(frame, damage="quantise")
     amounts = of_bits["amount"].unique() if "amount" in of_bits else of_bits.columns
     assert list(amounts) == [8, 6, 4, 2]

@@ -1,10 +1,13 @@
 """The examples run as they stand, and what they show is so."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
+import networks
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import lesion
 
@@ -84,3 +87,80 @@ def test_average_precision_is_that_of_the_ranking():
     twice = [{"boxes": boxes[[0, 0]], "scores": torch.tensor([0.9, 0.8])}]
     assert average_precision(twice, true) == pytest.approx(50)  # a second hit of one box is none
     assert average_precision([{"boxes": boxes, "scores": torch.ones(3)}], [boxes[:0]]) == 0
+
+
+def quantised_by_hand(network, layer, bits):
+    """The network with one weight rounded, and nothing else changed."""
+    copied = copy.deepcopy(network)
+    weight = copied.get_submodule(layer).weight.data
+    steps = 2 ** (bits - 1) - 1
+    scale = weight.abs().max() / steps
+    weight.copy_(torch.clamp(torch.round(weight / scale), -steps, steps) * scale)
+    return copied
+
+
+def test_a_damage_of_ones_own_gives_what_the_edited_network_gives(tmp_path):
+    module = example("fake_quantisation")
+    network, data = networks.resnet8(40)
+    with lesion.sweep(
+        network,
+        data,
+        tmp_path / "s.lesion",
+        damage=module.damage,
+        ratios=(8, 3, 2),
+        layers=["layer1*", "layer2.0.conv1", "fc"],
+        holdout=0,
+        full=True,
+    ) as study:
+        images, labels = (tensor[list(study.header.order)] for tensor in data.tensors)
+        lowest = {}
+        for one in study.lesions:
+            with torch.no_grad():
+                logits = quantised_by_hand(network, one.target, int(one.amount))(images)
+            right = (logits.argmax(1) == labels).numpy()
+            assert (study.outcomes(one)["top1"] == right).mean() >= 1 - 1 / 40  # but for ties
+            lowest[one.target] = one.amount
+        assert len(study.lesions) == 12 and set(lowest.values()) == {2}
+        frame = lesion.curves(study)
+        assert frame["damage"].unique().tolist() == ["quantise"]
+        assert frame["amount"].tolist()[:3] == [8, 3, 2]
+
+
+def test_a_deciding_sweep_walks_bits_by_the_harm_they_do(tmp_path):
+    module = example("fake_quantisation")
+    network, data = networks.resnet20(400)
+    with lesion.sweep(
+        network, data, tmp_path / "s.lesion", damage=module.damage, max_drop=5.0, holdout=0,
+        layers=["layer1.0.conv1", "layer3.2.conv2"],
+    ) as study:  # fmt: skip
+        advice = lesion.recommend(study)
+        seen = {one.amount: len(study.outcomes(one)) for one in study.lesions}
+        assert seen[2] > 0  # the most harm is tried first, not the largest number
+        entries = {entry.layer: entry for entry in advice.layers if entry.status == "safe"}
+        for entry in entries.values():
+            assert entry.rate in (8, 6, 5, 4, 3, 2)
+            assert f"safe down to {entry.rate:g} bits" in entry.reason
+        text = advice.text()
+        assert entries and "the damage is quantise. With 95 %" in text
+        assert "%" not in text.partition("Most sensitive first")[2]
+
+
+def test_the_taylor_criterion_is_the_expansion_of_each_image(tmp_path):
+    module = example("taylor")
+    network, data = networks.plain(40)
+    numbers = torch.Generator().manual_seed(5)
+    train = TensorDataset(torch.randn(64, 1, 8, 8, generator=numbers), torch.arange(64) % 3)
+    with lesion.sweep(
+        network, data, tmp_path / "s.lesion", criterion=module.Taylor(), train=train,
+        ratios=(0.5,), full=True,
+    ) as study:  # fmt: skip
+        scores = study.scores("a", "free", "taylor", 0)
+        assert study.criteria["taylor"].startswith("64 of 64 images")
+    changes = torch.zeros(8, dtype=torch.double)
+    for image, label in zip(*train.tensors, strict=True):
+        kept = torch.relu(network.norm(network.a(image[None]))).detach().requires_grad_(True)
+        logits = network.fc(torch.relu(network.b(kept)).mean((2, 3)))
+        loss = torch.nn.functional.cross_entropy(logits, label[None])
+        (gradient,) = torch.autograd.grad(loss, kept)
+        changes += (kept * gradient).double().mean((0, 2, 3)).abs()
+    assert scores == pytest.approx((changes / changes.norm()).detach().numpy(), rel=1e-4)

@@ -160,10 +160,11 @@ class Advice:
 def _lines(advice: Advice) -> Iterator[str]:
     """Baseline and tolerance, the skip list with reasons, rates by stage, the rest, the caveat."""
     most = f"{advice.max_drop:g}" if advice.column == "evaluation" else points(advice.max_drop)
-    how = "filters fall" if advice.prunes else f"the damage is {advice.damage},"
+    how = "filters fall" if advice.prunes else f"the damage is {advice.damage}"
+    how += f"{'' if advice.prunes else ','} by {advice.criterion}" if advice.criterion else ""
     yield (
         f"The intact network: {scored(advice.column, advice.baseline, advice.images)}. "
-        f"Safe means: a drop of at most {most}; {how} by {advice.criterion}. "
+        f"Safe means: a drop of at most {most}; {how}. "
         f"{advice.guarantee}"
     )
     measured = [entry for entry in advice.layers if entry.status != "unmeasured"]

@@ -168,10 +168,13 @@ def _layers(
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}
-    reasons = {skip.target: skip.reason for skip in reversed(reading.study.skipped)}
+    skipped = [skip for skip in reading.study.skipped if (skip.kind != "layer") == reading.filters]
+    reasons = {skip.target: skip.reason for skip in reversed(skipped)}
     for layer in anatomy.layers:
         if layer.name not in seen:
-            why = reasons.get(layer.name) or anatomy.unit[layer.unit].reason
+            why = reasons.get(layer.name, "")
+            if reading.filters:
+                why = why or anatomy.unit[layer.unit].reason
             how = reading.criterion if reading.filters else reading.damage
             why = why or f"the study has no lesion of it by {how}"
             if reading.filters and layer.unit in units:
