@@ -55,5 +55,7 @@ def _work(open, pipe: Connection):
         while True:
             (measured,) = worker([pipe.recv()])
             pipe.send(measured)
+    except (EOFError, BrokenPipeError):  # nobody is left to be answered
+        return
     except Exception as error:
         pipe.send(error)

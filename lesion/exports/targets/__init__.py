@@ -1,3 +1,15 @@
+"""Export targets: rates as other tools take them.  One module each, found by its name.
+
+A module in this folder is a target ("torch_prune.py" is torch-prune); nothing else has to be told.
+Other packages add theirs as entry points:
+
+    [project.entry-points."lesion.exports"]
+    mine = "my_package.my_target"
+
+A target is a module, or anything else, with `SUFFIX`, the ending of its files, and `content`, which
+makes of a `Handover` what stands in the file; `RESOLVED = True` says that it needs the network.
+"""
+
 import importlib
 import pkgutil
 from dataclasses import dataclass

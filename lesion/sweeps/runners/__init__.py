@@ -2,7 +2,7 @@
 
 A module in this folder is a runner under its own name; other packages add theirs as entry points:
 
-    [project.entry-points."lesion.sweeps.runners"]
+    [project.entry-points."lesion.runners"]
     mine = "my_package.my_runner"
 
 A module has a class `Runner` that is made without arguments.  Its method `run` is given tasks, in
@@ -18,7 +18,7 @@ from lesion.plugins import Plugins
 
 Task = TypeVar("Task")
 Work = Callable[[Sequence[Any]], Iterator[Any]]
-plugins = Plugins(__name__, "lesion.sweeps.runners", "runner", "Runner")
+plugins = Plugins(__name__, "lesion.runners", "runner", "Runner")
 
 
 class Runner(Protocol):
