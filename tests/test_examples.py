@@ -49,7 +49,7 @@ def test_segmentation_is_judged_by_the_overlap_of_each_image(tmp_path, capsys):
 
 def order(frame):
     """The place of a lesion in the table."""
-    places = {(row.layer, row.ratio): place for place, row in enumerate(frame.itertuples())}
+    places = {(row.layer, row.amount): place for place, row in enumerate(frame.itertuples())}
     return lambda cell: places[cell.target, cell.amount]
 
 

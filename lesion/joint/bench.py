@@ -157,7 +157,7 @@ def bench(
         data,
         adapter=adapter,
         train=train,
-        score=score or str(study.header.settings.get("score", "top1")),
+        score=score or study.header.setting("score"),
         preprocessing=study.header.subject.get("preprocessing", ""),
     )
     return Bench.of(study, subject, recovery)

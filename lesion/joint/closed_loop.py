@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.engine.copies import Recovered
 from lesion.errors import LesionError
 from lesion.joint.bench import Bench
 from lesion.joint.refine import refined
@@ -56,7 +55,7 @@ def tightened(
     Raises LesionError where nothing is left to cut, with what was learned.
     """
     bench = verifier.bench
-    refine = rounds and not reading.recovery and not isinstance(bench.engine, Recovered)
+    refine = rounds and not reading.recovery and not bench.engine.recovery
     order = verifier.study.header.order
     first = min(images, len(order) // 2) if refine else 0
     others = order[first : first + MORE * images]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.engine.copies import Recovered
 from lesion.errors import LesionError
 from lesion.joint.baselines import UNKNOWN, common_ratios
 from lesion.joint.bench import Bench
@@ -79,7 +78,7 @@ def levelled(
 ) -> Allocation:
     """The same, with the lesions that the rates rest on."""
     budget.check_shares()
-    if not isinstance(bench.engine, Recovered):
+    if not bench.engine.recovery:
         raise LesionError(
             "Expected a bench with a recovery for rates that are measured after it, got none; give "
             "recovery=… and train=… (--recover finetune:100 --train DATA)."

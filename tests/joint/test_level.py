@@ -153,7 +153,7 @@ def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
     assert found.drop == pytest.approx(drops(subject, study, found, used).mean())
     assert found.pruned.macs <= 0.6 * found.intact.macs
     assert found.high > found.drop
-    assert found.measured and "after recovery by test_levelling:nothing" in found.guarantee
+    assert found.measured and f"after recovery by {__name__}:nothing" in found.guarantee
 
 
 def test_one_rate_stays_unless_others_are_ahead(subject, study):

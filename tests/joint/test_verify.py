@@ -232,8 +232,8 @@ def test_the_loop_goes_by_lesions_that_recovered(subject, tmp_path):
     with sweep(network, data, tmp_path / "r.lesion", ratios=RATIOS, full=True, holdout=0.5,
                recovery=nothing, train=train) as made:  # fmt: skip
         ready = Bench.of(made, Subject.of(network, data, train=train), nothing)
-        first = allocate(made, budget, recovery="test_verifying:nothing")
-        reading = Reading.of(made, recovery="test_verifying:nothing")
+        first = allocate(made, budget, recovery=f"{__name__}:nothing")
+        reading = Reading.of(made, recovery=f"{__name__}:nothing")
         found = tightened(Verifier(made, ready, Aim(5.0)), reading, first, budget)
         last = found.final.allocation
         own = made.header.order
