@@ -101,12 +101,12 @@ def figures(ready: Sweep, tolerance: float) -> dict[str, Any]:
     An answer counts as the share of a whole pass that lies behind its cut, by multiply-accumulates;
     the intact network counts once an image.
     """
-    study, engine = ready.study, ready.engine
+    study, engine = ready.study, ready.worker.engine
     assert isinstance(engine, Replay)
     costs = np.array(engine._trial.costs)
     answers = {cell: int(study.seen(cell).sum()) for cell in study.lesions}
     passes = study.images + sum(
-        count * costs[list(engine.cut(cell).behind.replayed)].sum() / costs.sum()
+        count * costs[list(engine.behind(ready.lesions[cell]).replayed)].sum() / costs.sum()
         for cell, count in answers.items()
     )
     decisions = Decisions(study, Aim(tolerance), study.lesions).decisions()

@@ -126,7 +126,7 @@ def row_of(name: str, network: nn.Module, size: int) -> Row:
         choices = Choices(RATIOS, holdout=0)
         sweep = prepare(subject, Path(folder) / "study.lesion", choices, Full())
         seconds = time.perf_counter() - start
-        anatomy = sweep.dissection.anatomy
+        anatomy = sweep.study.anatomy
         kinds = [anatomy.unit[layer.unit].kind for layer in anatomy.layers]
         with sweep.study:
             return Row(

@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 
 from lesion.engine.base import Cut
+from lesion.lesions.damage import Damage
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Lesion, Target
 from lesion.study.study import Study
@@ -32,7 +33,7 @@ class Sweep:
     """A sweep ready to run.  Iterating measures and saves some images at a time.
 
     worker: that of this process; opening: what opens others, for runners elsewhere
-    lesions: each with what it does; gains: and with what it saves
+    lesions: each with what it does; damage: the kind of all, which says what each saves
     goal: what is to be known of the lesions; images: how many of the order may be used
     warnings: what differs from the study's first environment
     over: asked after each replay whether to stop there; what is measured by then is saved
@@ -42,7 +43,7 @@ class Sweep:
     worker: Worker
     opening: Opening
     lesions: Mapping[Lesion, Edit]
-    gains: Mapping[Lesion, float]
+    damage: Damage
     goal: Goal
     images: int
     runner: Runner = field(default_factory=Here)
@@ -86,14 +87,15 @@ class Sweep:
     def _groups(self) -> list[dict[Lesion, float]]:
         """The lesions that are measured side by side, with what they save; those of an engine that
         has few edited networks at once by target, as they fit."""
-        most = self.worker.engine.together
+        anatomy, most = self.study.anatomy, self.worker.engine.together
+        gains = {lesion: self.damage.saving(anatomy, lesion) for lesion in self.lesions}
         if most is None:
-            return [dict(self.gains)]
+            return [gains]
         targets: dict[Target, list[Lesion]] = {}
-        for lesion in self.gains:
+        for lesion in gains:
             targets.setdefault(lesion.at, []).append(lesion)
         parts = chain.from_iterable(_parts(lesions, most) for lesions in targets.values())
-        return [{lesion: self.gains[lesion] for lesion in part} for part in parts]
+        return [{lesion: gains[lesion] for lesion in part} for part in parts]
 
     def _works(self, works: Iterable[Work]) -> Iterator[Work]:
         """Each work once it is measured and saved."""

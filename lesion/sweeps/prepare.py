@@ -90,9 +90,8 @@ def prepare(
         edits = {lesion.at: edit for lesion, edit in lesions.items()}
         opening = replace(opening, edits=tuple(edits.values()), images=images)
     opening.fit(worker)
-    gains = {lesion: choices.kind.saving(anatomy, lesion) for lesion in lesions}
     where = runner or Here()
-    return Sweep(study, worker, opening, lesions, gains, goal, images, where, warnings)
+    return Sweep(study, worker, opening, lesions, choices.kind, goal, images, where, warnings)
 
 
 @contextmanager

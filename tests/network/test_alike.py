@@ -299,7 +299,7 @@ def test_rounding_and_what_no_trace_sees_have_sentences_of_their_own(tmp_path, m
     words = r"run one by one are off by [\d.]+: its forward depends on what no trace sees; make it"
     with pytest.raises(SubjectError, match=words):
         sweep(Otherwise(), data, tmp_path / "s")
-    monkeypatch.setattr("lesion.sweeps.prepare.CLOSE", -1)
+    monkeypatch.setattr("lesion.sweeps.workers.CLOSE", -1)
     few = TensorDataset(data.tensors[0].bfloat16(), data.tensors[1])
     words = (
         r"its outputs are rounded to bfloat16, which is too coarse here; give network\.float\(\)"
