@@ -173,7 +173,8 @@ class Planning:
             except LesionError as error:
                 unfit.append(Skipped(target.name, target.kind, str(error)))
                 continue
-            known[target], edits = scores, edits | made
+            known[target] = scores
+            edits |= made
             without += nothing
         self._add(edits, [*tied, *unfit, *without], aim, images)
         for target, scores in known.items():

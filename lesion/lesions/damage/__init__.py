@@ -1,4 +1,4 @@
-"""Kinds of damage.  One module each, found by its name; low amounts of harm come first.
+"""Kinds of damage: what can be done to a layer.  One module each, found by its name.
 
 A module in this folder is a damage under its own name; other packages add theirs as entry points:
 
