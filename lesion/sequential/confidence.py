@@ -3,7 +3,7 @@
 A process can say what its wealth against "drop ≥ θ" would have been for any θ; as it rises with θ,
 the least θ at which it reached 2 / α is found by bisection, and the other end likewise.
 
-Source: Waudby-Smith and Ramdas 2024 (see `betting`), section 4.
+Source: Waudby-Smith and Ramdas 2024 (see `uniform`), section 4.
 """
 
 from math import log

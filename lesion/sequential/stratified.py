@@ -9,7 +9,7 @@ unseen, A what ΣD over the unseen must reach if the cell is not SAFE, and μ th
 so Π (1 + λ x) is a nonnegative supermartingale if λ, y and g come from the cell's own past and
 1 + λ x cannot fall below 0; "not SENSITIVE" is the mirror image.  This holds whatever p is.
 
-What p, y and λ are for, and how they are found, is in `beliefs` and `growth`.
+What p, y and λ are for, and how they are found, is in `posterior` and `bets`.
 
 Source: Spertus and Stark 2022, Sweeter than SUITE; Shekhar, Xu, Lipton and Liang 2023,
 Risk-limiting financial audits.

@@ -51,7 +51,7 @@ class Decisions:
 
     @cached_property
     def alpha(self) -> np.ndarray:
-        """(lesions,) each one's share of the error, see `spending`."""
+        """(lesions,) each one's share of the error, see `error_shares`."""
         return shares(self.study, self.aim, self.lesions, self.images)
 
     @cached_property

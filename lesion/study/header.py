@@ -25,7 +25,8 @@ class Header:
         each a text; environment: versions, device, threads, which only warn when they differ
     order: indices of the scored images in the study's random order; holdout: those kept back
     columns: the scores kept of every image; classes: how many there are, 0 without logits
-    settings: whatever the sweep wants to remember, as JSON values
+    settings: what else the sweep wants to remember, as JSON values; those in `UNSAID` have to be
+        the same for a study to be gone on with, see `conflicts`
     """
 
     subject: Mapping[str, str]

@@ -20,9 +20,9 @@ from lesion.sweeps.identity import HOLDOUT, check_holdout
 class Choices:
     """What to measure.
 
-    damage: what is done to a layer, by name or as an object, see `lesion.damage`
+    damage: what is done to a layer, by name or as an object, see `lesion.lesions.damage`
     ratios: the amounts of it, pruning ratios in (0, 1) for filters; None for the damage's own
-    criterion: which filters go first, by name or as a function or object, see `lesion.criteria`
+    criterion: which filters go first, by name or as a function or object, see `lesion.lesions.criteria`
     units: "free" or "all"
     layers: patterns of layer names, none for all; rounding: "floor-kept" or "nearest"
     seed: of the images' order, the images kept back, and criteria that draw

@@ -70,7 +70,7 @@ def sweep(
         statistics estimated anew), "finetune:STEPS", or a function `recover(network, batches)`, see
         `lesion.engine.recovery`; train: its training images, a Dataset or DataLoader without scored
         ones, which a criterion sees that needs images
-    damage: what is done to each layer, see `lesion.damage`; ratios: how much of it
+    damage: what is done to each layer, see `lesion.lesions.damage`; ratios: how much of it
     runner: where it is measured, see `lesion.sweeps.runners`
 
     The network comes back bit for bit, also after an error or an interrupt.  Calling again with

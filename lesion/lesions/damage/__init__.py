@@ -49,7 +49,8 @@ class Damage:
     name: as in keys, tables and options; amounts: what its numbers mean
     scored: whether a criterion says what of a target goes first
 
-    A damage of weights needs `edit` alone, and `saving` if it is to be walked by what it saves.
+    A damage of layers' weights has a name, amounts and `edit`; `lesion`, `targets` and `saving` do
+    for it as they are.
     """
 
     name: str
@@ -100,8 +101,10 @@ class Damage:
         raise NotImplementedError
 
     def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:
-        """What a lesion saves, in a unit of the damage's own: where much is saved for few images,
-        a deciding sweep looks first."""
+        """How much a lesion saves, compared with other lesions of this damage alone.
+
+        A deciding sweep looks first where most is saved for the images that it takes.
+        """
         layer = anatomy.layer[lesion.target]
         return float(layer.macs) * self._place(lesion.amount)
 
