@@ -22,7 +22,8 @@ class Choices:
 
     damage: what is done to a layer, by name or as an object, see `lesion.lesions.damage`
     ratios: the amounts of it, pruning ratios in (0, 1) for filters; None for the damage's own
-    criterion: which filters go first, by name or as a function or object, see `lesion.lesions.criteria`
+    criterion: which filters go first, by name or as a function or object, see
+        `lesion.lesions.criteria`
     units: "free" or "all"
     layers: patterns of layer names, none for all; rounding: "floor-kept" or "nearest"
     seed: of the images' order, the images kept back, and criteria that draw
