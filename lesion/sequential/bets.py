@@ -2,10 +2,10 @@
 
 Bets pay a where an image does not flip and b where it does.  Among the bets of stratified betting
 (see `stratified`) the one that grows fastest, when flips come with probabilities p, is the
-likelihood ratio a = (1 − p) / (1 − q), b = p / q against the least favourable alternative q, which has
-Σ unseen ±q = A.  It is found exactly for given weights y, and hedges by itself: no flip ruins it.
-The weights that serve best make KL(p ‖ q) the same in all groups; a closed form close to that is
-used.
+likelihood ratio a = (1 − p) / (1 − q), b = p / q against the least favourable alternative q, which
+has Σ unseen ±q = A.  It is found exactly for given weights y, and hedges by itself: no flip ruins
+it. The weights that serve best make KL(p ‖ q) the same in all groups; a closed form close to that
+is used.
 
 Source: Grünwald, de Heide and Koolen 2024, Safe testing; the weights as in Garivier and Kaufmann
 2016, Optimal best arm identification with fixed confidence.
