@@ -10,15 +10,12 @@ A target is a module, or anything else, with `SUFFIX`, the ending of its files, 
 makes of a `Handover` what stands in the file; `RESOLVED = True` says that it needs the network.
 """
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lesion.errors import LesionError, first_line
+from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy
+from lesion.plugins import Plugins
 from lesion.rates.allocation import Allocation
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 
     from lesion.subject.adapter import Adapter
 
-GROUP = "lesion.exports"
+plugins = Plugins(__name__, "lesion.exports", "an export target", dash="-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,41 +61,15 @@ class Target(Protocol):
 
 def names() -> list[str]:
     """The targets there are."""
-    return sorted({*_built_in(), *(entry.name for entry in _entry_points())})
+    return plugins.names()
 
 
 def target(name: str) -> Target:
     """A target by its name. Raises LesionError where there is none, or it cannot be loaded."""
-    if name in _built_in():
-        built_in: Any = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-        return built_in  # type: ignore[no-any-return]
-    for entry in _entry_points():
-        if entry.name == name:
-            return _loaded(entry)
-    close = get_close_matches(name, names(), 1)
-    hint = f"did you mean {close[0]}?" if close else "choose one of them."
-    raise LesionError(f"Expected an export target ({', '.join(names())}), got '{name}'; {hint}")
-
-
-def _built_in() -> list[str]:
-    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
-
-
-def _entry_points() -> list[EntryPoint]:
-    return list(entry_points(group=GROUP))
-
-
-def _loaded(entry: EntryPoint) -> Target:
-    try:
-        loaded: Target = entry.load()
-    except Exception as error:  # another's package may fail in any way
-        raise LesionError(
-            f"Expected the export target {entry.name} of {entry.value} to load, but it fails "
-            f"({type(error).__name__}: {first_line(error)}); install or mend that package."
-        ) from error
+    loaded: Target = plugins.load(name)
     if not (hasattr(loaded, "SUFFIX") and hasattr(loaded, "content")):
         raise LesionError(
-            f"Expected the export target {entry.name} to have SUFFIX and content, but "
-            f"{entry.value} lacks one of them; see lesion.exports."
+            f"Expected the export target {name} to have SUFFIX and content, but "
+            f"{getattr(loaded, '__name__', name)} lacks one of them; see lesion.exports.targets."
         )
     return loaded

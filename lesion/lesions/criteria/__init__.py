@@ -20,7 +20,7 @@ from torch import Tensor
 from lesion.errors import LesionError
 from lesion.plugins import Plugins
 
-plugins = Plugins(__name__, "lesion.criteria", "criterion", "score")
+plugins = Plugins(__name__, "lesion.criteria", "a criterion", "score")
 Tap = Literal["output", "normalised", "activated"]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lesion.lesions.edits import Edit
     from lesion.network.dissect import Dissection
 
-plugins = Plugins(__name__, "lesion.damage", "damage", "damage")
+plugins = Plugins(__name__, "lesion.damage", "a damage", "damage")
 
 
 @dataclass(frozen=True)

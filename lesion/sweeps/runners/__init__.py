@@ -18,7 +18,7 @@ from lesion.plugins import Plugins
 
 Task = TypeVar("Task")
 Work = Callable[[Sequence[Any]], Iterator[Any]]
-plugins = Plugins(__name__, "lesion.runners", "runner", "Runner")
+plugins = Plugins(__name__, "lesion.runners", "a runner", "Runner")
 
 
 class Runner(Protocol):
