@@ -88,10 +88,9 @@ class Observer:
         logits = values[-1]
         loss = F.cross_entropy(logits, self._labels(images, logits), reduction="sum")
         nodes = sorted(wanted)
-        found = torch.autograd.grad(loss, [values[node] for node in nodes], allow_unused=True)
-        zeros = (torch.zeros_like(values[node]) for node in nodes)
-        pairs = zip(nodes, found, zeros, strict=True)
-        return {node: zero if own is None else own for node, own, zero in pairs}
+        taps = [values[node] for node in nodes]
+        gradients = torch.autograd.grad(loss, taps, allow_unused=True, materialize_grads=True)
+        return dict(zip(nodes, gradients, strict=True))
 
     def _labels(self, images: Any, logits: Tensor) -> Tensor:
         """The images' labels, or what the network predicts where they have none."""
