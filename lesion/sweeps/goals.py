@@ -137,8 +137,8 @@ class Narrow:
         going = _going(decisions.study, decisions.lesions)
         ends = 100 * decisions.intervals(going, self.aim.confidence / 100)[:, 1:]
         wide = ends[:, 1] - ends[:, 0] > 2 * self.aim.half_width
-        found = [lesion for lesion, own in zip(going, wide, strict=True) if own]
-        return found, len(found) * decisions.images // 2
+        left = [lesion for lesion, too_wide in zip(going, wide, strict=True) if too_wide]
+        return left, len(left) * decisions.images // 2
 
 
 def standings_of(
@@ -149,7 +149,7 @@ def standings_of(
     gains: what each saves
     """
     damages, targets = decisions.study.damages, dict[tuple[Any, ...], list[Lesion]]()
-    for lesion in sorted(gains, key=lambda one: damages[one.damage].severity(one.amount)):
+    for lesion in sorted(gains, key=lambda each: damages[each.damage].severity(each.amount)):
         key = (lesion.damage, lesion.target, lesion.kind, lesion.seed, lesion.rounding)
         targets.setdefault(key, []).append(lesion)
     verdicts = decisions.verdicts()
@@ -196,7 +196,7 @@ def _stepwise(
 
 def _going(study: Study, lesions: Iterable[Lesion]) -> list[Lesion]:
     failed = study.failed
-    return [one for one in lesions if one not in failed]
+    return [lesion for lesion in lesions if lesion not in failed]
 
 
 def aimed(

@@ -36,7 +36,7 @@ def in_order(missing: Mapping[Lesion, np.ndarray], images: int, known: int) -> I
     """
     for start in range(0, images, CHUNK):
         now = np.arange(start, min(start + CHUNK, images))
-        wanted = {one: now[left[now]] for one, left in missing.items() if left[now].any()}
+        wanted = {lesion: now[left[now]] for lesion, left in missing.items() if left[now].any()}
         if now[-1] >= known:
             yield Work(now, wanted)
         elif wanted:
@@ -49,8 +49,11 @@ def gathered(wanted: Mapping[Lesion, np.ndarray]) -> Iterator[Work]:
     by_wish = images[np.argsort(-wishes, kind="stable")]
     for start in range(0, len(by_wish), TOGETHER):
         now = np.sort(by_wish[start : start + TOGETHER])
-        here = {one: np.sort(own[np.isin(own, now)]) for one, own in wanted.items()}
-        yield Work(now, {one: own for one, own in here.items() if len(own)})
+        parts = {
+            lesion: np.sort(positions[np.isin(positions, now)])
+            for lesion, positions in wanted.items()
+        }
+        yield Work(now, {lesion: part for lesion, part in parts.items() if len(part)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +108,8 @@ class Standing:
 
     def worth(self, place: int) -> float:
         """What a lesion's verdict is expected to save for every image it takes."""
-        best = max((g for g, v in zip(self.gain, self.verdict, strict=True) if v == "safe"),
-                   default=0.0)  # fmt: skip
+        pairs = zip(self.gain, self.verdict, strict=True)
+        best = max((gain for gain, verdict in pairs if verdict == "safe"), default=0.0)
         return self.safe[place] * max(self.gain[place] - best, 0.0) / max(self.left[place], 1.0)
 
 
@@ -115,8 +118,8 @@ def chosen(standings: Sequence[Standing], share: float = 0.25) -> list[tuple[int
 
     What would cost much and save little waits, and so does certifying what is sensitive.
     """
-    found = [(target, place) for target, own in enumerate(standings) for place in own.next()]
-    worth = [standings[target].worth(place) for target, place in found]
+    pairs = [(target, place) for target, each in enumerate(standings) for place in each.next()]
+    worth = [standings[target].worth(place) for target, place in pairs]
     middle = sorted(worth)[len(worth) // 2] if worth else 0.0
     least = min(share * max(worth, default=0.0), middle)
-    return [pair for pair, own in zip(found, worth, strict=True) if own >= least]
+    return [pair for pair, value in zip(pairs, worth, strict=True) if value >= least]
