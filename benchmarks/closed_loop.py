@@ -18,8 +18,8 @@ from lesion.joint.bench import Bench
 from lesion.joint.closed_loop import tightened
 from lesion.joint.verifier import Verifier
 from lesion.lesions.lesion import Joint
-from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.study.aim import Aim
 from lesion.study.study import Study
@@ -50,7 +50,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             result = tightened(
                 verifier,
                 Reading.of(study),
-                allocate(study, budget),
+                recommend(study, budget=budget),
                 budget,
                 asked.rounds,
                 asked.tried,

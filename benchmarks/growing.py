@@ -24,7 +24,7 @@ from scipy.stats import beta, norm
 from lesion.errors import EvidenceError
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy, Layer, Unit
-from lesion.results.recommend import recommend
+from lesion.rates.recommend import recommend
 from lesion.study import decisions as deciding
 from lesion.study import error_shares
 from lesion.study.aim import Aim

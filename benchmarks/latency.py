@@ -66,7 +66,7 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
         rates = {}
         for left in asked.left:
             try:
-                allocation = lesion.allocate(study, Budget(latency=left), times=times)
+                allocation = lesion.recommend(study, budget=Budget(latency=left), times=times)
             except LesionError as error:
                 print(error)
                 continue

@@ -25,7 +25,7 @@ from subjects import add_arguments, named, opened, table
 import lesion
 from lesion.joint.baselines import ranked
 from lesion.joint.bench import Bench
-from lesion.joint.level import level, one_rate
+from lesion.joint.level import one_rate
 from lesion.joint.refine import refine
 from lesion.lesions.lesion import Joint
 from lesion.rates.allocation import Allocation
@@ -48,7 +48,7 @@ PAIRS = {
 }
 
 
-UNSEEN = 2  # the first order of training images by which `level` did not choose
+UNSEEN = 2  # the first order of training images by which `refine` did not choose
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
     """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
-    recommended, reading = lesion.allocate(study, budget), Reading.of(study)
+    recommended, reading = lesion.recommend(study, budget=budget), Reading.of(study)
     by_way = {
         "recommended": recommended,
         "refined": refine(
@@ -147,9 +147,9 @@ def ways(
     }
     if asked.train:
         way = asked.recover or ""
-        first = lesion.allocate(study, budget, recovery=way)
-        by_way["for retraining"] = level(
-            study, tuned, first, budget, images=asked.judged, recovery=way
+        first = lesion.recommend(study, budget=budget, after=way)
+        by_way["for retraining"] = refine(
+            study, tuned, first, budget, images=asked.judged, after=way
         )
     return by_way
 

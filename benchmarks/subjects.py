@@ -55,7 +55,7 @@ def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject,
 
 def swept(subject: Subject, asked: argparse.Namespace, path: Path, choices: Choices) -> Study:
     """The study, every lesion measured on all of its images."""
-    ready = prepare(subject, path, choices, Full(), limit=asked.images)
+    ready = prepare(subject, path, choices, Full(), images=asked.images)
     for _ in ready:
         pass
     return ready.study

@@ -68,7 +68,7 @@ def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], float
 
 def main(folder: Path, images: int = 8) -> None:
     network, pixels, evaluate = subject(images)
-    with lesion.sweep_whole(
+    with lesion.evaluate(
         network,
         evaluate,
         folder / "study.lesion",

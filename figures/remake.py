@@ -21,7 +21,7 @@ def main(
     """Sweep ResNet-20 and ResNet-56 on Fashion-MNIST and draw every figure as PNG."""
     for name, folder in (("resnet20", "demo"), ("resnet56", "resnet56")):
         subject = zoo.open_subject(f"demo:{name}", None, "demo:fashion-mnist")
-        ready = prepare(subject, studies / f"{name}.lesion", goal=Full(), limit=limit)
+        ready = prepare(subject, studies / f"{name}.lesion", goal=Full(), images=limit)
         for step in ready:
             print(f"\r{name}: {step.done} of {step.total}", end="", flush=True)
         advice = lesion.recommend(ready.study)

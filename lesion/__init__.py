@@ -1,6 +1,6 @@
 """Sensitivity analysis and lesion studies of convolutional networks.
 
-layers = lesion.find_layers(network, images)      # what can be cut
+anatomy = lesion.layers(network, images)          # what can be cut
 study = lesion.sweep(network, dataset, "study.lesion")
 lesion.curves(study)                              # a tidy table, a row a layer and ratio
 advice = lesion.recommend(study, max_drop=1)      # skip list and rates, with reasons
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from lesion.exports.targets.torch_pruning import to_torch_pruning
     from lesion.joint.bench import bench
     from lesion.joint.calibrate import calibrate
-    from lesion.joint.interactions import find_interactions
-    from lesion.joint.level import level
+    from lesion.joint.interactions import interactions
     from lesion.joint.refine import refine
+    from lesion.joint.tradeoff import tradeoff
     from lesion.joint.verify import verify
     from lesion.lesions.amounts import Amounts
     from lesion.lesions.criteria import Criterion, Filters
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from lesion.lesions.pruned_cost import cost_at
     from lesion.network.anatomy import Anatomy
     from lesion.network.cost import Cost, cost
-    from lesion.network.find_layers import find_layers
-    from lesion.rates.allocate import allocate
+    from lesion.network.layers import layers
     from lesion.rates.allocation import Allocation
     from lesion.rates.budget import Budget
+    from lesion.rates.latency import Times
+    from lesion.rates.recommend import recommend
+    from lesion.rates.time import time
     from lesion.reports.plots.calibration import plot_calibration
     from lesion.reports.plots.channels import plot_channels
     from lesion.reports.plots.heatmap import plot_heatmap
@@ -48,16 +50,14 @@ if TYPE_CHECKING:
     from lesion.reports.plots.sensitivity import plot_sensitivity
     from lesion.reports.plots.tradeoff import plot_tradeoff
     from lesion.results.advice import Advice
-    from lesion.results.by_class import class_drops
     from lesion.results.compare import Comparison, compare
     from lesion.results.curves import curves
-    from lesion.results.recommend import recommend
     from lesion.study.merge import merge
     from lesion.study.study import Study
     from lesion.subject.adapter import Adapter, Output
     from lesion.subject.subject import Subject
     from lesion.sweeps.sweep import sweep
-    from lesion.sweeps.whole_network import sweep_whole
+    from lesion.sweeps.whole_network import evaluate
 
 __version__ = "0.1.0"
 
@@ -81,21 +81,20 @@ __all__ = [
     "StudyError",
     "Subject",
     "SubjectError",
+    "Times",
     "Weight",
-    "allocate",
     "apply",
     "bench",
     "calibrate",
-    "class_drops",
     "compare",
     "cost",
     "cost_at",
     "curves",
+    "evaluate",
     "export",
     "export_pruned",
-    "find_interactions",
-    "find_layers",
-    "level",
+    "interactions",
+    "layers",
     "load_pruned",
     "merge",
     "plot_calibration",
@@ -111,9 +110,10 @@ __all__ = [
     "refine",
     "save_pruned",
     "sweep",
-    "sweep_whole",
+    "time",
     "to_torch_prune",
     "to_torch_pruning",
+    "tradeoff",
     "verify",
 ]
 
@@ -135,9 +135,9 @@ _MODULES = {
     "exports.targets.torch_pruning": ("to_torch_pruning",),
     "joint.bench": ("bench",),
     "joint.calibrate": ("calibrate",),
-    "joint.interactions": ("find_interactions",),
-    "joint.level": ("level",),
+    "joint.interactions": ("interactions",),
     "joint.refine": ("refine",),
+    "joint.tradeoff": ("tradeoff",),
     "joint.verify": ("verify",),
     "lesions.amounts": ("Amounts",),
     "lesions.criteria": (
@@ -155,10 +155,12 @@ _MODULES = {
         "Cost",
         "cost",
     ),
-    "network.find_layers": ("find_layers",),
-    "rates.allocate": ("allocate",),
+    "network.layers": ("layers",),
     "rates.allocation": ("Allocation",),
     "rates.budget": ("Budget",),
+    "rates.latency": ("Times",),
+    "rates.recommend": ("recommend",),
+    "rates.time": ("time",),
     "reports.plots.calibration": ("plot_calibration",),
     "reports.plots.channels": ("plot_channels",),
     "reports.plots.heatmap": ("plot_heatmap",),
@@ -169,13 +171,11 @@ _MODULES = {
     "reports.plots.sensitivity": ("plot_sensitivity",),
     "reports.plots.tradeoff": ("plot_tradeoff",),
     "results.advice": ("Advice",),
-    "results.by_class": ("class_drops",),
     "results.compare": (
         "Comparison",
         "compare",
     ),
     "results.curves": ("curves",),
-    "results.recommend": ("recommend",),
     "study.merge": ("merge",),
     "study.study": ("Study",),
     "subject.adapter": (
@@ -184,7 +184,7 @@ _MODULES = {
     ),
     "subject.subject": ("Subject",),
     "sweeps.sweep": ("sweep",),
-    "sweeps.whole_network": ("sweep_whole",),
+    "sweeps.whole_network": ("evaluate",),
 }
 _LATER = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -193,8 +193,8 @@ def __getattr__(name: str) -> Any:
     """A public name that is imported at its first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    globals()[name] = found if isinstance(found, type) else public(found)
+    value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value if isinstance(value, type) else public(value)
     return globals()[name]
 
 

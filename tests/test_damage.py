@@ -11,15 +11,13 @@ import pytest
 import lesion as package
 from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Lesion
-from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.reports.plots.heatmap import heatmap_table
 from lesion.reports.plots.sensitivity import sensitivity_table
-from lesion.results.by_class import class_drops
 from lesion.results.compare import compare
 from lesion.results.curves import curves
 from lesion.results.reading import Reading
-from lesion.results.recommend import recommend
 from lesion.study.aim import Aim
 from lesion.study.error_shares import Plan, family_of, shares
 
@@ -108,21 +106,21 @@ def test_filters_are_what_is_judged_where_nothing_is_named(study, bits):
 
 def test_rates_are_of_filters_alone(study, bits, tmp_path):
     with mixed.study(tmp_path / "a", {"filters": (0.3, 0.6)}) as alone:
-        expected = allocate(alone, Budget(macs=0.95))
-    found = allocate(study, Budget(macs=0.95))
+        expected = recommend(alone, budget=Budget(macs=0.95))
+    found = recommend(study, budget=Budget(macs=0.95))
     assert (found.filters, found.drop, found.high) == (
         expected.filters, expected.drop, expected.high,
     )  # fmt: skip
     with pytest.raises(LesionError, match=r"lesions that prune filters .* got those of quantise"):
-        allocate(bits, Budget(macs=0.95))
+        recommend(bits, budget=Budget(macs=0.95))
 
 
 def test_class_drops_name_the_damage(study):
-    frame = class_drops(study)
+    frame = curves(study, by_class=True)
     own = frame[(frame["layer"] == mixed.LAYERS[0]) & (frame["amount"] == 0.3)]
     drops = {damage: part["drop"].mean() for damage, part in own.groupby("damage")}
     assert drops.keys() == {"filters", "noise"} and drops["noise"] > drops["filters"] + 3
-    assert set(class_drops(study, damage="noise")["damage"]) == {"noise"}
+    assert set(curves(study, damage="noise", by_class=True)["damage"]) == {"noise"}
 
 
 def test_comparing_takes_one_damage(tmp_path):

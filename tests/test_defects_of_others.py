@@ -12,9 +12,8 @@ import pytest
 from lesion.errors import LesionError
 from lesion.lesions.amounts import RATIOS
 from lesion.lesions.ratios import kept
-from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
-from lesion.results.recommend import recommend
+from lesion.rates.recommend import recommend
 
 IMAGES = 1000
 
@@ -45,7 +44,7 @@ def test_what_is_out_of_reach_returns_and_says_so(tmp_path):
         made(tmp_path / "a", lambda layer, ratio: (0, 0)) as study,
         pytest.raises(LesionError, match="that is out of reach: the fewest MACs"),
     ):
-        allocate(study, Budget(macs=0.01))
+        recommend(study, budget=Budget(macs=0.01))
 
 
 def test_one_outlier_changes_no_other_rate(tmp_path):
@@ -60,15 +59,15 @@ def test_one_outlier_changes_no_other_rate(tmp_path):
     found = []
     for name, broken in (("without", 60), ("with", 900)):
         with made(tmp_path / name, costs(broken)) as study:
-            found.append(rates(allocate(study, Budget(macs=0.6, skip=(outlier,)))))
-            assert outlier not in rates(allocate(study, Budget(macs=0.6)))
+            found.append(rates(recommend(study, budget=Budget(macs=0.6, skip=(outlier,)))))
+            assert outlier not in rates(recommend(study, budget=Budget(macs=0.6)))
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_as_many_channels_fall_as_the_ratio_says(tmp_path, ratio):
     with made(tmp_path / "a", lambda layer, ratio: (0, 0)) as study:
-        found = allocate(study, Budget(macs=1.0, pins={"layer*.conv1": ratio}))
+        found = recommend(study, budget=Budget(macs=1.0, pins={"layer*.conv1": ratio}))
     assert {(one.channels, len(one.kept)) for one in found.cut} == {
         (size, kept(size, ratio)) for size in (16, 32, 64)
     }
@@ -77,7 +76,7 @@ def test_as_many_channels_fall_as_the_ratio_says(tmp_path, ratio):
 def test_what_was_not_measured_stays_whole_and_is_told(tmp_path):
     """The residual stream has no curve of its own: it is a row with a reason, and nothing falls."""
     with made(tmp_path / "a", lambda layer, ratio: (0, 0)) as study:
-        found = allocate(study, Budget(macs=0.6))
+        found = recommend(study, budget=Budget(macs=0.6))
         removable = [unit.name for unit in study.anatomy.units if unit.kind != "tied"]
     assert [rate.unit for rate in found.rates] == removable
     (stream,) = (rate for rate in found.rates if rate.kind == "coupled")
@@ -90,4 +89,4 @@ def test_one_layers_rate_does_not_win_over_its_group(tmp_path):
         made(tmp_path / "a", lambda layer, ratio: (0, 0)) as study,
         pytest.raises(LesionError, match="Expected one rate for unit conv1"),
     ):
-        allocate(study, Budget(macs=0.9, pins={"conv1": 0.5, "layer3.2.conv2": 0.1}))
+        recommend(study, budget=Budget(macs=0.9, pins={"conv1": 0.5, "layer3.2.conv2": 0.1}))

@@ -11,6 +11,7 @@ from lesion.boundary import arguments as take
 from lesion.errors import LesionError, SubjectError, staying
 
 F = TypeVar("F", bound=Callable[..., Any])
+OPTIONAL = ("layers", "recover", "after", "by", "part")  # None means their default
 SEEDS = 2**63 - 1  # what a study's file can hold
 SHOWN = 40  # letters of a value
 
@@ -37,7 +38,7 @@ class Argument(NamedTuple):
 
     def take(self, value: Any) -> Any:
         """The value as the package takes it, or the kind's error, which says what came."""
-        if value is None and self.name in ("layers", "recovery", "by", "part") and self.parameters:
+        if value is None and self.name in OPTIONAL and self.parameters:
             return self.parameters[self.name].default  # as where it is not given
         try:
             return self.kind.take(value)
@@ -77,6 +78,8 @@ PATH = Kind("the path of a file", take.path)
 PATTERNS = Kind("names or patterns of layers", take.patterns)
 SHARE = Kind("a share such as 0.5, '50%' or 'least'", take.remaining)
 FRAME = Kind("a table", take.instance("pandas", "DataFrame"), "lesion.curves(study) gives it")
+BENCH = Kind("a bench", take.instance("lesion.joint.bench", "Bench"), "lesion.bench makes one")
+FLAG = Kind("True or False", take.flag)
 BUDGET = Kind("a Budget", take.instance("lesion.rates.budget", "Budget"))
 
 SHARED = (
@@ -84,11 +87,12 @@ SHARED = (
     (DATA, "data train"),
     (NUMBER, "max_drop confidence half_width ratio holdout timeout max_rate"),
     (WHOLE, "align least"),
-    (COUNT, "limit images pairs"),
+    (COUNT, "images pairs batch"),
     (COUNT_OR_NONE, "rounds workers"),
     (
         TEXT,
-        "units rounding order estimand guarantee by column damage to part per name preprocessing",
+        "units rounding order estimand guarantee by column damage to part per name "
+        "preprocessing after",
     ),
     (PATH, "out path"),
     (PATTERNS, "layers skip highlight"),
@@ -105,34 +109,39 @@ KINDS: Mapping[str, Kind] = {
     "allocation": Kind(
         "an Allocation",
         take.instance("lesion.rates.allocation", "Allocation"),
-        "lesion.allocate makes one, Allocation.load reads one",
+        "lesion.recommend makes one of a budget, Allocation.load reads one",
     ),
     "budget": BUDGET._replace(more="such as lesion.Budget(macs=0.5)"),
     "close_loop": BUDGET,
     "anatomy": Kind(
         "an Anatomy",
         take.instance("lesion.network.anatomy", "Anatomy"),
-        "lesion.find_layers makes one",
+        "lesion.layers makes one",
     ),
     "advice": Kind(
         "an Advice", take.instance("lesion.results.advice", "Advice"), "lesion.recommend makes one"
     ),
-    "bench": Kind(
-        "a bench", take.instance("lesion.joint.bench", "Bench"), "lesion.bench makes one"
+    "bench": BENCH,
+    "recovered": BENCH,
+    "times": Kind(
+        "a table of times",
+        take.instance("lesion.rates.latency", "Times"),
+        "lesion.time makes one, Times.load reads one",
     ),
-    "times": Kind("a table of times", take.instance("lesion.rates.latency", "Times")),
-    "found": Kind(
+    "interactions": Kind(
         "interactions",
         take.instance("lesion.joint.interactions", "Interactions"),
-        "lesion.find_interactions gives them",
+        "lesion.interactions gives them",
     ),
     "adapter": Kind("an adapter with the methods forward and targets", take.adapter),
+    "shares": Kind("shares that may remain, numbers between 0 and 1", take.numbers),
     "ratios": Kind("pruning ratios, numbers between 0 and 1", take.numbers),
     "sets": Kind("a number of sets, from 1 to 100000", take.from_(1, 100_000)),
     "seed": Kind(f"a seed from 0 to {SEEDS}", take.from_(0, SEEDS)),
-    "full": Kind("True or False", take.flag),
+    "full": FLAG,
+    "by_class": FLAG,
     "score": Kind("the name of a score or a function score(outputs, targets)", take.named),
-    "recovery": Kind("a name or a function", take.named),
+    "recover": Kind("a name or a function", take.named),
     "memory": Kind("an amount of memory such as '4G'", take.amount),
     "device": Kind("a device such as 'cuda'", take.device),
     "progress": Kind("a function", take.called),
@@ -151,8 +160,8 @@ CRITERION = Kind(
 )
 DAMAGE = Kind("the name of a damage", take.damage, "or an object of a subclass of lesion.Damage")
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
-    **{(function, "criterion"): CRITERION for function in ("sweep", "sweep_whole")},
-    **{(function, "damage"): DAMAGE for function in ("sweep", "sweep_whole")},
+    **{(function, "criterion"): CRITERION for function in ("sweep", "evaluate")},
+    **{(function, "damage"): DAMAGE for function in ("sweep", "evaluate")},
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),
 }

@@ -30,7 +30,7 @@ def seconds(text: str | None) -> float:
         assert time > 0
     except (AssertionError, ValueError) as error:
         raise LesionError(
-            f"Expected a time such as 90s, 5min or 2h, above 0, for --budget, got '{text}'."
+            f"Expected a time such as 90s, 5min or 2h, above 0, for --time-limit, got '{text}'."
         ) from error
     return time
 

@@ -14,7 +14,7 @@ from lesion.cli.rates import by_of, print_rates, rated, save_rates, times_of
 from lesion.cli.recall import recalled, recalled_score
 from lesion.errors import LesionError
 from lesion.rates.allocation import as_json
-from lesion.results.reading import Reading, column_of, last_aim
+from lesion.results.reading import column_of, last_aim
 from lesion.study.aim import Aim
 from lesion.study.study import Study
 from lesion.words import grouped
@@ -129,14 +129,14 @@ def interactions(
 ) -> None:
     """Measure pairs of cuts: which hurt more together than one by one, and which less."""
     from lesion.joint.bench import check_images
-    from lesion.joint.interactions import find_interactions
+    from lesion.joint.interactions import interactions as measure
 
     check_figures(out, formats)
     with Study.open(study) as opened:
         check_images(opened)
         allocation, _ = rated(opened, rates)
         bench = _bench(opened, measured, device)
-        strongest = find_interactions(
+        strongest = measure(
             opened, bench, allocation, pairs=pairs, images=images, confidence=confidence
         )
     show(strongest.table, format)
@@ -201,11 +201,11 @@ def refine(
         raise LesionError(
             "Expected a budget for rates that are refined, got none; give --macs 50%."
         )
-    if rates.recovery and not recover:
+    if rates.after and not recover:
         raise LesionError(
             "Expected a recovery to measure rates after, since lesions that recovered by "
-            f"{rates.recovery} are to be judged, got none; give --recover and --train, or leave "
-            "out --recovery."
+            f"{rates.after} are to be judged, got none; give --recover and --train, or leave "
+            "out --after."
         )
     with Study.open(study) as opened:
         check_images(opened)
@@ -236,14 +236,14 @@ def tradeoff(
     format: options.As = Format.table,
 ) -> None:
     """Measure accuracy against cost: refined rates, one rate for all, and a global ranking."""
-    from lesion.joint.tradeoff import frontier
+    from lesion.joint.tradeoff import tradeoff as measure
 
     check_figures(out, formats)
     with Study.open(study) as opened:
         bench = _bench(opened, measured, device)
         recovered = _bench(opened, measured, device, recover, train) if recover else None
-        table = frontier(
-            Reading.of(opened),
+        table = measure(
+            opened,
             bench,
             numbers(shares, "--shares") or (),
             rounds=rounds,

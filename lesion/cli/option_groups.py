@@ -92,7 +92,7 @@ class Rates:
     max_drop: options.MaxDrop = None
     criterion: options.Criterion = None
     damage: options.Damage = None
-    recovery: options.Recovered = ""
+    after: options.Recovered = ""
 
     @property
     def inputs(self) -> tuple[Path | None, ...]:
@@ -112,7 +112,7 @@ class Rates:
 
     def reading(self, study: Study) -> Reading:
         """The lesions that they rest on."""
-        return Reading.of(study, self.criterion, None, self.damage, self.recovery)
+        return Reading.of(study, self.criterion, None, self.damage, self.after)
 
     def check_details(self) -> None:
         """Raises LesionError for options that say how a budget is met, where there is none."""

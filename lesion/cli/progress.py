@@ -68,11 +68,11 @@ def resumable(out: Path) -> Iterator[None]:
 class Means:
     """With what means a sweep is made.
 
-    limit: how many images of the order, None for all; memory: bytes; device: None for the best
+    images: how many of the order, None for all; memory: bytes; device: None for the best
     runner: where it is measured; reopen: gives the subject once more in another process
     """
 
-    limit: int | None = None
+    images: int | None = None
     memory: int | None = None
     device: str | None = None
     runner: str = "here"
@@ -108,8 +108,8 @@ def prepared(
             out,
             choices,
             goal,
-            limit=means.limit,
-            budget=means.memory,
+            images=means.images,
+            memory=means.memory,
             runner=where,
             reopen=means.subject if means.reopen else None,
         )

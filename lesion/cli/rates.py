@@ -13,8 +13,8 @@ from lesion.errors import LesionError
 from lesion.rates.allocate import allocated, by_stage, check, reading_of
 from lesion.rates.allocation import Allocation, as_json
 from lesion.results.advice import Advice
+from lesion.results.advise import advise
 from lesion.results.reading import Reading
-from lesion.results.recommend import advise
 from lesion.study.study import Study
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rated(study: Study, rates: Rates, eased: bool = False) -> tuple[Allocation, 
             raise LesionError("Expected saved rates or a budget, got both; leave one out.")
         saved = Allocation.load(rates.rates)
         saved.check(study.header.subject)
-        return saved, reading_of(study, saved, rates.recovery)
+        return saved, reading_of(study, saved, rates.after)
     if not rates.bounded:
         reading = rates.reading(study).asking(rates.max_drop, None)
         return by_stage(reading, advise(reading)), reading
@@ -84,19 +84,13 @@ def time(
     device: options.Device = None,
 ) -> None:
     """Measure how long each layer takes at several widths on this device, for --latency."""
-    from lesion.network.dissect import dissect
-    from lesion.rates.latency import time_layers
-    from lesion.subject.batch import moved
-    from lesion.subject.network import device_of, evaluating
+    from lesion.rates.time import time as measure
     from lesion.sweeps.prepare import move
 
     check_out(out, *measured.inputs)
     tried = measured.tried()
-    network = tried.network
-    move(network, device or best_device())
-    with evaluating(network):
-        dissection = dissect(network, tried.outputs, moved(tried.example, device_of(network)))
-        times = time_layers(dissection, tried.example, batch)
+    move(tried.network, device or best_device())
+    times = measure(tried.network, tried.example, tried.adapter, batch=batch)
     say(
         f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
         f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers"

@@ -17,12 +17,10 @@ from lesion.errors import EvidenceError
 from lesion.rates.allocate import by_stage
 from lesion.rates.allocation import Allocation
 from lesion.results.advice import Advice
-from lesion.results.by_class import class_drops
+from lesion.results.advise import advise
 from lesion.results.compare import compare as compare_in
 from lesion.results.curves import curves as curves_of
-from lesion.results.reading import DAMAGE
-from lesion.results.recommend import advise
-from lesion.results.recommend import recommend as recommend_from
+from lesion.results.reading import DAMAGE, Reading
 from lesion.study.merge import merge as merge_studies
 from lesion.study.study import Study
 
@@ -39,13 +37,12 @@ def curves(
     by_class: options.ByClass = False,
 ) -> None:
     """Show accuracy and drop of every layer at every ratio, with paired intervals."""
-    if by_class:
-        with Study.open(study) as opened:
-            show(class_drops(opened), format)
-        return
     with Study.open(study) as opened:
-        frame, summary = curves_of(opened, confidence=confidence), baseline(opened)
-    if format is Format.table:
+        frame = curves_of(opened, confidence=confidence, by_class=by_class)
+        summary = "" if by_class else baseline(opened)
+    if by_class:
+        show(frame, format)
+    elif format is Format.table:
         _show_curves(frame)
         say(summary)
     else:
@@ -102,7 +99,7 @@ def recommend(
 @app.command()
 def compare(
     study: options.StudyFile,
-    recovery: options.Compared = None,
+    after: options.Compared = None,
     ratio: options.AtRatio = None,
     criterion: options.Criterion = None,
     damage: options.Damage = None,
@@ -113,8 +110,8 @@ def compare(
     """Say how recovery changes the ranking of layers: drops one-shot beside drops after it."""
     check_figures(out, formats)
     with Study.open(study) as opened:
-        recovery = recovery or next(iter(opened.recoveries), "bn")
-        comparison = compare_in(opened, recovery, ratio, criterion, damage=damage)
+        after = after or next(iter(opened.recoveries), "bn")
+        comparison = compare_in(opened, after, ratio, criterion, damage=damage)
         frame = curves_of(opened)
     if format is Format.table:
         show(comparison.layers, format)
@@ -126,7 +123,7 @@ def compare(
 
         paths = save_recovery(
             frame,
-            recovery,
+            after,
             out,
             criterion=criterion,
             damage=comparison.damage,
@@ -177,7 +174,8 @@ def judged(
 ) -> tuple[Advice | None, str]:
     """The advice, or why the study holds too little for it."""
     try:
-        return recommend_from(study, max_drop, criterion=criterion, damage=damage), ""
+        reading = Reading.of(study, criterion, damage=damage)
+        return advise(reading.asking(max_drop, None)), ""
     except EvidenceError as error:
         return None, str(error)
 

@@ -40,10 +40,10 @@ def layers(
 
     Two images of the data are read, to see what the network takes; nothing is measured.
     """
-    from lesion.network.find_layers import find_layers
+    from lesion.network.layers import layers as find
 
     tried = measured.tried()
-    anatomy = find_layers(tried.network, tried.example, tried.adapter)
+    anatomy = find(tried.network, tried.example, tried.adapter)
     if format is Format.table:
         _show_anatomy(anatomy)
     else:
@@ -80,7 +80,7 @@ def sweep(
     confidence: options.Certain = 95,
     half_width: options.HalfWidth = None,
     full: options.Everything = False,
-    budget: options.Budget = None,
+    time_limit: options.TimeLimit = None,
     dry_run: options.Dry = False,
     score: options.KnownScore = None,
     order: options.WhichOrder = None,
@@ -93,7 +93,7 @@ def sweep(
     layers: options.Layers = None,
     units: options.WhichUnits = Units.free,
     rounding: options.WhichRounding = Rounding.floor_kept,
-    limit: options.Limit = None,
+    images: options.FirstImages = None,
     holdout: options.Holdout = None,
     seed: options.KnownSeed = None,
     memory: options.Memory = None,
@@ -136,10 +136,10 @@ def sweep(
         )
         choices.check()
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
-        longest = seconds(budget)
+        longest = seconds(time_limit)
         room = None if memory is None else parse(memory)
         reopen = partial(measured_as.subject, score=score, workers=workers, seed=seed, train=train)
-        means = Means(limit, room, device, runner, reopen)
+        means = Means(images, room, device, runner, reopen)
         subject = reopen()
         say(f"preprocessing: {subject.preprocessing or 'none'}")
         if dry_run:
@@ -158,7 +158,7 @@ def evaluate(
     evaluate: options.Function,
     out: options.NewStudy,
     part: options.Part = "",
-    budget: options.Budget = None,
+    time_limit: options.TimeLimit = None,
     damage: options.NewDamage = "filters",
     ratios: options.Ratios = None,
     criterion: options.NewCriterion = "l1",
@@ -194,7 +194,7 @@ def evaluate(
                 f"Expected no output for an evaluation, which is given the network, got "
                 f"'{measured.output}'; let the function take what it scores."
             )
-        longest = seconds(budget)
+        longest = seconds(time_limit)
         check_place(out)
         module, function, example = zoo.open_evaluation(
             measured.network, measured.weights, measured.data, evaluate, seed=seed, **measured.named

@@ -102,7 +102,7 @@ def _filters(rate: UnitRate, layer: str, anatomy: Anatomy | None) -> int:
         raise LesionError(
             f"Expected filters of {layer} that are numbered as the channels of its unit "
             f"{rate.unit}, but they are not, so that the network has to tell how many there are; "
-            "give its anatomy (anatomy=study.anatomy, or lesion.find_layers(network, images))."
+            "give its anatomy (anatomy=study.anatomy, or lesion.layers(network, images))."
         )
     return several * rate.channels
 

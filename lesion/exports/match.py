@@ -61,7 +61,7 @@ def match(
 ) -> Match:
     """The rates resolved on a network of the kind that they were allocated for, whatever weights.
 
-    example: one batch of two images or more, as for `lesion.find_layers`
+    example: one batch of two images or more, as for `lesion.layers`
     Raises LesionError where a unit is not there, has other channels or cannot be removed, and where
     the filters named for a layer are not those that its unit's channels name.
     """
@@ -79,7 +79,7 @@ def match(
 
 
 def outputs(network: nn.Module, batch: Any, adapter: Adapter | None) -> Any:
-    """What a network gives for a batch, as `lesion.find_layers` calls it."""
+    """What a network gives for a batch, as `lesion.layers` calls it."""
     if isinstance(batch, Tensor) and adapter is None:
         return network(batch)
     return (adapter or BatchAdapter()).forward(network, batch)

@@ -35,7 +35,7 @@ def apply(
 ) -> nn.Module:
     """A copy of the network without what falls, in the same mode; the network stays as it is.
 
-    example: one batch of two images or more, as for `lesion.find_layers`
+    example: one batch of two images or more, as for `lesion.layers`
     Every tensor of the copy is compared with what the rates leave of the network's.  Modules that
     share a parameter share what stays of it.  Weights that are computed from others, and lose
     something, are plain parameters of the copy; a warning says so.

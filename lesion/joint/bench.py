@@ -140,13 +140,13 @@ def bench(
     *,
     score: str | Score | None = None,
     adapter: Adapter | None = None,
-    recovery: str | Recover = "",
+    recover: str | Recover = "",
     train: Any = None,
 ) -> Bench:
     """A study's network and images, ready to be cut anywhere.
 
     network, data: those that the study measured; score: where the study's is a function, that one
-    recovery: what each cut network goes through before it is scored, such as "finetune:200"; train:
+    recover: what each cut network goes through before it is scored, such as "finetune:200"; train:
         its training images, none of them among those measured
 
     Raises StudyError where they are others, EvidenceError where the study has no images.
@@ -160,4 +160,4 @@ def bench(
         score=score or study.header.setting("score"),
         preprocessing=study.header.subject.get("preprocessing", ""),
     )
-    return Bench.of(study, subject, recovery)
+    return Bench.of(study, subject, recover)

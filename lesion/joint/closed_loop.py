@@ -47,7 +47,7 @@ def tightened(
     fails so much less as it missed by. The others of the budget give way alike, its pins and
     multiples stay.
 
-    reading: the lesions that `allocate` goes by; by: and how
+    reading: the lesions that rates go by; by: and how
     rounds: of refining rates on so many of the study's own images, or half of these, before they
         are measured on others of them; 0 for none. Networks that recover before they are measured
         are not refined

@@ -49,7 +49,7 @@ class Interactions:
         return square
 
 
-def find_interactions(
+def interactions(
     study: Study,
     bench: Bench,
     allocation: Allocation,

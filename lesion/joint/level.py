@@ -17,7 +17,7 @@ from lesion.joint.baselines import UNKNOWN, common_ratios
 from lesion.joint.bench import Bench
 from lesion.lesions.lesion import Joint
 from lesion.network.anatomy import Anatomy
-from lesion.rates.allocate import allocated, described, reading_of, timed
+from lesion.rates.allocate import allocated, described, timed
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.rates.candidates import Candidate, Candidates, aligned, candidates
@@ -26,45 +26,11 @@ from lesion.rates.milp import SLACK
 from lesion.rates.optimise import accounts_of, bounds_of
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
-from lesion.study.study import Study
 from lesion.subject.outcomes import Intact
 from lesion.words import grouped, percent
 
 if TYPE_CHECKING:
     from lesion.rates.latency import Times
-
-
-def level(
-    study: Study,
-    bench: Bench,
-    allocation: Allocation,
-    budget: Budget,
-    *,
-    images: int = 2000,
-    times: "Times | None" = None,
-    recovery: str = "",
-    by: str = "",
-) -> Allocation:
-    """The rates within a budget that are best after the bench's recovery, with the drop measured.
-
-    Candidates: the allocation, what `allocate` gives for the budget where no unit may have a higher
-    rate than so much, for each lower ratio that was measured, what it gives by lesions without a
-    recovery, and the smallest rate for all units alike.  The best of them recovers once more beside
-    one rate for all, both with another seed, since the best of several is partly so by chance.  It
-    is taken where it is ahead in the mean of both by more than a standard error, paired image by
-    image; else it is one rate for all, which rests on no prediction.
-
-    bench: with a recovery; it is run once a candidate, of which there are at most three more than
-        ratios, and twice more
-    allocation: rates that were allocated from this study by this budget
-    images: how many of the study's order to measure them on; those kept back are not touched
-    recovery, by: which lesions `allocate` goes by, and how
-
-    Raises LesionError for a bench without a recovery, and for a budget of the least, which names no
-    share.
-    """
-    reading = reading_of(study, allocation, recovery)
-    return levelled(reading, bench, allocation, budget, images, times, by)
 
 
 def levelled(
@@ -76,13 +42,23 @@ def levelled(
     times: "Times | None" = None,
     by: str = "",
 ) -> Allocation:
-    """The same, with the lesions that the rates rest on."""
+    """The rates within a budget that are best after the bench's recovery, with the drop measured.
+
+    Candidates: the allocation, what the reading gives for the budget where no unit may have a
+    higher rate than so much, for each lower ratio that was measured, what it gives by lesions
+    without a recovery, and the smallest rate for all units alike.  The best of them recovers once
+    more beside one rate for all, both with another seed, since the best of several is partly so by
+    chance.  It is taken where it is ahead in the mean of both by more than a standard error, paired
+    image by image; else it is one rate for all, which rests on no prediction.
+
+    reading: the lesions that the rates go by; bench: with a recovery, which is run once a
+        candidate, of which there are at most three more than ratios, and twice more
+    allocation: rates that were allocated from this study by this budget
+    images: how many of the study's order to measure them on; those kept back are not touched
+
+    Raises LesionError for a budget of the least, which names no share.
+    """
     budget.check_shares()
-    if not bench.engine.recovery:
-        raise LesionError(
-            "Expected a bench with a recovery for rates that are measured after it, got none; give "
-            "recovery=… and train=… (--recover finetune:100 --train DATA)."
-        )
     tried = list(_between(reading, allocation, budget, times, by))
     tried += _one_shot(reading, tried, budget, times) if reading.recovery else ()
     even = one_rate(reading, budget, times)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lesion.errors import LesionError
 from lesion.joint.bench import Bench
+from lesion.joint.level import levelled
 from lesion.lesions.lesion import Joint
 from lesion.rates.allocate import described, reading_of, timed
 from lesion.rates.allocation import Allocation
@@ -130,16 +132,30 @@ def refine(
     images: int = 2000,
     rounds: int = 6,
     times: "Times | None" = None,
+    after: str = "",
+    by: str = "",
 ) -> Allocation:
     """The rates after at most so many rounds, with the joint drop that they measure.
 
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
+    after, by: where the bench has a recovery, which lesions the rates go by, and how, see
+        `recommend`; the rates are then those that are best after it, see `lesion.joint.level`
+
     Where layers share their stage's rate, those that skip it keep skipping it.
     A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
-    budget of the least, which names no share.
+    budget of the least, which names no share, and for lesions that recovered where nothing
+    recovers.
     """
-    return refined(reading_of(study, allocation), bench, allocation, budget, images, rounds, times)
+    reading = reading_of(study, allocation, after)
+    if bench.engine.recovery:
+        return levelled(reading, bench, allocation, budget, images, times, by)
+    if after:
+        raise LesionError(
+            f"Expected a bench with a recovery, since lesions that recovered by {after} are to be "
+            "judged, got one without; give lesion.bench(…, recover=…, train=…), or leave out after."
+        )
+    return refined(reading, bench, allocation, budget, images, rounds, times)
 
 
 def refined(

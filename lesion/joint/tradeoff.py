@@ -14,13 +14,14 @@ from lesion.rates.allocate import allocated
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.results.reading import Reading
+from lesion.study.study import Study
 
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 WAYS = {"these": "lesion", "uniform": "uniform", "global ranking": "global l1"}
 
 
-def frontier(
-    reading: Reading,
+def tradeoff(
+    study: Study,
     bench: Bench,
     shares: Sequence[float] = SHARES,
     *,
@@ -37,7 +38,7 @@ def frontier(
     "global l1"), macs (the share), accuracy, low and high in per cent, tuned (after recovery).
     Raises LesionError where no budget is in reach.
     """
-    study = reading.study
+    reading = Reading.of(study)
     if not study.header.holdout:
         raise EvidenceError(
             f"Expected images kept back to measure rates on, but {study.path} has none: make the "

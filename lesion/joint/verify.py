@@ -31,7 +31,7 @@ def verify(
     full: bool = False,
     score: str | Score | None = None,
     adapter: Adapter | None = None,
-    recovery: str | Recover = "",
+    recover: str | Recover = "",
     train: Any = None,
 ) -> Verification:
     """The rates applied together, measured on the images that the study kept back.
@@ -42,15 +42,13 @@ def verify(
     close_loop: the budget whose cut is reduced until the rates are certified, see `tightened`
     full: measure all images kept back, though the verdict be certain before
     score: where the study's is a function, that function
-    recovery: what the pruned network goes through before it is measured, such as "finetune:200";
+    recover: what the pruned network goes through before it is measured, such as "finetune:200";
         train: its training images, none of them among those measured
 
     Raises StudyError where network or data are others than the study's, EvidenceError where it
     keeps no images back.
     """
-    ready = bench(
-        study, network, data, score=score, adapter=adapter, recovery=recovery, train=train
-    )
+    ready = bench(study, network, data, score=score, adapter=adapter, recover=recover, train=train)
     verifier = Verifier(study, ready, Aim(max_drop, confidence, column_of(study)), full)
     if close_loop is None:
         return once(verifier, allocation)

@@ -1,6 +1,6 @@
 """What a network is made of: its layers, the units that fall together, and the tensors they shape.
 
-These records hold names, numbers and tuples only; `lesion.find_layers` makes them from a network.
+These records hold names, numbers and tuples only; `lesion.layers` makes them from a network.
 """
 
 from collections.abc import Iterator, Mapping

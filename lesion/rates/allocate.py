@@ -44,43 +44,6 @@ HOW = {
 }
 
 
-def allocate(
-    study: Study,
-    budget: Budget,
-    *,
-    times: "Times | None" = None,
-    criterion: str | None = None,
-    column: str | None = None,
-    confidence: float = 95,
-    recovery: str = "",
-    by: str = "",
-) -> Allocation:
-    """The rates that lose least by prediction and meet the budget.
-
-    Each unit takes one of the ratios that were measured. What the rates cost in
-    multiply-accumulates and parameters is that of the physically smaller network: a layer between
-    two units that shrink costs the product of what both keep.
-
-    by: what the joint drop is predicted by. "margins": each image's margin moves by the sum of what
-        the single lesions moved it; the rates are searched for (see `lesion.rates.local_search`),
-        from the best by drops and from the intact network. "drops": accuracies multiply (see
-        `lesion.rates.prediction`), at the upper ends of the drops' intervals at `confidence` per
-        cent; the rates are the exact optimum. "" for margins where the study has them, see
-        `lesion.rates.prediction.basis`: where every lesion saw the same images and the score is
-        top-1. Of a score that is no accuracy nothing is predicted: single drops are only compared
-    recovery: "" for the lesions without one; by those that recovered in this way before they were
-        scored, for networks that are to be retrained, the rates are predicted by drops
-    times: the table that a budget of latency is reckoned by, see `lesion.rates.latency`
-
-    Raises LesionError where the budget is out of reach, with the nearest that can be reached, or
-    bounds a drop that is not predicted, and EvidenceError where the study has no curves, or no
-    margins, for what is asked.
-    """
-    check(budget, times)
-    reading = Reading.of(study, criterion, column, None, recovery, confidence)
-    return allocated(reading, budget, times, by)
-
-
 def check(budget: Budget, times: "Times | None") -> None:
     """Raises LesionError for what cannot be asked, before anything is read."""
     budget.check()
@@ -93,7 +56,7 @@ def check(budget: Budget, times: "Times | None") -> None:
 def allocated(
     reading: Reading, budget: Budget, times: "Times | None" = None, by: str = ""
 ) -> Allocation:
-    """The rates that a reading gives, see `allocate`."""
+    """The rates within a budget that a reading gives, see `lesion.recommend`."""
     check(budget, times)
     choices = candidates(reading, budget)
     if not choices:

@@ -56,7 +56,7 @@ class Comparison:
 
 def compare(
     study: Study,
-    recovery: str,
+    after: str,
     ratio: float | None = None,
     criterion: str | None = None,
     column: str | None = None,
@@ -75,7 +75,7 @@ def compare(
 
     Raises EvidenceError where there is nothing to compare.
     """
-    both = _both(_measured(study, recovery, column), recovery)
+    both = _both(_measured(study, after, column), after)
     both, damage = _chosen(both, "damage", damage, DAMAGE)
     both, _ = _chosen(both, "criterion", criterion, CRITERION)
     if ratio is not None:
@@ -87,12 +87,12 @@ def compare(
         at = "" if ratio is None else f" at the ratio {ratio:g}"
         raise EvidenceError(
             f"Expected layers of {study.path} that were measured{at} on all images both one-shot "
-            f"and with recovery by {recovery}, got none: sweep them with --full both ways."
+            f"and with recovery by {after}, got none: sweep them with --full both ways."
         )
     chosen = both[both["amount"].isin(shared)]
     means = chosen.groupby(LAYER, sort=False)[DROPS].mean().round(DIGITS).reset_index()
     return Comparison(
-        recovery,
+        after,
         _ranked(both, both["amount"]),
         _ranked(means, means["kind"] == ""),
         tuple(study.damages[damage].sort(shared)),

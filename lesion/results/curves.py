@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy
+from lesion.results.by_class import class_drops
 from lesion.results.reading import Reading, places
 from lesion.study.study import Study
 
@@ -44,7 +45,11 @@ ORDER = ["place", "kind", "layer", "damage", "criterion", "recovery", "harm", "r
 
 
 def curves(
-    study: Study, column: str | None = None, confidence: float = 95, damage: str | None = None
+    study: Study,
+    column: str | None = None,
+    confidence: float = 95,
+    damage: str | None = None,
+    by_class: bool = False,
 ) -> pd.DataFrame:
     """One row a lesion and one a target without lesions, in order of execution, kind and harm.
 
@@ -61,7 +66,7 @@ def curves(
       population they are drawn from: Newcombe's for hits, else Bonett and Price's); "anytime"
       where it stopped when the outcomes allowed: then drop and interval are those of the process
       that chose the images, valid whenever one looks; "none" where each lesion has one evaluation
-      of its own, see `sweep_whole`: then baseline, accuracy and drop are in that evaluation's unit,
+      of its own, see `evaluate`: then baseline, accuracy and drop are in that evaluation's unit,
       images is 0, low and high are NaN
     - broken, repaired: images right in the intact, or in the lesioned network only
     - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
@@ -70,8 +75,12 @@ def curves(
     The table's attrs["damages"] keeps how amounts read, for the pictures.
 
     column: the score that is judged, None for the study's own; damage: the rows of one kind alone
-    Raises LesionError for another column or a confidence outside 50 to 100.
+    by_class: a row a lesion and class instead, see `lesion.results.by_class`
+    Raises LesionError for another column or a confidence outside 50 to 100, and EvidenceError by
+    class where no lesion has seen all images or these have no labels.
     """
+    if by_class:
+        return class_drops(study, column, damage)
     return table(study, Reading.each(study, column, confidence, damage))
 
 

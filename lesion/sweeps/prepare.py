@@ -41,15 +41,15 @@ def prepare(
     choices: Choices | None = None,
     goal: Goal | None = None,
     *,
-    limit: int | None = None,
-    budget: int | None = None,
+    images: int | None = None,
+    memory: int | None = None,
     runner: Runner | None = None,
     reopen: Callable[[], Subject] | None = None,
 ) -> Sweep:
     """A sweep of a subject into the study at `out`, new or gone on with.
 
     goal: what is to be known, by default a verdict on one point
-    limit: use the first so many images of the order, None for all; budget: bytes to use.
+    images: use the first so many of the order, None for all; memory: bytes to use
     runner: where it is measured, by default here; reopen: gives the subject where that is another
         process, by default the subject itself is sent there
     Raises LesionError (its kinds) for choices or a subject that cannot be measured, and StudyError
@@ -58,12 +58,12 @@ def prepare(
     choices, goal = choices or Choices(), goal or Decide(Aim(column=judged(subject.score)))
     choices.check()
     goal.check()
-    if limit is not None and limit < 1:
-        raise LesionError(f"Expected a limit of at least one image, got {limit}.")
+    if images is not None and images < 1:
+        raise LesionError(f"Expected at least one image, got {images}; leave it out for all.")
     seeing = choices.kind.scored and criterion(choices.criterion).needs != "weights"
     check_train(subject, bool(choices.recovery) or seeing)
     _steady(subject)
-    worker = Opening(subject, choices.recovery, budget)()
+    worker = Opening(subject, choices.recovery, memory)()
     anatomy = worker.dissection.anatomy
     choices.kind.targets(anatomy, choices.units, choices.layers)  # refused before a file is made
     settings = {
@@ -76,7 +76,7 @@ def prepare(
     study, warnings = open_study(
         Path(out), subject, anatomy, choices.seed, choices.holdout, settings
     )
-    images = min(limit or len(study.header.order), len(study.header.order))
+    images = min(images or len(study.header.order), len(study.header.order))
     planning = Planning(study, worker.dissection, worker.engine, choices, subject)
     try:
         lesions = planning.planned(goal.aim, images)
@@ -85,7 +85,7 @@ def prepare(
         raise
     warnings += [subject.several] if subject.several else []
     warnings += [obstacle] if (obstacle := goal.obstacle(study, images)) else []
-    opening = Opening(reopen or subject, choices.recovery, budget)
+    opening = Opening(reopen or subject, choices.recovery, memory)
     if not isinstance(goal, Full):
         edits = {lesion.at: edit for lesion, edit in lesions.items()}
         opening = replace(opening, edits=tuple(edits.values()), images=images)

@@ -39,7 +39,7 @@ def sweep(
     units: str = "free",
     layers: Sequence[str] = (),
     rounding: str = "floor-kept",
-    limit: int | None = None,
+    images: int | None = None,
     seed: int = 0,
     holdout: float = HOLDOUT,
     order: str = "margin",
@@ -47,7 +47,7 @@ def sweep(
     memory: str | None = None,
     device: str | None = None,
     adapter: Adapter | None = None,
-    recovery: str | Recover = "",
+    recover: str | Recover = "",
     train: Any = None,
     damage: str | Damage = "filters",
     runner: str | Runner = "here",
@@ -62,11 +62,11 @@ def sweep(
     half_width: instead, go on until every drop is known to so many points on both sides; full:
         measure every lesion on every image
     score: what an image gives, see `Subject.of`
-    limit: the first so many images of the study's random order; memory: such as "4G", by default
+    images: the first so many of the study's random order; memory: such as "4G", by default
         half of what is free; device: such as "cuda", by default where the network is
     adapter: stands between batches and the network where they are not (images, labels), or says
         which of several outputs is scored, such as lesion.Output(1)
-    recovery: what each lesioned network goes through before it is scored: "bn" (batch norms'
+    recover: what each lesioned network goes through before it is scored: "bn" (batch norms'
         statistics estimated anew), "finetune:STEPS", or a function `recover(network, batches)`, see
         `lesion.engine.recovery`; train: its training images, a Dataset or DataLoader without scored
         ones, which a criterion sees that needs images
@@ -88,7 +88,7 @@ def sweep(
         holdout,
         order,
         estimand,
-        recovery,
+        recover,
         damage=damage,
     )
     choices.check()
@@ -97,7 +97,7 @@ def sweep(
         if subject.several:
             warnings.warn(subject.several, stacklevel=2)
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
-        budget = parse(memory) if memory else None
+        room = parse(memory) if memory else None
         where = known_runner(runner) if isinstance(runner, str) else runner
-        ready = prepare(subject, out, choices, goal, limit=limit, budget=budget, runner=where)
+        ready = prepare(subject, out, choices, goal, images=images, memory=room, runner=where)
         return exhausted(ready, ready.study, progress)

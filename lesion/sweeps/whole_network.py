@@ -118,7 +118,7 @@ class WholeSweep:
             )
 
 
-def sweep_whole(
+def evaluate(
     network: nn.Module,
     evaluate: Evaluate,
     out: str | Path,
@@ -165,7 +165,7 @@ def prepare_whole(
     network: nn.Module, evaluate: Evaluate, out: str | Path, example: Any,
     choices: Choices | None = None, part: str = "", adapter: Adapter | None = None,
 ) -> WholeSweep:  # fmt: skip
-    """The evaluations that `sweep_whole` makes, ready to run; of `choices` those of its own."""
+    """The evaluations that `evaluate` makes, ready to run; of `choices` those of its own."""
     choices = choices or Choices()
     choices.check()
     if choices.recovery:

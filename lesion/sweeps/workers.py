@@ -88,7 +88,7 @@ def check_train(subject: Subject, seen: bool) -> None:
     """Raises LesionError for training images that nothing sees."""
     if subject.train is not None and not seen:
         raise LesionError(
-            "Expected a recovery for the training images, got none; give recovery=… "
+            "Expected a recovery for the training images, got none; give recover=… "
             "(--recover bn), or leave the images out."
         )
 

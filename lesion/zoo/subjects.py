@@ -178,7 +178,7 @@ def open_evaluation(
 ) -> tuple[nn.Module, Any, Any]:
     """The network, the function `evaluate`, and a batch of two images that shows the layers.
 
-    evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.sweep_whole`; for the others
+    evaluate: FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, see `lesion.evaluate`; for the others
     see `open_subject`
     """
     opened = Named(network, weights, data, resize, crop, mean, std, classes, seed).opened()

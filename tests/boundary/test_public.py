@@ -161,10 +161,10 @@ def kinds(anatomy):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_arrays_are_batches(network, dtype):
-    expected = kinds(lesion.find_layers(network, torch.rand(2, 3, 8, 8)))
+    expected = kinds(lesion.layers(network, torch.rand(2, 3, 8, 8)))
     images = np.random.default_rng(0).random((2, 3, 8, 8)).astype(dtype)
-    assert kinds(lesion.find_layers(network, images)) == expected
-    assert kinds(lesion.find_layers(network, (images, np.zeros(2, int)))) == expected
+    assert kinds(lesion.layers(network, images)) == expected
+    assert kinds(lesion.layers(network, (images, np.zeros(2, int)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_arrays_are_batches(network, dtype):
 )  # fmt: skip
 def test_what_is_no_batch(network, example, text):
     with pytest.raises(lesion.LesionError) as caught:
-        lesion.find_layers(network, example)
+        lesion.layers(network, example)
     assert text in one_sentence(caught)
 
 
@@ -199,7 +199,7 @@ def test_images_without_an_axis_for_channels_are_batches():
         def forward(self, x):
             return self.b(self.a(x.unsqueeze(1)).mean((2, 3)))
 
-    assert lesion.find_layers(Spectrum(), torch.rand(2, 8, 8)).unit["a"].kind == "free"
+    assert lesion.layers(Spectrum(), torch.rand(2, 8, 8)).unit["a"].kind == "free"
 
 
 # --- numbers, and everything in the wrong place
@@ -223,7 +223,7 @@ def test_numbers_that_are_none(study, drop):
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "3", True, float("nan")])
 def test_counts_that_are_none(network, data, tmp_path, limit):
     with pytest.raises(lesion.LesionError, match="a whole number of at least 1, got"):
-        lesion.sweep(network, data, tmp_path / "s.lesion", limit=limit)
+        lesion.sweep(network, data, tmp_path / "s.lesion", images=limit)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**64, 0.5, "0", None])
@@ -263,8 +263,8 @@ def test_a_share_that_is_none():
 def calls(study, network, data, tmp_path):
     """Every public function with two arguments or more, called well; by name."""
     example = data[:2][0]
-    anatomy = lesion.find_layers(network, example)
-    allocation = lesion.allocate(study, lesion.Budget(macs=0.8))
+    anatomy = lesion.layers(network, example)
+    allocation = lesion.recommend(study, budget=lesion.Budget(macs=0.8))
     budget, bench = lesion.Budget(macs=0.8), lesion.bench(study, network, data)
     curves, advice = lesion.curves(study), lesion.recommend(study, 50)
     values = {

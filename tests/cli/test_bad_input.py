@@ -120,16 +120,16 @@ def test_nan_in_outputs(home, refused):
         ),
         (["--layers", "einganng"], ["got 'einganng'; did you mean eingang?"]),
         (["--layers", "rumpf*"], ["got 'rumpf*'; lesion layers lists them"]),
-        (["--limit", "0"], ["at least one image, got 0"]),
+        (["--images", "0"], ["at least one image, got 0"]),
         (["--max-drop", "0"], ["tolerance in points", "got 0"]),
         (["--max-drop", "1e-20"], ["a tolerance of at least 1e-09 points", "got 1e-20; allow"]),
         (["--max-drop", "5e-324"], ["a tolerance of at least 1e-09 points", "allow a larger"]),
         (["--confidence", "100"], ["confidence in per cent", "got 100"]),
         (["--half-width", "0"], ["Expected a half-width above 0 points, such as 0.5, got 0"]),
         (["--full", "--half-width", "1"], ["either a half-width or a full sweep, got both"]),
-        (["--budget", "soon"], ["Expected a time such as 90s, 5min or 2h", "got 'soon'"]),
-        (["--budget", "0"], ["Expected a time such as 90s, 5min or 2h, above 0", "got '0'"]),
-        (["--budget", "0.0min"], ["above 0", "got '0.0min'"]),
+        (["--time-limit", "soon"], ["Expected a time such as 90s, 5min or 2h", "got 'soon'"]),
+        (["--time-limit", "0"], ["Expected a time such as 90s, 5min or 2h, above 0", "got '0'"]),
+        (["--time-limit", "0.0min"], ["above 0", "got '0.0min'"]),
         (["--seed", "9223372036854775808"], ["a seed from 0 to 9223372036854775807, got 9223"]),
         (["--seed", "18446744073709551616"], ["Expected a seed from 0 to", "got 18446744073709"]),
         (["--score", "hf:x"], ["Expected FILE.py:NAME or PACKAGE.MODULE:NAME, got 'hf:x'"]),
@@ -158,7 +158,7 @@ def test_cuda_where_there_is_none(home, refused):
     refused(*home.subject, "--device", "cuda", texts=texts)
 
 
-@pytest.mark.parametrize("options", [["--units", "some"], ["--limit", "x"], ["--seed", "-1"], []])
+@pytest.mark.parametrize("options", [["--units", "some"], ["--images", "x"], ["--seed", "-1"], []])
 def test_usage_is_told_with_exit_status_2(home, run, options):
     ran = run("sweep", *home.subject, *options)
     assert ran.code == 2 and "Usage: lesion sweep" in ran.err and "Traceback" not in ran.err
@@ -382,7 +382,7 @@ def test_a_full_disk_keeps_what_was_measured(home, run, tmp_path, monkeypatch):
         store.rows(f"PRAGMA max_page_count = {pages}")
         return store
 
-    assert run("sweep", *subject, "-o", out, "--ratios", "0.5", "--full", "--limit", 128).code == 0
+    assert run("sweep", *subject, "-o", out, "--ratios", "0.5", "--full", "--images", 128).code == 0
     with sqlite3.connect(out) as file:
         (pages,) = file.execute("PRAGMA page_count").fetchone()
     file.close()

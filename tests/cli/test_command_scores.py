@@ -94,7 +94,7 @@ def test_images_without_labels_are_swept(home, run, flat, npz, tmp_path, form, s
     """The planted network: at 0.5 nothing changes, at 0.75 every blue image is lost."""
     data, out = unlabelled(home, flat, npz)[form], tmp_path / "s.lesion"
     ran = run("sweep", *home.with_(data=data), "--score", score, "-o", out, "--ratios", "0.5,0.75",
-              "--full", "--limit", 40)  # fmt: skip
+              "--full", "--images", 40)  # fmt: skip
     assert ran.code == 0 and "Traceback" not in ran.err
     with lesion.Study.open(out) as study:
         assert study.images == 40 and study.header.settings["score"] == score

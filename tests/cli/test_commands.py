@@ -148,7 +148,7 @@ def test_sweep_of_some_layers_ratios_and_images(home, run, tmp_path):
     out = tmp_path / "s.lesion"
     ran = run(
         "sweep", *home.subject, "-o", out, "--layers", "zweig.r*, eingang", "--ratios", "0.5",
-        "--units", "all", "--limit", 10, "--criterion", "l2", "--seed", 3, "--holdout", 0,
+        "--units", "all", "--images", 10, "--criterion", "l2", "--seed", 3, "--holdout", 0,
         "--memory", "100M", "--device", "cpu", "--workers", 0, "--rounding", "nearest",
         "--full",
     )  # fmt: skip

@@ -44,7 +44,7 @@ def test_the_command_line_does_not_end_with_them(home, run, tmp_path, case):
 def test_python_callers_do_not_end_with_them_either(tmp_path):
     data = TensorDataset(torch.rand(20, 3, 8, 8), torch.arange(20) % 3)
     with pytest.raises(lesion.SubjectError, match=r"sys\.exit\(0\) at .*netz\.py:\d+, in forward"):
-        lesion.find_layers(netz.Leaving().eval(), torch.rand(2, 3, 8, 8))
+        lesion.layers(netz.Leaving().eval(), torch.rand(2, 3, 8, 8))
     with pytest.raises(lesion.SubjectError, match=r"sys\.exit\(0\) at .*netz\.py:\d+, in leaving"):
         lesion.sweep(netz.trained().eval(), data, tmp_path / "s", score=netz.leaving)
     with pytest.raises(lesion.SubjectError, match=r"sys\.exit\(0\) at .*netz\.py:\d+, in leaving"):

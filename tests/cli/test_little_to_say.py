@@ -10,9 +10,9 @@ import lesion
 from lesion.errors import EvidenceError
 from lesion.joint.baselines import beside
 from lesion.joint.bench import Bench
-from lesion.joint.tradeoff import frontier
-from lesion.rates.allocate import allocate
+from lesion.joint.tradeoff import tradeoff
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
 
@@ -52,7 +52,7 @@ def test_only_a_branch_was_measured(run, tmp_path):
 def test_rates_that_cut_nothing_have_rivals_that_cut_nothing(tmp_path):
     network, data = networks.plain(60)
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True) as study:
-        found = allocate(study, Budget(macs=1.0))
+        found = recommend(study, budget=Budget(macs=1.0))
         ready = Bench.of(study, Subject.of(network, data))
         table = beside(Reading.of(study), ready, found, study.header.holdout)
     assert not found.cut and table["drop"].tolist() == [0, 0, 0]
@@ -63,7 +63,7 @@ def test_without_images_kept_back_there_is_no_tradeoff(tmp_path):
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True, holdout=0) as study:
         ready = Bench.of(study, Subject.of(network, data))
         with pytest.raises(EvidenceError, match="Expected images kept back to measure rates on"):
-            frontier(Reading.of(study), ready, (0.9,))
+            tradeoff(study, ready, (0.9,))
 
 
 def share(network):
@@ -74,7 +74,7 @@ def share(network):
 def test_whole_evaluations_give_rates_without_a_prediction(run, tmp_path):
     network, data = networks.plain(20)
     path = tmp_path / "s.lesion"
-    study = lesion.sweep_whole(network, share, path, data.tensors[0][:2], ratios=(0.5,))
+    study = lesion.evaluate(network, share, path, data.tensors[0][:2], ratios=(0.5,))
     with study, pytest.raises(EvidenceError, match="Expected a study whose images have scores"):
         Bench.of(study, Subject.of(network, data))
     ran = run("recommend", path, "--macs", "60%")

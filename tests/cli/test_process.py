@@ -64,7 +64,7 @@ def test_a_file_that_may_not_grow_keeps_what_was_measured(home, run, tmp_path):
     out = tmp_path / "s.lesion"
     subject = home.with_(data=home.factory("Slow"))
     command = ("sweep", *subject, "-o", out, "--ratios", "0.5", "--full")
-    assert run(*command, "--limit", 128).code == 0
+    assert run(*command, "--images", 128).code == 0
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (out.stat().st_size, hard))
     try:

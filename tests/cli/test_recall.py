@@ -65,7 +65,7 @@ def test_code_that_has_changed_is_not_run_unasked(home, run, tmp_path):
     folder = shutil.copytree(home.folder, tmp_path / "copy")
     subject = ("--network", f"{folder}/netz.py:trained", "--data", f"{folder}/netz.py:Slow")
     out = tmp_path / "s.lesion"
-    ran = run("sweep", *subject, "--ratios", "0.5", "--limit", "40", "-o", out)
+    ran = run("sweep", *subject, "--ratios", "0.5", "--images", "40", "-o", out)
     assert ran.code == 0
     with (folder / "netz.py").open("a") as file:
         file.write("raise RuntimeError('this ran')\n")
@@ -100,9 +100,7 @@ def test_dense_targets_are_no_inputs(home, run, tmp_path, monkeypatch):
 
 def test_a_study_of_evaluations_goes_on_by_evaluate(home, run, tmp_path):
     path = tmp_path / "e.lesion"
-    lesion.sweep_whole(
-        netz.trained(), netz.whole, path, torch.rand(2, 3, 8, 8), ratios=(0.5,)
-    ).close()
+    lesion.evaluate(netz.trained(), netz.whole, path, torch.rand(2, 3, 8, 8), ratios=(0.5,)).close()
     run("sweep", "-o", path).refused("holds whole evaluations; go on with it by `lesion evaluate`")
     run("sweep", "-o", path, *home.subject).refused("go on with it by `lesion evaluate`")
     for command in ("verify", "interactions"):  # not asked for a tolerance first

@@ -41,7 +41,7 @@ def test_recovered_lesions_are_measured_judged_and_compared(run, home, swept, tr
     measured = {(row["recovery"], row["images"]) for row in rows if row["amount"] is not None}
     assert measured == {("", 48), ("bn", 48)}
     assert "recovery" in run("curves", swept).out.splitlines()[0]
-    advice = run("recommend", swept, "--max-drop", "90", "--recovery", "bn")
+    advice = run("recommend", swept, "--max-drop", "90", "--after", "bn")
     assert "Every lesion recovers by bn before it is scored." in advice.out
     assert "where one layer is cut and bn follows" in advice.out
     plain = run("recommend", swept, "--max-drop", "90").out
@@ -55,7 +55,7 @@ def test_recovered_lesions_are_measured_judged_and_compared(run, home, swept, tr
     function = ("--recover", f"{training}/mine.py:mend")
     done = run(*again, *function, "--train", f"imagefolder:{training}/train")
     assert done.code == 0, done
-    assert run("compare", swept, "--recovery", "mine:mend").code == 0
+    assert run("compare", swept, "--after", "mine:mend").code == 0
 
 
 def test_rates_for_retraining(run, home, swept, training, tmp_path):
@@ -63,7 +63,7 @@ def test_rates_for_retraining(run, home, swept, training, tmp_path):
     train = ("--train", f"imagefolder:{training}/train")
     again = ("sweep", *home.subject, "-o", swept, "--ratios", "0.5,0.75", "--full")
     run(*again, "--recover", "bn", *train)
-    wanted = ("--macs", "60%", "--max-rate", "0.75", "--recovery", "bn")
+    wanted = ("--macs", "60%", "--max-rate", "0.75", "--after", "bn")
     said = run("recommend", swept, *wanted)
     assert said.code == 0, said
     assert "each after recovery by bn" in said.out and "no rate above 75 %" in said.out
@@ -76,9 +76,9 @@ def test_rates_for_retraining(run, home, swept, training, tmp_path):
     checked = ("--rates", out, "--max-drop", "90", "--recover", "bn", *train)
     assert "SAFE for 90 points" in run("verify", swept, *home.subject, *checked).out
     run("refine", swept, *home.subject, *wanted).refused(
-        "Expected a recovery to measure rates after", "leave out --recovery"
+        "Expected a recovery to measure rates after", "leave out --after"
     )
-    run("recommend", swept, "--macs", "60%", "--recovery", "finetune:9").refused(
+    run("recommend", swept, "--macs", "60%", "--after", "finetune:9").refused(
         "Expected lesions with recovery by finetune:9, but"
     )
     run("recommend", swept, "--macs", "60%", "--max-rate", "1.5").refused(
@@ -96,4 +96,4 @@ def test_what_cannot_recover_is_one_sentence(run, home, swept, training):
     scored = ("--train", f"imagefolder:{home.folder}/val")
     run(*again, "--recover", "finetune:3", *scored).refused("images that are not scored, but image")
     run("compare", swept).refused("both one-shot and with recovery by bn, got none")
-    run("recommend", swept, "--recovery", "bn").refused("Expected lesions with recovery by bn, but")
+    run("recommend", swept, "--after", "bn").refused("Expected lesions with recovery by bn, but")

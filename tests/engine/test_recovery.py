@@ -20,8 +20,8 @@ from lesion.engine.copies import Recovered
 from lesion.engine.recovery import BatchNorm, Finetune, parse
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.lesions.lesion import Joint, Lesion
+from lesion.rates.recommend import recommend
 from lesion.results.curves import curves
-from lesion.results.recommend import recommend
 from lesion.study.merge import merge
 from lesion.study.study import Study
 from lesion.subject.subject import Subject
@@ -47,11 +47,11 @@ def training(count=300, seed=7, dtype=torch.float32):
     return TensorDataset(images, torch.randint(0, 3, (count,), generator=numbers))
 
 
-def sweep(network, data, path, *, recovery="bn", train=None, **options):
+def sweep(network, data, path, *, recover="bn", train=None, **options):
     """A full sweep of two ratios with recovery."""
     options = {"ratios": RATIOS, "full": True, **options}
     train = training() if train is None else train
-    return sweeping.sweep(network, data, path, recovery=recovery, train=train, **options)
+    return sweeping.sweep(network, data, path, recover=recover, train=train, **options)
 
 
 def prepare(network, data, path, recovery, train):
@@ -168,7 +168,7 @@ def spoil(network, batches):
 
 def test_what_falls_stays_cut_whatever_recovery_does(tmp_path):
     network, data = networks.plain(40)
-    with sweep(network, data, tmp_path / "s", recovery=spoil, ratios=(0.25,), layers=["a"]) as one:
+    with sweep(network, data, tmp_path / "s", recover=spoil, ratios=(0.25,), layers=["a"]) as one:
         (spoilt,) = content(one).values()
     with sweeping.sweep(
         network, data, tmp_path / "t", ratios=(0.25,), layers=["a"], full=True
@@ -193,8 +193,8 @@ def imitate(network, batches):
 def test_a_users_function_can_do_what_finetune_does(tmp_path):
     network, data = networks.plain(40)
     with (
-        sweep(network, data, tmp_path / "s", recovery=imitate) as one,
-        sweep(network, data, tmp_path / "t", recovery="finetune:6") as other,
+        sweep(network, data, tmp_path / "s", recover=imitate) as one,
+        sweep(network, data, tmp_path / "t", recover="finetune:6") as other,
     ):
         assert list(content(one).values()) == list(content(other).values())
         assert {lesion.recovery for lesion in one.lesions} == {f"{__name__}:imitate"}
@@ -217,7 +217,7 @@ def test_training_images_that_are_scored_are_refused(tmp_path):
     )
     for recovery in ("bn", "finetune:2", lambda _, batches: list(batches)):
         with pytest.raises(SubjectError) as caught:
-            sweep(network, data, tmp_path / "s", recovery=recovery, train=mixed)
+            sweep(network, data, tmp_path / "s", recover=recovery, train=mixed)
         assert str(caught.value) == words
     kept_back = TensorDataset(*(tensor[back] for tensor in data.tensors))
     with sweep(network, data, tmp_path / "s", train=kept_back) as study:  # none is poisoned
@@ -241,7 +241,7 @@ class Unlabelled(Dataset):
 
 def test_scored_images_without_labels_are_known_among_labelled_ones(tmp_path):
     network, data = networks.plain(40)
-    options = {"score": "agreement", "recovery": "finetune:2"}
+    options = {"score": "agreement", "recover": "finetune:2"}
     with pytest.raises(SubjectError, match="Expected training images that are not scored"):
         sweep(network, Unlabelled(data), tmp_path / "s", train=data, **options)
     with sweep(network, Unlabelled(data), tmp_path / "s", **options) as study:
@@ -263,7 +263,7 @@ def test_recovery_reads_training_images_alone(tmp_path):
         assert log.read_text() == before
 
     train = training()
-    with sweep(network, networks.Logged(data, log), tmp_path / "s", recovery=watch, train=train):
+    with sweep(network, networks.Logged(data, log), tmp_path / "s", recover=watch, train=train):
         pass
     known = {tuple(image.flatten().tolist()) for image in train.tensors[0]}
     assert len(seen) == 4 and all(len(images) == 256 for images in seen)
@@ -289,7 +289,7 @@ def test_the_order_is_no_studys(tmp_path):
 @pytest.mark.parametrize("recovery", ["bn", "finetune:3"])
 def test_a_sweep_that_was_stopped_ends_the_same(recovery, tmp_path):
     network, data = networks.plain(60)
-    with sweep(network, data, tmp_path / "a", recovery=recovery) as study:
+    with sweep(network, data, tmp_path / "a", recover=recovery) as study:
         whole = content(study)
     steps = []
 
@@ -298,12 +298,12 @@ def test_a_sweep_that_was_stopped_ends_the_same(recovery, tmp_path):
         if len(steps) == 6:
             raise KeyboardInterrupt
 
-    sweep(network, data, tmp_path / "b", recovery=recovery, limit=20).close()
+    sweep(network, data, tmp_path / "b", recover=recovery, images=20).close()
     with pytest.raises(KeyboardInterrupt):
-        sweep(network, data, tmp_path / "b", recovery=recovery, progress=stop)
-    with sweep(network, data, tmp_path / "b", recovery=recovery) as study:
+        sweep(network, data, tmp_path / "b", recover=recovery, progress=stop)
+    with sweep(network, data, tmp_path / "b", recover=recovery) as study:
         assert content(study) == whole
-    with sweep(network, data, tmp_path / "c", recovery=recovery, memory="1") as study:
+    with sweep(network, data, tmp_path / "c", recover=recovery, memory="1") as study:
         assert content(study) == whole
     done = [step.done for step in steps]
     assert done == sorted(done) and all(step.total >= step.done for step in steps)
@@ -317,7 +317,7 @@ def test_each_lesion_recovers_once(tmp_path):
         calls.append(network)
 
     for memory in ("1", "1G"):
-        sweep(network, data, tmp_path / memory, recovery=count, memory=memory).close()
+        sweep(network, data, tmp_path / memory, recover=count, memory=memory).close()
         assert len(calls) == len(set(map(id, calls))) == 4
         assert not any(one is network for one in calls)
         calls.clear()
@@ -404,14 +404,14 @@ def test_decisions_are_made_on_recovered_lesions_too(tmp_path):
             assert np.array_equal(found["top1"], whole.outcomes(one)["top1"][found.images])
         with Study.open(tmp_path / "b") as alone:
             assert recommend(early) == recommend(alone)
-        advice = recommend(early, recovery="bn")
+        advice = recommend(early, after="bn")
         assert "of its 6 lesions is wrong" in advice.guarantee
         assert advice.guarantee.endswith("Every lesion recovers by bn before it is scored.")
         words = (
             "Expected lesions with recovery by finetune:9, but .* holds others \\(one-shot, bn\\)"
         )
         with pytest.raises(EvidenceError, match=words):
-            recommend(early, recovery="finetune:9")
+            recommend(early, after="finetune:9")
         frame = curves(early)
         assert set(frame["recovery"][frame["amount"].notna()]) == {"", "bn"}
 
@@ -517,7 +517,7 @@ def test_the_network_comes_back_bit_for_bit(recovery, left, error, tmp_path):
     train = training() if left is None else Failing(training(), error and error("stop"), left)
     kinds = (KeyboardInterrupt, SubjectError)
     with pytest.raises(kinds) if error else nullcontext():
-        sweep(network, data, tmp_path / "s", recovery=recovery, train=train).close()
+        sweep(network, data, tmp_path / "s", recover=recovery, train=train).close()
     assert_same(before[0], state(network))
     assert torch.equal(before[1], torch.get_rng_state())
     assert all(map(np.array_equal, before[2], np.random.get_state()))
@@ -531,10 +531,10 @@ def test_the_network_comes_back_bit_for_bit(recovery, left, error, tmp_path):
 
 def test_a_frozen_network_learns_all_the_same(tmp_path):
     network, data = networks.plain(40)
-    with sweep(network, data, tmp_path / "a", recovery="finetune:3") as study:
+    with sweep(network, data, tmp_path / "a", recover="finetune:3") as study:
         free = content(study)
     network.requires_grad_(False)
-    with sweep(network, data, tmp_path / "b", recovery="finetune:3") as study:
+    with sweep(network, data, tmp_path / "b", recover="finetune:3") as study:
         assert content(study) == free
     assert not any(weight.requires_grad for weight in network.parameters())
 
@@ -589,7 +589,7 @@ def fail(network, batches):
     ("options", "words"),
     [
         ({"train": None}, "Expected training images for recovery by bn, got none; give them with "),
-        ({"recovery": ""}, "Expected a recovery for the training images, got none; give recovery="),
+        ({"recover": ""}, "Expected a recovery for the training images, got none; give recover="),
         ({"recovery": "finetune:0"}, "Expected at least one step, a positive lr, a momentum from 0 "
                                      "to below 1 and a decay of 0 or more, got finetune:0."),
         ({"recovery": "finetune:2,lr=-1"}, "got finetune:2,lr=-1."),
@@ -624,7 +624,7 @@ def test_a_network_without_batch_norm_has_nothing_to_estimate(tmp_path):
     data = TensorDataset(torch.randn(20, 1, 8, 8), torch.randint(0, 3, (20,)))
     with pytest.raises(SubjectError, match="Expected a network with batch norms for recovery by b"):
         sweep(Odd(), data, tmp_path / "s")
-    with sweep(Odd(), data, tmp_path / "s", recovery="finetune:1") as study:
+    with sweep(Odd(), data, tmp_path / "s", recover="finetune:1") as study:
         assert {len(study.outcomes(one)) for one in study.lesions} == {16}
 
 
@@ -637,7 +637,7 @@ def test_a_network_that_cannot_be_copied_is_refused(tmp_path):
 
 def test_a_recovery_that_diverges_is_a_row_with_a_reason(tmp_path):
     network, data = networks.plain(40)
-    with sweep(network, data, tmp_path / "s", recovery="finetune:40,lr=1e30") as study:
+    with sweep(network, data, tmp_path / "s", recover="finetune:40,lr=1e30") as study:
         assert set(study.failed) == set(study.lesions)
         rows = curves(study)
         assert set(rows["reason"][rows["amount"].notna()]) == {
@@ -675,7 +675,7 @@ def test_a_users_score_finetunes_by_what_its_targets_are(tmp_path):
     options = {"score": right, "ratios": (0.5,), "full": True}
     for recovery in ("", "bn", "finetune:60,lr=0.1"):
         extra = {"train": train} if recovery else {}
-        sweeping.sweep(network, data, tmp_path / "s", recovery=recovery, **extra, **options).close()
+        sweeping.sweep(network, data, tmp_path / "s", recover=recovery, **extra, **options).close()
     with Study.open(tmp_path / "s") as study:
         mean = {one.recovery: study.outcomes(one)["score"].mean() for one in study.lesions}
     assert mean["finetune:60,lr=0.1"] > 0.8 > mean[""]

@@ -16,7 +16,7 @@ from lesion.errors import SubjectError
 from lesion.lesions.lesion import Lesion
 from lesion.network.dissect import dissect
 from lesion.sweeps.sweep import sweep
-from lesion.sweeps.whole_network import sweep_whole
+from lesion.sweeps.whole_network import evaluate
 
 
 def whole(network, data):
@@ -259,7 +259,7 @@ def test_channels_are_cut_where_the_operation_reads_them(reader, tmp_path):
         with torch.no_grad():
             return float((given(images).argmax(1) == answers).double().mean())
 
-    with sweep_whole(network, share, tmp_path / "w", images[:2], **options) as study:
+    with evaluate(network, share, tmp_path / "w", images[:2], **options) as study:
         assert study.evaluations == {None: 1.0, lesion: agree.mean()}
 
 

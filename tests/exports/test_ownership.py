@@ -19,7 +19,7 @@ from lesion.exports.pruned import applied, apply, export_pruned, load_pruned, sa
 from lesion.exports.targets.torch_prune import to_torch_prune
 from lesion.exports.targets.torch_pruning import to_torch_pruning
 from lesion.network.cost import cost
-from lesion.network.find_layers import find_layers
+from lesion.network.layers import layers
 
 
 def images(seed=0):
@@ -132,7 +132,7 @@ def sharing(make, seed=0):
 
 
 def rates_of(network, unit, numbers, x):
-    return allocations.by_channels(find_layers(network, x), {unit: numbers})
+    return allocations.by_channels(layers(network, x), {unit: numbers})
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -160,7 +160,7 @@ def test_what_modules_share_they_share_pruned(name, tmp_path):
 def test_costs_of_a_shared_weight_are_those_of_the_smaller_network(name):
     make, unit, numbers, _ = SHARED[name]
     network, x = sharing(make), images()
-    anatomy = find_layers(network, x)
+    anatomy = layers(network, x)
     assert cost(anatomy).parameters == sum(parameter.numel() for parameter in network.parameters())
     rates = rates_of(network, unit, numbers, x)
     small = apply(rates, network, x)
@@ -189,7 +189,7 @@ def test_shared_biases_and_batch_norms():
     network.b.weight, network.b.bias = network.a.weight, network.a.bias
     network.n.weight, network.n.running_var = network.m.weight, network.m.running_var
     x = images()
-    (unit,) = (entry.name for entry in find_layers(network, x).units if {"a", "b"} & {entry.name})
+    (unit,) = (entry.name for entry in layers(network, x).units if {"a", "b"} & {entry.name})
     small = apply(rates_of(network, unit, [1, 2], x), network, x)
     check(small, network, {"c": [1, 2], "d": [1, 2]}, x)
     assert small.b.bias is small.a.bias
@@ -203,7 +203,7 @@ def test_a_module_that_never_runs_keeps_what_it_shared():
     network.unused = conv(3, 6)
     network.unused.weight = network.a.weight
     x = images()
-    (unit,) = (entry.name for entry in find_layers(network, x).units if entry.channels == 6)
+    (unit,) = (entry.name for entry in layers(network, x).units if entry.channels == 6)
     small = apply(rates_of(network, unit, [1, 2], x), network, x)
     check(small, network, {"c": [1, 2]}, x)
     assert torch.equal(small.unused.weight, network.a.weight)
@@ -320,7 +320,7 @@ def computing(kind, seed=0):
 
 
 def rates_of_all(network, x):
-    return allocations.by_channels(find_layers(network, x), {"a": [0, 4], "b": [1], "d": [2]})
+    return allocations.by_channels(layers(network, x), {"a": [0, 4], "b": [1], "d": [2]})
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -367,13 +367,13 @@ def test_exports_of_computed_weights(name):
     check(made.network, network, FALLEN_BEFORE, x)
     values = json.loads(export(rates, "torch-pruning", network=network, example=x))
     assert values["kept"]["a"] == [1, 2, 3, 5] and values["kept"]["b"] == [0, 2, 3, 4]
-    stay = load(export(rates, "masks", anatomy=find_layers(network, x)))
+    stay = load(export(rates, "masks", anatomy=layers(network, x)))
     assert stay["d.kept"].tolist() == [0, 1, 3]
 
 
 def test_the_warning_of_apply():
     network, x = computing(parametrizations.weight_norm), images()
-    rates = allocations.by_channels(find_layers(network, x), {"b": [0, 1, 3]})
+    rates = allocations.by_channels(layers(network, x), {"b": [0, 1, 3]})
     with pytest.warns(UserWarning, match="The weights of b, c are computed from others"):
         small = apply(rates, network, x)
     assert parametrize.is_parametrized(small.a)  # which loses nothing
@@ -384,7 +384,7 @@ def test_the_warning_of_apply():
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_older_hooks_of_what_loses_nothing_stay(tmp_path):
     network, x = computing(nn.utils.weight_norm), images()
-    rates = allocations.by_channels(find_layers(network, x), {"b": [0, 1, 3]})
+    rates = allocations.by_channels(layers(network, x), {"b": [0, 1, 3]})
     small, _ = applied(rates, network, x)
     assert {name for name, _ in small.a.named_parameters()} == {"weight_g", "weight_v", "bias"}
     check(small, network, {"c": [0, 1, 3]}, x)
@@ -415,7 +415,7 @@ def test_a_computed_weight_that_modules_share():
         setattr(network.b.parametrizations.weight, part,
                 getattr(network.a.parametrizations.weight, part))  # fmt: skip
     x = images()
-    (unit,) = (entry.name for entry in find_layers(network, x).units if {"a", "b"} & {entry.name})
+    (unit,) = (entry.name for entry in layers(network, x).units if {"a", "b"} & {entry.name})
     small, _ = applied(rates_of(network, unit, [0, 2], x), network, x)
     check(small, network, {"c": [0, 2], "d": [0, 2]}, x)
     assert small.b.weight is small.a.weight
@@ -454,7 +454,7 @@ def test_costs_of_computed_weights_fall_with_their_channels():
     torch.manual_seed(0)
     network = chain(parametrizations.weight_norm(conv(3, 6)), nn.ReLU(),
                     parametrizations.spectral_norm(conv(6, 4)), out=4).eval()  # fmt: skip
-    anatomy = find_layers(network, images())
+    anatomy = layers(network, images())
     assert cost(anatomy).parameters == sum(parameter.numel() for parameter in network.parameters())
     rates = allocations.by_channels(anatomy, {"a": [0, 3], "c": [1]})
     kept = 4 * (1 + 3 * 9 + 1) + 3 * (4 * 9 + 1) + 5 * (3 + 1)

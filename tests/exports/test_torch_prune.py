@@ -20,7 +20,7 @@ from lesion.exports.export import export
 from lesion.exports.pruned import apply
 from lesion.exports.targets.torch_prune import to_torch_prune
 from lesion.exports.targets.torch_pruning import to_torch_pruning
-from lesion.network.find_layers import find_layers
+from lesion.network.layers import layers
 
 # numbers of channels stand in their forward, which slicing leaves alone
 NUMBERED = {"padded_and_sliced", "one_channel_expanded"}
@@ -149,7 +149,7 @@ def test_the_road_that_each_refusal_names_is_open():
 def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
     network = chain(weight_norm(conv(3, 6)), nn.ReLU(), conv(6, 4), out=4).eval()
     x = torch.randn(2, 3, 6, 6)
-    anatomy = find_layers(network, x)
+    anatomy = layers(network, x)
     rates = allocations.by_channels(anatomy, {"a": [1]})
     for refused in (to_torch_pruning, to_torch_prune):  # they work on the network itself
         with pytest.raises(LesionError, match="that of a is computed from others at every pass"):

@@ -11,8 +11,9 @@ from lesion.joint.baselines import beside, ranked, uniform
 from lesion.joint.bench import bench
 from lesion.joint.verifier import Verifier, once
 from lesion.network.cost import cost
-from lesion.rates.allocate import allocate, reading_of
+from lesion.rates.allocate import reading_of
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.study.aim import Aim
 from lesion.sweeps.sweep import sweep
 
@@ -28,7 +29,7 @@ def study(tmp_path_factory):
 
 @pytest.mark.parametrize("left", [0.9, 0.6, 0.35])
 def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
-    allocation = allocate(study, Budget(macs=left))
+    allocation = recommend(study, budget=Budget(macs=left))
     found = uniform(reading_of(study, allocation), allocation)
     free = [rate for rate in found.rates if rate.kind == "free"]
     assert {(rate.channels, rate.pruned) for rate in free} == {
@@ -45,7 +46,7 @@ def test_uniform_is_the_smallest_common_ratio_that_does(study, left):
 @pytest.mark.parametrize("rival", [uniform, ranked])
 def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
     budget = Budget(macs=0.7, pins={"layer1.0.conv1": 0.5}, skip=("layer3.*",))
-    allocation = allocate(study, budget)
+    allocation = recommend(study, budget=budget)
     beside_it = rival(reading_of(study, allocation), allocation)
     own, found = ({rate.unit: rate for rate in one.rates} for one in (allocation, beside_it))
     assert own["layer1.0.conv1"].reason == "the rate that was asked for"
@@ -59,13 +60,13 @@ def test_what_was_pinned_or_skipped_stays_as_it_is(study, rival):
 
 @pytest.mark.parametrize("rival", [uniform, ranked])
 def test_where_everything_was_asked_for_so_it_stays(study, rival):
-    allocation = allocate(study, Budget(macs=1.0, skip=("*",)))
+    allocation = recommend(study, budget=Budget(macs=1.0, skip=("*",)))
     assert rival(reading_of(study, allocation), allocation).filters == {}
 
 
 @pytest.mark.parametrize("left", [0.9, 0.6])
 def test_the_ranking_takes_the_lowest_of_all(study, left):
-    allocation = allocate(study, Budget(macs=left))
+    allocation = recommend(study, budget=Budget(macs=left))
     found = ranked(reading_of(study, allocation), allocation)
     assert found.pruned.macs <= allocation.pruned.macs
     kept, fallen = [], []
@@ -84,7 +85,7 @@ def test_all_are_measured_on_the_same_images(subject, tmp_path, seed):
     network, data = subject
     options = {"ratios": (0.25, 0.5, 0.75), "full": True, "holdout": 0.5, "seed": seed}
     with sweep(*subject, tmp_path / "a", **options) as made:
-        allocation = allocate(made, Budget(macs=0.5))
+        allocation = recommend(made, budget=Budget(macs=0.5))
         ready = bench(made, network, data)
         found = beside(reading_of(made, allocation), ready, allocation, made.header.holdout)
         other = uniform(reading_of(made, allocation), allocation)

@@ -9,10 +9,10 @@ from unequal import subject as small_subject
 from lesion.joint.bench import Bench
 from lesion.joint.calibrate import calibrate, random_sets
 from lesion.lesions.lesion import Joint
-from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
 from lesion.rates.calibration import Calibration, limit
 from lesion.rates.candidates import candidates, dropped
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
@@ -29,11 +29,11 @@ def study(subject, tmp_path):
 
 def test_what_is_learned_is_remembered_and_used(subject, study):
     bench = Bench.of(study, Subject.of(*subject))
-    before = allocate(study, Budget(macs=0.6))
+    before = recommend(study, budget=Budget(macs=0.6))
     made = calibrate(study, bench, sets=59)
     assert Calibration.from_json(study.calibration) == made
     assert len(made.predicted) == len(made.measured) == 59
-    after = allocate(study, Budget(macs=0.6))
+    after = recommend(study, budget=Budget(macs=0.6))
     assert after.high == pytest.approx(made.upper(before.high))
     assert "as 59 of them on this network showed" in after.guarantee
 
@@ -54,7 +54,7 @@ def test_the_measured_drops_are_those_of_the_sets(subject, study):
 
 def test_a_bound_on_the_drop_is_one_on_the_upper_prediction(subject, study):
     calibrate(study, Bench.of(study, Subject.of(*subject)), sets=59)
-    found = allocate(study, Budget(macs="least", max_drop=5))
+    found = recommend(study, budget=Budget(macs="least", max_drop=5))
     assert found.cut and found.high <= 5 + 1e-9
 
 

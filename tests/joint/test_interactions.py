@@ -8,9 +8,9 @@ from torch.utils.data import TensorDataset
 
 from lesion.errors import LesionError
 from lesion.joint.bench import Bench
-from lesion.joint.interactions import find_interactions
-from lesion.rates.allocate import allocate
+from lesion.joint.interactions import interactions
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
 
@@ -52,13 +52,13 @@ def case(tmp_path):
     study = sweep(network, data, tmp_path / "a", ratios=(0.5,), full=True, holdout=0)
     with study:
         pins = dict.fromkeys("abc", 0.5)
-        cut = allocate(study, Budget(macs=1.0, pins=pins))
+        cut = recommend(study, budget=Budget(macs=1.0, pins=pins))
         yield study, Bench.of(study, Subject.of(network, data)), cut
 
 
 def test_the_planted_pair_stands_out(case):
     study, bench, cut = case
-    found = find_interactions(study, bench, cut, images=300)
+    found = interactions(study, bench, cut, images=300)
     table = found.table.set_index(["first", "second"])
     third = 100 / 3
     assert found.screened == 0
@@ -75,7 +75,7 @@ def test_the_planted_pair_stands_out(case):
 
 def test_a_budget_of_pairs_goes_to_the_strongest_on_other_images(case):
     study, bench, cut = case
-    found = find_interactions(study, bench, cut, pairs=1, images=120)
+    found = interactions(study, bench, cut, pairs=1, images=120)
     assert found.screened == 3 and len(found.table) == 1
     row = found.table.iloc[0]
     assert (row["first"], row["second"], row["images"]) == ("a", "b", 120)
@@ -84,6 +84,6 @@ def test_a_budget_of_pairs_goes_to_the_strongest_on_other_images(case):
 
 def test_one_cut_has_no_pairs(case):
     study, bench, _ = case
-    alone = allocate(study, Budget(macs=1.0, pins={"a": 0.5}, skip=("b", "c")))
+    alone = recommend(study, budget=Budget(macs=1.0, pins={"a": 0.5}, skip=("b", "c")))
     with pytest.raises(LesionError, match="Expected rates that cut two units at least, got 1"):
-        find_interactions(study, bench, alone)
+        interactions(study, bench, alone)

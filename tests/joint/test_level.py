@@ -15,10 +15,11 @@ from unequal import subject as small_subject
 
 from lesion.errors import LesionError
 from lesion.joint.bench import Bench
-from lesion.joint.level import level, one_rate
-from lesion.rates.allocate import allocate
+from lesion.joint.level import one_rate
+from lesion.joint.refine import refine
 from lesion.rates.budget import Budget
 from lesion.rates.calibration import Calibration
+from lesion.rates.recommend import recommend
 from lesion.results.curves import curves
 from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
@@ -125,7 +126,7 @@ def test_of_all_that_meet_any_budget_it_is_the_first(study, macs, params, align,
     for eighths in range(8):
         stay = next((n for n in range(8 - eighths, 8) if n >= least and n % align == 0), 8)
         pins = {unit: 0.0 if unit in skip else 1 - stay / 8 for unit in ("a", "b")}
-        one = allocate(study, Budget(macs=1.0, pins=pins))
+        one = recommend(study, budget=Budget(macs=1.0, pins=pins))
         if one.pruned.macs <= macs * one.intact.macs + 1e-6 and (
             params is None or one.pruned.parameters <= params * one.intact.parameters + 1e-6
         ):
@@ -137,12 +138,12 @@ def test_of_all_that_meet_any_budget_it_is_the_first(study, macs, params, align,
 def test_without_any_recovery_it_is_the_best_by_brute_force(subject, study):
     """A user's recovery that does nothing: so slicing by hand tells what each set loses."""
     budget, used = Budget(macs=0.6), study.header.order
-    found = level(study, bench(subject, study, nothing), allocate(study, budget), budget)
+    found = refine(study, bench(subject, study, nothing), recommend(study, budget=budget), budget)
     even = one_rate(Reading.of(study), budget)
     tried = [even]
     for most in EIGHTHS:
         try:
-            tried.append(allocate(study, dataclasses.replace(budget, max_rate=most)))
+            tried.append(recommend(study, budget=dataclasses.replace(budget, max_rate=most)))
         except LesionError:
             continue
     lost = [drops(subject, study, one, used) for one in tried]
@@ -164,8 +165,8 @@ def test_one_rate_stays_unless_others_are_ahead(subject, study):
             weight.data.zero_()
 
     budget = Budget(macs=0.6)
-    own = allocate(study, budget)
-    found = level(study, bench(subject, study, ruin), own, budget, images=50)
+    own = recommend(study, budget=budget)
+    found = refine(study, bench(subject, study, ruin), own, budget, images=50)
     assert len({rate.rate for rate in found.cut}) == 1
     assert "one rate for all units" in found.goal
 
@@ -177,7 +178,7 @@ def test_the_best_has_to_be_ahead_once_more(subject, study, monkeypatch, again, 
     5 points with one seed and 2 or −4 with the other are 3.5 or 0.5 ± 1 in the mean, of 200 images.
     """
     budget = Budget(macs=0.6)
-    own = allocate(study, budget)
+    own = recommend(study, budget=budget)
     even = one_rate(Reading.of(study), budget).dropped(study.anatomy)
 
     def outcomes(self, cuts, images, intact):
@@ -187,14 +188,16 @@ def test_the_best_has_to_be_ahead_once_more(subject, study, monkeypatch, again, 
 
     recovered = bench(subject, study, nothing)
     monkeypatch.setattr(Bench, "outcomes", outcomes)
-    found = level(study, recovered, own, budget)
+    found = refine(study, recovered, own, budget)
     assert ("one rate for all units" not in found.goal) == taken
 
 
 def test_those_kept_back_are_not_touched(subject, study, monkeypatch):
     seen, _ = overheard(monkeypatch)
     budget = Budget(macs=0.5)
-    level(study, bench(subject, study, nothing), allocate(study, budget), budget, images=70)
+    refine(
+        study, bench(subject, study, nothing), recommend(study, budget=budget), budget, images=70
+    )
     assert seen == set(study.header.order[:70])
 
 
@@ -204,11 +207,11 @@ def test_rates_by_lesions_that_recovered(subject, tmp_path):
     options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
     sweep(network, data, tmp_path / "a", **options).close()
     train = training(subject)
-    with sweep(network, data, tmp_path / "a", recovery="bn", train=train, **options) as made:
-        found = allocate(made, Budget(macs=0.5), recovery="bn")
+    with sweep(network, data, tmp_path / "a", recover="bn", train=train, **options) as made:
+        found = recommend(made, budget=Budget(macs=0.5), after="bn")
         made.set_calibration(Calibration((1.0,) * 59, (9.0,) * 59, 95.0, 200, "drops").to_json())
-        assert allocate(made, Budget(macs=0.5), recovery="bn") == found
-        learned = allocate(made, Budget(macs=0.5), by="drops")
+        assert recommend(made, budget=Budget(macs=0.5), after="bn") == found
+        learned = recommend(made, budget=Budget(macs=0.5), by="drops")
         frame = curves(made)
     assert "random rates" in learned.guarantee
     assert "each after recovery by bn" in found.guarantee
@@ -226,34 +229,34 @@ def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, 
     train, budget = training(subject), Budget(macs=0.5)
     options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
     sweep(network, data, tmp_path / "a", **options).close()
-    with sweep(network, data, tmp_path / "a", recovery="bn", train=train, **options) as made:
-        own, plain = allocate(made, budget, recovery="bn"), allocate(made, budget)
+    with sweep(network, data, tmp_path / "a", recover="bn", train=train, **options) as made:
+        own, plain = recommend(made, budget=budget, after="bn"), recommend(made, budget=budget)
         assert own.filters != plain.filters, "the case tells nothing"
         _, tried = overheard(monkeypatch)
-        level(made, bench(subject, made, nothing), own, budget, recovery="bn")
+        refine(made, bench(subject, made, nothing), own, budget, after="bn")
         assert {one.dropped(made.anatomy).tobytes() for one in (own, plain)} <= tried
 
 
 def test_a_study_may_hold_recovered_lesions_alone(subject, tmp_path):
     network, data = subject
     train, budget = training(subject), Budget(macs=0.5)
-    options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5, "recovery": "bn", "train": train}
+    options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5, "recover": "bn", "train": train}
     with sweep(network, data, tmp_path / "a", **options) as made:
-        own = allocate(made, budget, recovery="bn")
-        found = level(made, bench(subject, made, "bn"), own, budget, recovery="bn")
+        own = recommend(made, budget=budget, after="bn")
+        found = refine(made, bench(subject, made, "bn"), own, budget, after="bn")
         even = one_rate(Reading.of(made, recovery="bn"), budget)
     assert found.pruned.macs <= 0.5 * found.intact.macs
     assert len({rate.rate for rate in even.cut}) == 1
 
 
-def test_it_needs_a_recovery(subject, study):
+def test_lesions_that_recovered_need_a_recovery_to_refine_by(subject, study):
     budget = Budget(macs=0.5)
-    own = allocate(study, budget)
-    with pytest.raises(LesionError, match=r"Expected a bench with a recovery .* got none"):
-        level(study, Bench.of(study, Subject.of(*subject)), own, budget)
+    rates = recommend(study, budget=budget)
+    with pytest.raises(LesionError, match=r"Expected a bench with a recovery, since .* by bn are"):
+        refine(study, Bench.of(study, Subject.of(*subject)), rates, budget, after="bn")
 
 
 def test_the_least_names_no_share(subject, study):
     budget = Budget(macs="least", max_drop=2)
     with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
-        level(study, bench(subject, study, nothing), allocate(study, budget), budget)
+        refine(study, bench(subject, study, nothing), recommend(study, budget=budget), budget)

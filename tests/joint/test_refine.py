@@ -7,10 +7,10 @@ from unequal import subject as small_subject
 from lesion.errors import LesionError
 from lesion.joint.bench import Bench
 from lesion.joint.refine import refine
-from lesion.rates.allocate import allocate
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.rates.latency import LayerTime, Times
+from lesion.rates.recommend import recommend
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
 
@@ -32,7 +32,7 @@ def bench(subject, study):
 @pytest.mark.parametrize("left", [0.8, 0.5, 0.3])
 def test_it_measures_no_worse_within_the_budget(subject, study, bench, left):
     budget = Budget(macs=left)
-    before = allocate(study, budget)
+    before = recommend(study, budget=budget)
     after = refine(study, bench, before, budget)
     used = study.header.order
     assert after.drop == pytest.approx(drops(subject, study, after, used).mean())
@@ -48,13 +48,13 @@ def test_it_measures_no_worse_within_the_budget(subject, study, bench, left):
 def test_no_single_step_within_the_budget_is_better(subject, study, bench):
     """At the end of enough rounds; a step of one unit down and another up may still be."""
     budget = Budget(macs=0.5)
-    after = refine(study, bench, allocate(study, budget), budget, rounds=20)
+    after = refine(study, bench, recommend(study, budget=budget), budget, rounds=20)
     at = {rate.unit: rate.rate for rate in after.rates}
     for unit, rate in at.items():
         for step in (-1 / 8, 1 / 8):
             if 0 <= rate + step < 1:
                 pins = {**at, unit: rate + step}
-                other = allocate(study, Budget(macs=1.0, pins=pins))
+                other = recommend(study, budget=Budget(macs=1.0, pins=pins))
                 if other.pruned.macs <= 0.5 * other.intact.macs:
                     used = study.header.order
                     assert drops(subject, study, other, used).mean() >= after.drop - 1e-9
@@ -62,13 +62,13 @@ def test_no_single_step_within_the_budget_is_better(subject, study, bench):
 
 def test_a_stage_keeps_its_common_rate(study, bench):
     budget = Budget(macs=0.7, per="stage")
-    after = refine(study, bench, allocate(study, budget), budget)
+    after = refine(study, bench, recommend(study, budget=budget), budget)
     assert len({rate.rate for rate in after.cut}) <= 1
 
 
 def test_layers_that_skip_their_stages_rate_keep_skipping_it(study, bench):
     budget = Budget(macs=0.7, per="stage")
-    before = allocate(study, Budget(macs=0.7, per="stage", skip=("b",)))
+    before = recommend(study, budget=Budget(macs=0.7, per="stage", skip=("b",)))
     after = refine(study, bench, before, budget)
     assert [rate.unit for rate in after.cut] == ["a"] == [rate.unit for rate in before.cut]
 
@@ -76,14 +76,14 @@ def test_layers_that_skip_their_stages_rate_keep_skipping_it(study, bench):
 def test_the_least_cannot_be_refined(study, bench):
     budget = Budget(macs="least", max_drop=2)
     with pytest.raises(LesionError, match="Expected a share that may remain for rates that are"):
-        refine(study, bench, allocate(study, budget), budget)
+        refine(study, bench, recommend(study, budget=budget), budget)
 
 
 def test_a_budget_of_latency_is_kept_and_said(study, bench):
     """Each layer takes a millisecond for each pair of channels that it reads and makes."""
     laws = [LayerTime(name, (0.0, 0.0, 0.0, 1.0), 0.1) for name in ("a", "b", "fc")]
     times, budget = Times("cpu", 1, 32, 100.0, 0.0, tuple(laws)), Budget(latency=0.6)
-    before = allocate(study, budget, times=times)
+    before = recommend(study, budget=budget, times=times)
     for found in (before, refine(study, bench, before, budget, times=times)):
         kept = {rate.unit: len(rate.kept) for rate in found.rates}
         reads = study.anatomy.unit["a"].channels
@@ -99,6 +99,6 @@ def test_a_budget_of_latency_is_kept_and_said(study, bench):
 def test_those_kept_back_are_not_touched(study, bench, monkeypatch):
     seen, _ = overheard(monkeypatch)
     budget = Budget(macs=0.5)
-    refine(study, bench, allocate(study, budget), budget, images=100)
+    refine(study, bench, recommend(study, budget=budget), budget, images=100)
     assert seen == set(study.header.order[:100])
     assert not seen & set(study.header.holdout)

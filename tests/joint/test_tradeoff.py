@@ -6,9 +6,9 @@ from unequal import subject as small_subject
 from lesion.errors import LesionError
 from lesion.joint.baselines import beside
 from lesion.joint.bench import bench
-from lesion.joint.tradeoff import frontier
-from lesion.rates.allocate import allocate
+from lesion.joint.tradeoff import tradeoff
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.sweeps.sweep import sweep
 
@@ -24,11 +24,11 @@ def study(subject, tmp_path):
 
 def test_each_budget_in_reach_is_a_point_of_each_way(subject, study):
     own = bench(study, *subject)
-    found = frontier(Reading.of(study), own, (0.8, 0.5, 0.01), rounds=0)
+    found = tradeoff(study, own, (0.8, 0.5, 0.01), rounds=0)
     assert found["way"].value_counts().to_dict() == {"lesion": 3, "uniform": 2, "global l1": 2}
     whole = found[found["macs"] == 1].iloc[0]
     expected = beside(
-        Reading.of(study), own, allocate(study, Budget(macs=0.5)), study.header.holdout
+        Reading.of(study), own, recommend(study, budget=Budget(macs=0.5)), study.header.holdout
     )
     point = found[(found["way"] == "uniform")].iloc[1]
     assert point["accuracy"] == pytest.approx(whole["accuracy"] - expected["drop"][1])
@@ -39,8 +39,8 @@ def test_each_budget_in_reach_is_a_point_of_each_way(subject, study):
 def test_after_recovery_as_well(subject, study):
     network, data = subject
     own = bench(study, network, data)
-    recovered = bench(study, network, data, recovery=lambda network, batches: None, train=others())
-    found = frontier(Reading.of(study), own, (0.5,), rounds=0, recovered=recovered)
+    recovered = bench(study, network, data, recover=lambda network, batches: None, train=others())
+    found = tradeoff(study, own, (0.5,), rounds=0, recovered=recovered)
     once, again = (found[(found["tuned"] == tuned) & (found["macs"] < 1)] for tuned in (0, 1))
     assert once["accuracy"].tolist() == pytest.approx(again["accuracy"].tolist())
 
@@ -53,10 +53,8 @@ def test_rates_after_recovery_are_found_for_it(subject, study):
             weight.data.zero_()
 
     network, data = subject
-    recovered = bench(study, network, data, recovery=ruin, train=others())
-    found = frontier(
-        Reading.of(study), bench(study, network, data), (0.5,), rounds=1, recovered=recovered
-    )
+    recovered = bench(study, network, data, recover=ruin, train=others())
+    found = tradeoff(study, bench(study, network, data), (0.5,), rounds=1, recovered=recovered)
     after = found[found["tuned"]].set_index("way")
     assert after["macs"]["lesion"] == after["macs"]["uniform"]
     assert after["accuracy"]["lesion"] == after["accuracy"]["uniform"]
@@ -72,4 +70,4 @@ def others():
 
 def test_nothing_in_reach(subject, study):
     with pytest.raises(LesionError, match="Expected a share of the MACs within reach"):
-        frontier(Reading.of(study), bench(study, *subject), (0.01,))
+        tradeoff(study, bench(study, *subject), (0.01,))

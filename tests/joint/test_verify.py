@@ -18,8 +18,8 @@ from lesion.joint.closed_loop import CAREFUL, FINE, SHRINK, _Loop, tightened
 from lesion.joint.verification import Check, begin, recorded
 from lesion.joint.verifier import Verifier, once
 from lesion.joint.verify import verify
-from lesion.rates.allocate import allocate
 from lesion.rates.budget import Budget
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.study.aim import Aim
 from lesion.study.merge import merge
@@ -49,7 +49,7 @@ def counted(subject, study, allocation):
 
 @pytest.mark.parametrize("left", [0.9, 0.6, 0.4])
 def test_the_drop_is_that_of_the_smaller_network(subject, study, bench, left):
-    allocation = allocate(study, Budget(macs=left))
+    allocation = recommend(study, budget=Budget(macs=left))
     found = once(Verifier(study, bench, Aim(3.0), full=True), allocation).final
     assert found.drop == pytest.approx(counted(subject, study, allocation))
     assert found.exact and found.images == len(study.header.holdout)
@@ -59,7 +59,7 @@ def test_the_drop_is_that_of_the_smaller_network(subject, study, bench, left):
 
 
 def test_it_stops_when_it_is_told_and_the_verdict_is_that_of_all_images(subject, study, bench):
-    allocation = allocate(study, Budget(macs=0.4))
+    allocation = recommend(study, budget=Budget(macs=0.4))
     early = once(Verifier(study, bench, Aim(3.0)), allocation).final
     assert early.images < early.held
     whole = once(Verifier(study, bench, Aim(3.0), full=True), allocation).final
@@ -68,7 +68,7 @@ def test_it_stops_when_it_is_told_and_the_verdict_is_that_of_all_images(subject,
 
 
 def test_each_check_spends_half_of_what_is_left_of_the_error(study, bench):
-    allocation = allocate(study, Budget(macs=0.9))
+    allocation = recommend(study, budget=Budget(macs=0.9))
     verifier = Verifier(study, bench, Aim(3.0, 95))
     spent = [verifier.check(allocation).alpha for _ in range(3)]
     again = Verifier(study, bench, Aim(3.0, 95)).check(allocation)
@@ -80,11 +80,13 @@ def test_each_check_spends_half_of_what_is_left_of_the_error(study, bench):
 
 def test_merged_studies_keep_what_was_spent(study, bench, tmp_path):
     verifier = Verifier(study, bench, Aim(3.0, 95))
-    verifier.check(allocate(study, Budget(macs=0.9)))
+    verifier.check(recommend(study, budget=Budget(macs=0.9)))
     merge([study.path, study.path], tmp_path / "m.lesion")
     with Study.open(tmp_path / "m.lesion") as merged:
         assert merged.checks == study.checks
-        again = Verifier(merged, bench, Aim(3.0, 95)).check(allocate(merged, Budget(macs=0.9)))
+        again = Verifier(merged, bench, Aim(3.0, 95)).check(
+            recommend(merged, budget=Budget(macs=0.9))
+        )
     assert (again.number, again.alpha) == (2, pytest.approx(0.0125))
 
 
@@ -96,27 +98,29 @@ def test_copies_that_made_checks_of_their_own_state_less_confidence_once_joined(
         path = tmp_path / f"{number}.lesion"
         path.write_bytes(study.path.read_bytes())
         with Study.open(path) as copy:
-            checked = once(Verifier(copy, bench, Aim(3.0)), allocate(copy, Budget(macs=left)))
+            checked = once(
+                Verifier(copy, bench, Aim(3.0)), recommend(copy, budget=Budget(macs=left))
+            )
         assert checked.confidence == pytest.approx(95)
         assert (checked.final.number, checked.final.alpha) == (1, pytest.approx(0.025))
         copies.append(path)
     merge(copies, tmp_path / "m.lesion")
     with Study.open(tmp_path / "m.lesion") as merged:
-        again = once(Verifier(merged, bench, Aim(3.0)), allocate(merged, Budget(macs=0.9)))
+        again = once(Verifier(merged, bench, Aim(3.0)), recommend(merged, budget=Budget(macs=0.9)))
     assert (again.final.number, again.final.alpha) == (5, pytest.approx(0.05 / 32))
     assert again.confidence == pytest.approx(100 - 4 * 2.5 - 5 / 16)  # and what may come yet
     assert "With 89.69 % confidence no check" in again.text() or again.final.exact
 
 
 def test_a_check_of_less_confidence_counts_for_those_after_it(study, bench):
-    allocation = allocate(study, Budget(macs=0.9))
+    allocation = recommend(study, budget=Budget(macs=0.9))
     once(Verifier(study, bench, Aim(3.0, 80)), allocation)
     again = once(Verifier(study, bench, Aim(3.0, 99)), allocation)
     assert again.confidence == pytest.approx(100 - 10 - 0.25 - 0.25)
 
 
 def test_checks_at_the_same_time_have_errors_of_their_own(study, bench):
-    allocation = allocate(study, Budget(macs=0.9))
+    allocation = recommend(study, budget=Budget(macs=0.9))
 
     class Meanwhile(Verifier):
         def _checked(self, *args):
@@ -132,7 +136,7 @@ def test_checks_at_the_same_time_have_errors_of_their_own(study, bench):
 
 
 def test_a_check_that_came_to_nothing_spends_nothing_and_one_that_was_cut_off_does(study, bench):
-    allocation = allocate(study, Budget(macs=0.9))
+    allocation = recommend(study, budget=Budget(macs=0.9))
 
     class Stopped(Verifier):
         def _checked(self, *args):
@@ -149,7 +153,7 @@ def test_a_check_that_came_to_nothing_spends_nothing_and_one_that_was_cut_off_do
 def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
     budget = Budget(macs=0.3)
     found = tightened(
-        Verifier(study, bench, Aim(2.0)), Reading.of(study), allocate(study, budget), budget
+        Verifier(study, bench, Aim(2.0)), Reading.of(study), recommend(study, budget=budget), budget
     )
     assert found.certified and len(found.checks) > 1
     assert counted(subject, study, found.final.allocation) <= 2
@@ -161,7 +165,7 @@ def test_the_loop_tightens_until_it_is_certified(subject, study, bench):
 def test_the_loop_measures_on_other_images_than_it_refines_on(subject, study, bench):
     budget = Budget(macs=0.3)
     found = tightened(
-        Verifier(study, bench, Aim(6.0)), Reading.of(study), allocate(study, budget), budget
+        Verifier(study, bench, Aim(6.0)), Reading.of(study), recommend(study, budget=budget), budget
     )
     last, own = found.final.allocation, study.header.order
     first, others = own[: len(own) // 2], own[len(own) // 2 :]
@@ -230,9 +234,9 @@ def test_the_loop_goes_by_lesions_that_recovered(subject, tmp_path):
     images = torch.randn(64, *data.tensors[0].shape[1:], generator=torch.Generator().manual_seed(5))
     train, budget = TensorDataset(images, torch.zeros(64, dtype=int)), Budget(macs=0.4)
     with sweep(network, data, tmp_path / "r.lesion", ratios=RATIOS, full=True, holdout=0.5,
-               recovery=nothing, train=train) as made:  # fmt: skip
+               recover=nothing, train=train) as made:  # fmt: skip
         ready = Bench.of(made, Subject.of(network, data, train=train), nothing)
-        first = allocate(made, budget, recovery=f"{__name__}:nothing")
+        first = recommend(made, budget=budget, after=f"{__name__}:nothing")
         reading = Reading.of(made, recovery=f"{__name__}:nothing")
         found = tightened(Verifier(made, ready, Aim(5.0)), reading, first, budget)
         last = found.final.allocation
@@ -249,13 +253,13 @@ def test_the_loop_says_where_nothing_helps(study, bench):
         tightened(
             Verifier(study, bench, Aim(0.1)),
             Reading.of(study),
-            allocate(study, Budget(macs=0.3)),
+            recommend(study, budget=Budget(macs=0.3)),
             budget,
         )
 
 
 def test_from_a_network_and_its_data(subject, study):
-    allocation = allocate(study, Budget(macs=0.9))
+    allocation = recommend(study, budget=Budget(macs=0.9))
     found = verify(study, *subject, allocation, max_drop=3.0, full=True)
     assert found.final.drop == pytest.approx(counted(subject, study, allocation))
     closed = verify(study, *subject, allocation, max_drop=3.0, close_loop=Budget(macs=0.9))
@@ -263,7 +267,7 @@ def test_from_a_network_and_its_data(subject, study):
 
 
 def test_nothing_cut_costs_nothing(study, bench):
-    whole = allocate(study, Budget(macs=1.0, skip=("a", "b")))
+    whole = recommend(study, budget=Budget(macs=1.0, skip=("a", "b")))
     found = once(Verifier(study, bench, Aim(1.0), full=True), whole).final
     assert (found.drop, found.verdict) == (0, "safe")
 
@@ -272,7 +276,7 @@ def test_what_cannot_be_verified(subject, study, bench, tmp_path):
     other, data = networks.plain(600, seed=5)
     with pytest.raises(StudyError, match="another came: weights"):
         Bench.of(study, Subject.of(other, subject[1]))
-    none = sweep(*subject, tmp_path / "b.lesion", ratios=(0.5,), holdout=0, limit=50, full=True)
+    none = sweep(*subject, tmp_path / "b.lesion", ratios=(0.5,), holdout=0, images=50, full=True)
     with none, pytest.raises(EvidenceError, match="Expected images kept back for checking rates"):
         Verifier(none, bench, Aim(1.0))
     foreign = TensorDataset(data.tensors[0][:500], data.tensors[1][:500])

@@ -18,11 +18,11 @@ from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.ratios import dropped, falling, kept
 from lesion.lesions.targets import targets
 from lesion.network.dissect import dissect
-from lesion.network.find_layers import find_layers
+from lesion.network.layers import layers
 from lesion.sweeps.choices import Choices
 from lesion.zoo.networks import CifarResNet
 
-BODY = find_layers(CifarResNet(20), torch.zeros(2, 3, 32, 32))
+BODY = layers(CifarResNet(20), torch.zeros(2, 3, 32, 32))
 FREE = [f"layer{stage}.{block}.conv1" for stage in (1, 2, 3) for block in range(3)]
 
 
@@ -172,7 +172,7 @@ class Nested(nn.Module):
 
 
 def test_projections_without_a_body_have_numbers():
-    anatomy = find_layers(Nested(), torch.zeros(2, 1, 4, 4))
+    anatomy = layers(Nested(), torch.zeros(2, 1, 4, 4))
     numbers = {layer.name: layer.number for layer in anatomy.layers}
     assert numbers == {"a": 1, "b": 2, "c": None, "d": 3, "e": 4}
 

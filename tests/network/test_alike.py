@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from lesion import Subject, SubjectError, find_layers, sweep
+from lesion import Subject, SubjectError, layers, sweep
 
 
 class Ending(networks.Plain):
@@ -79,7 +79,7 @@ def test_a_network_that_mixes_images_is_refused(name, wayward):
     torch.manual_seed(0)
     network = Ending(MIXING[name], wayward).eval()
     with pytest.raises(SubjectError, match=f"^{WORDS} depend on those beside it"):
-        find_layers(network, torch.randn(2, 1, 8, 8))
+        layers(network, torch.randn(2, 1, 8, 8))
 
 
 @pytest.mark.parametrize("fill", [0.0, 0.5])
@@ -87,7 +87,7 @@ def test_a_network_that_mixes_images_is_refused(name, wayward):
 def test_it_is_refused_for_images_that_are_all_alike_too(name, fill):
     torch.manual_seed(0)
     with pytest.raises(SubjectError, match=f"^{WORDS} depend on those beside it"):
-        find_layers(Ending(MIXING[name]).eval(), torch.full((2, 1, 8, 8), fill))
+        layers(Ending(MIXING[name]).eval(), torch.full((2, 1, 8, 8), fill))
 
 
 @pytest.mark.parametrize(("name", "words"), [("mean", "mean in"), ("softmax", "softmax in")])
@@ -95,7 +95,7 @@ def test_it_is_said_where_images_are_mixed(name, words):
     network = nn.Sequential(networks.Plain(4), Ending(MIXING[name]))
     network[1].forward = lambda x: network[1].step(network[1], x)
     with pytest.raises(SubjectError, match=rf"\(first by {words} 1\); take out what mixes"):
-        find_layers(network.eval(), torch.randn(2, 1, 8, 8))
+        layers(network.eval(), torch.randn(2, 1, 8, 8))
 
 
 def test_a_sweep_of_one_is_refused_and_leaves_no_study(tmp_path):
@@ -132,7 +132,7 @@ def test_a_network_that_draws_is_refused_however_seldom_it_shows(name):
     step, source = RANDOM[name]
     words = rf"^{AT_EVERY_PASS} whose forward draws random numbers \({source}\); make it determ"
     with pytest.raises(SubjectError, match=words):
-        find_layers(Ending(step).eval(), torch.randn(2, 1, 8, 8))
+        layers(Ending(step).eval(), torch.randn(2, 1, 8, 8))
 
 
 def test_the_module_that_draws_is_named():
@@ -140,7 +140,7 @@ def test_the_module_that_draws_is_named():
     network.drop.eval = network.drop.train = lambda *_: network.drop
     network.drop.forward = lambda x: F.dropout(x, 0.5, True)
     with pytest.raises(SubjectError, match=r"random numbers \(dropout in drop\)"):
-        find_layers(network, torch.randn(2, 1, 8, 8))
+        layers(network, torch.randn(2, 1, 8, 8))
 
 
 def counted(net, x):
@@ -179,7 +179,7 @@ def test_a_network_that_keeps_a_state_is_refused_and_the_state_named(name, waywa
     step, held = STATEFUL[name]
     words = rf"^{AT_EVERY_PASS} that keeps a state between calls \({held} changes\); let its"
     with pytest.raises(SubjectError, match=words):
-        find_layers(Ending(step, wayward).eval(), torch.randn(2, 1, 8, 8))
+        layers(Ending(step, wayward).eval(), torch.randn(2, 1, 8, 8))
 
 
 def counts_calls(net, x):
@@ -217,7 +217,7 @@ FINE = {
 def test_what_depends_on_the_image_alone_is_taken(name, dtype):
     torch.manual_seed(0)
     network = Ending(FINE[name]).to(dtype).eval()
-    anatomy = find_layers(network, torch.randn(3, 1, 8, 8).to(dtype))
+    anatomy = layers(network, torch.randn(3, 1, 8, 8).to(dtype))
     assert anatomy.unit["a"].kind == "free" and anatomy.whole == ""
 
 

@@ -12,7 +12,7 @@ from torchvision import models
 from lesion.errors import LesionError
 from lesion.lesions.pruned_cost import cost_at
 from lesion.network.cost import cost
-from lesion.network.find_layers import find_layers
+from lesion.network.layers import layers
 from lesion.zoo.networks import CifarResNet
 
 
@@ -62,7 +62,7 @@ def anatomies():
     def of(name):
         if name not in by_name:
             make, size = NETWORKS[name]
-            by_name[name] = find_layers(make(), torch.zeros(2, 3, size, size))
+            by_name[name] = layers(make(), torch.zeros(2, 3, size, size))
         return by_name[name]
 
     return of
@@ -110,7 +110,7 @@ def test_the_count_with_batch_norm_and_biases_is_the_true_one(anatomies):
 def test_a_layer_by_hand():
     """2×2 pixels · 9 weights · 4 filters, then 16 · 2; with two filters gone half of all."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
-    anatomy = find_layers(network, torch.zeros(2, 1, 4, 4))
+    anatomy = layers(network, torch.zeros(2, 1, 4, 4))
     whole, half = cost(anatomy), cost_at(anatomy, {"0": 0.5})
     assert (whole.macs, whole.weights, whole.parameters) == (176, 68, 74)
     assert (half.macs, half.weights, half.parameters) == (88, 34, 38)
@@ -120,7 +120,7 @@ def test_a_layer_by_hand():
 def test_a_unit_that_is_gone_costs_what_the_smaller_network_costs(family):
     """Counted on the network itself: hooks for MACs, its parameters for the sizes."""
     network, data = networks.FAMILIES[family](4)
-    anatomy = find_layers(network, data.tensors[0][:2])
+    anatomy = layers(network, data.tensors[0][:2])
     assert cost(anatomy).macs == counted(network, data.tensors[0][:1])
     layer = "layer2.1.conv1" if family == "resnet20" else "features.3.conv.0.0"
     keep = network.get_submodule(layer).out_channels // 2

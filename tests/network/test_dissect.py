@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion import SubjectError, find_layers
+from lesion import SubjectError, layers
 
 
 class OfTheBatch(nn.Module):
@@ -39,7 +39,7 @@ def refusal(where: str) -> str:
 
 def refused(network: nn.Module) -> str:
     with pytest.raises(SubjectError) as error:
-        find_layers(network, torch.randn(2, 1, 8, 8))
+        layers(network, torch.randn(2, 1, 8, 8))
     return str(error.value)
 
 
@@ -73,5 +73,5 @@ def test_batch_norm_by_the_images_at_hand_is_refused_outside_of_a_module():
 def test_other_norms_by_channel_are_taken(kind, norm):
     network = kind()
     network.norm = norm
-    traced = find_layers(network, torch.randn(2, 1, 8, 8))
+    traced = layers(network, torch.randn(2, 1, 8, 8))
     assert traced.unit["a"].kind == "free"

@@ -6,11 +6,11 @@ from torch import nn
 from torch.ao.nn.quantized import dynamic
 
 from lesion.errors import SubjectError
-from lesion.network.find_layers import find_layers
+from lesion.network.layers import layers
 from lesion.study.study import Study
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
-from lesion.sweeps.whole_network import sweep_whole
+from lesion.sweeps.whole_network import evaluate
 
 
 def plain() -> nn.Sequential:
@@ -35,7 +35,7 @@ def quantised() -> nn.Module:
     (quantised, "Expected weights in floating point, but 2 is quantised (Linear); give the"),
 ])  # fmt: skip
 def test_networks_without_weights_in_floating_point(make, text):
-    for run in (lambda: find_layers(make(), IMAGES), lambda: Subject.of(make(), DATA)):
+    for run in (lambda: layers(make(), IMAGES), lambda: Subject.of(make(), DATA)):
         with pytest.raises(SubjectError) as error:
             run()
         assert str(error.value).startswith(text)
@@ -46,14 +46,14 @@ def test_networks_without_weights_in_floating_point(make, text):
 def test_torch_script_is_refused_since_hooks_do_not_reach_into_it(frozen):
     network = torch.jit.script(plain())
     with pytest.raises(SubjectError) as error:
-        find_layers(torch.jit.freeze(network) if frozen else network, IMAGES)
+        layers(torch.jit.freeze(network) if frozen else network, IMAGES)
     assert str(error.value).startswith("Expected a network in Python, but the network is Torch")
     assert str(error.value).endswith("give the nn.Module that it was made from.")
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_frozen_traces_have_rows_with_the_costs_of_their_constants():
-    table = find_layers(torch.jit.freeze(torch.jit.trace(plain(), IMAGES)), IMAGES).table()
+    table = layers(torch.jit.freeze(torch.jit.trace(plain(), IMAGES)), IMAGES).table()
     assert table["kind"].tolist() == ["conv2d", "conv2d", "linear"]
     assert table["params"].tolist() == [8 * 27 + 8, 6 * 72 + 6, 12 + 2]
 
@@ -66,8 +66,8 @@ def test_frozen_traces_have_rows_with_the_costs_of_their_constants():
 ])  # fmt: skip
 def test_what_torch_traced_has_the_layers_of_its_network(wrap):
     network = plain()
-    expected = find_layers(network, IMAGES)
-    assert find_layers(wrap(network), IMAGES).layers == expected.layers
+    expected = layers(network, IMAGES)
+    assert layers(wrap(network), IMAGES).layers == expected.layers
 
 
 @pytest.mark.parametrize(("network", "text"), [
@@ -83,7 +83,7 @@ def test_a_sweep_of_nothing_is_refused_and_its_study_holds_the_reasons(network, 
 
     for run in (
         lambda out: sweep(network, DATA, out, holdout=0),
-        lambda out: sweep_whole(network, value, out, IMAGES),
+        lambda out: evaluate(network, value, out, IMAGES),
     ):
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}.lesion"
         with pytest.raises(SubjectError) as error:

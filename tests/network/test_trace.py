@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lesion import find_layers
+from lesion import layers
 from lesion.network import graph as graphs
 from lesion.network import trace
 from lesion.network.dissect import dissect
@@ -104,7 +104,7 @@ def test_channels_are_followed_through_moves_that_are_not_rewritten(name, monkey
     network = networks.Plain()
     network.norm = nn.Module()
     network.norm.forward = MOVES[name]
-    traced = find_layers(network, torch.randn(2, 1, 8, 8))
+    traced = layers(network, torch.randn(2, 1, 8, 8))
     assert traced.unit["a"].kind == "free"
     assert (traced.whole, traced.notes) == ("", ())
 
@@ -120,4 +120,4 @@ class Counting(networks.Plain):
 def test_a_number_of_images_that_became_a_constant_is_no_trace_for_any():
     with pytest.raises(trace.TraceError, match="works for batches of 2 images alone"):
         traced(Counting(), torch.randn(2, 1, 8, 8))
-    assert find_layers(Counting().eval(), torch.randn(2, 1, 8, 8)).whole.startswith("its forward")
+    assert layers(Counting().eval(), torch.randn(2, 1, 8, 8)).whole.startswith("its forward")

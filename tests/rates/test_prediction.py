@@ -13,11 +13,11 @@ import lesion
 from lesion.errors import EvidenceError, LesionError
 from lesion.joint.bench import Bench
 from lesion.lesions.lesion import Joint
-from lesion.rates.allocate import allocate
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.rates.candidates import candidates, dropped
 from lesion.rates.prediction import basis
+from lesion.rates.recommend import recommend
 from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
 
@@ -80,10 +80,10 @@ def test_by_drops_accuracies_multiply(study):
     left = np.prod([1 - found[u][at].drop / known.baseline for u, at in taken.items()])
     assert known.by == "drops"
     assert known.predicted(taken).drop == pytest.approx(known.baseline * (1 - left))
-    assert allocate(study, Budget(macs=0.6), by="drops").guarantee.startswith(
+    assert recommend(study, budget=Budget(macs=0.6), by="drops").guarantee.startswith(
         "A prediction: single drops composed"
     )
-    assert "each image's margin moves" in allocate(study, Budget(macs=0.6)).guarantee
+    assert "each image's margin moves" in recommend(study, budget=Budget(macs=0.6)).guarantee
 
 
 def counts(layer, ratio):
@@ -137,7 +137,7 @@ def graded(subject, tmp_path_factory):
 
 
 def test_of_a_score_that_is_no_accuracy_no_joint_drop_is_predicted(graded, subject):
-    found = allocate(graded, Budget(macs=0.3))
+    found = recommend(graded, budget=Budget(macs=0.3))
     assert len(found.cut) == 2 and all(rate.drop > 0 for rate in found.cut)
     assert np.isnan(found.drop) and np.isnan(found.high)
     assert found.goal == "at most 30 % of the MACs, least single drops"
@@ -147,9 +147,9 @@ def test_of_a_score_that_is_no_accuracy_no_joint_drop_is_predicted(graded, subje
     with pytest.raises(
         LesionError, match="Expected no bound on the joint drop, which is predicted"
     ):
-        allocate(graded, Budget(macs=0.3, max_drop=5))
+        recommend(graded, budget=Budget(macs=0.3, max_drop=5))
     with pytest.raises(LesionError, match=r"out of reach: the fewest MACs .* leave are [0-9.]+ %;"):
-        allocate(graded, Budget(macs=0.01))
+        recommend(graded, budget=Budget(macs=0.01))
     ready = Bench.of(graded, Subject.of(*subject, score=fidelity))
     with pytest.raises(EvidenceError, match="Expected a study of accuracies, whose joint drops"):
         lesion.calibrate(graded, ready)
@@ -159,7 +159,7 @@ def test_of_a_score_that_is_no_accuracy_no_joint_drop_is_predicted(graded, subje
 
 def test_rates_without_a_prediction_are_handed_over_as_others_are(graded, tmp_path):
     """What is not known is null, and comes back."""
-    found = allocate(graded, Budget(macs=0.6))
+    found = recommend(graded, budget=Budget(macs=0.6))
 
     def refused(text):
         raise ValueError(text)
@@ -175,8 +175,8 @@ def test_rates_without_a_prediction_are_handed_over_as_others_are(graded, tmp_pa
 
 def test_a_score_of_hits_is_an_accuracy_whoever_gives_it(study, subject, tmp_path):
     with lesion.sweep(*subject, tmp_path / "a", ratios=RATIOS, full=True, score=right) as made:
-        found = allocate(made, Budget(macs=0.6))
-    wanted = allocate(study, Budget(macs=0.6), by="drops")
+        found = recommend(made, budget=Budget(macs=0.6))
+    wanted = recommend(study, budget=Budget(macs=0.6), by="drops")
     assert found.filters == wanted.filters and found.drop == pytest.approx(wanted.drop)
     assert found.guarantee.startswith("A prediction: single drops composed as accuracies multiply")
 
@@ -187,7 +187,7 @@ def test_a_network_without_a_right_answer_has_nothing_to_lose(subject, tmp_path)
     with torch.no_grad():
         wrong = TensorDataset(images, 1 - network(images).argmax(1))
     with lesion.sweep(network, wrong, tmp_path / "a", ratios=RATIOS, full=True) as made:
-        found = allocate(made, Budget(macs=0.6), by="drops")
+        found = recommend(made, budget=Budget(macs=0.6), by="drops")
     assert found.baseline == 0 and found.drop == 0
 
 
@@ -199,7 +199,7 @@ def test_layers_skip_their_stages_rate_where_margins_are_known(tmp_path):
 
     with planted.study(tmp_path / "a", images=1000, counts=harmful, ratios=RATIOS) as made:
         assert by(made) == "margins"
-        found = allocate(made, Budget(macs=0.85, per="stage"))
+        found = recommend(made, budget=Budget(macs=0.85, per="stage"))
     stays = {rate.unit for rate in found.rates if not rate.pruned}
     assert {f"layer{stage}.1.conv1" for stage in (1, 2, 3)} <= stays
     assert found.cut

@@ -9,11 +9,11 @@ import pytest
 from matplotlib.text import Annotation, Text
 
 from lesion.errors import EvidenceError, LesionError
+from lesion.rates.recommend import recommend
 from lesion.reports.plots.recovery import plot_recovery, recovery_table
 from lesion.reports.plots.save import save_recovery
 from lesion.reports.plots.sensitivity import sensitivity_table
 from lesion.results.curves import curves as curves_of
-from lesion.results.recommend import recommend
 
 IMAGES = 1000
 

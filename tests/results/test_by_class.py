@@ -5,12 +5,12 @@ import planted
 import pytest
 
 from lesion.errors import EvidenceError, LesionError
-from lesion.results.by_class import class_drops
+from lesion.results.curves import curves
 
 
 def test_drops_are_counted_within_each_class_and_add_up(tmp_path):
     with planted.study(tmp_path / "s", images=500, ratios=(0.5, 0.9)) as study:
-        found = class_drops(study)
+        found = curves(study, by_class=True)
         label, base = study.intact().label, study.intact().outcomes["top1"]
         for lesion in study.lesions:
             own = found[(found["layer"] == lesion.target) & (found["amount"] == lesion.amount)]
@@ -33,9 +33,9 @@ def test_lesions_that_stopped_early_do_not_count(tmp_path):
         ) as study,
         pytest.raises(EvidenceError, match="none: measure them by `lesion sweep --full`"),
     ):
-        class_drops(study)
+        curves(study, by_class=True)
     with (
         planted.study(tmp_path / "t", images=50, ratios=(0.5,)) as study,
         pytest.raises(LesionError, match="one of the columns"),
     ):
-        class_drops(study, "top3")
+        curves(study, "top3", by_class=True)

@@ -75,7 +75,7 @@ def test_names_of_files_beside_the_images_are_no_input(subject):
 
 def test_layers_of_outputs_of_any_shape_are_found():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-    anatomy = lesion.find_layers(network, torch.zeros(2, 3, 8, 8))
+    anatomy = lesion.layers(network, torch.zeros(2, 3, 8, 8))
     assert [(unit.name, unit.kind) for unit in anatomy.units] == [("0", "free"), ("2", "tied")]
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lesion.errors import LesionError
 from lesion.lesions.lesion import Lesion
 from lesion.lesions.ratios import kept
+from lesion.rates.recommend import recommend
 from lesion.results.curves import curves
-from lesion.results.recommend import recommend
 from lesion.sequential import Stratified
 from lesion.sequential.question import Question
 from lesion.study.aim import Aim

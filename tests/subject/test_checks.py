@@ -220,7 +220,7 @@ def test_the_output_that_is_named_is_scored(form, wanted, tmp_path):
         order, hits = list(study.header.order), study.intact().outcomes["top1"]
     with pytest.raises(lesion.StudyError, match=r"output \(\w+ there, 0 here\)"):
         sweep(network, data, tmp_path / "s", **{**options, "adapter": Output(0)})
-    assert lesion.find_layers(network, images, Output(wanted)).unit["fc"].kind == "tied"
+    assert lesion.layers(network, images, Output(wanted)).unit["fc"].kind == "tied"
     want = plain_logits(network, images).argmax(1) == labels
     assert hits.tolist() == want[order].tolist()
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from lesion import LesionError, find_layers
+from lesion import LesionError, layers
 from lesion.network import dissect
 from lesion.subject.snapshot import unchanged
 
@@ -143,7 +143,7 @@ def test_dissection_leaves_everything_as_it_was(runs, wayward):
     for _ in range(runs):
         network(x)
     before, given = everything(network), x.clone()
-    traced = find_layers(network, x)
+    traced = layers(network, x)
     assert everything(network) == before
     assert torch.equal(x, given) and vars(x) == {} and fakes() == []
     assert bool(traced.whole) == wayward
@@ -163,7 +163,7 @@ def test_so_does_one_that_is_broken_off(place, error, monkeypatch):
 
     monkeypatch.setattr(dissect, place, breaking)
     with pytest.raises(error):
-        find_layers(network, x)
+        layers(network, x)
     assert everything(network) == before and fakes() == []
     assert type(network(x)) is Tensor
 
@@ -180,7 +180,7 @@ def test_so_does_a_trace_that_is_broken_off_inside_of_the_network(error):
     network, x = Stopping(), torch.randn(2, 1, 8, 8)
     before = everything(network)
     try:
-        find_layers(network, x)
+        layers(network, x)
     except KeyboardInterrupt:
         assert error is KeyboardInterrupt
     assert everything(network) == before and fakes() == []
@@ -204,7 +204,7 @@ def test_values_that_were_changed_come_back_in_their_own_tensors():
 
 def test_what_was_remembered_without_a_trace_is_kept():
     positions(5)
-    find_layers(Building(), torch.randn(2, 1, 8, 8))
+    layers(Building(), torch.randn(2, 1, 8, 8))
     assert positions.cache_info().currsize >= 1
     hits = positions.cache_info().hits
     assert type(positions(8)) is Tensor and positions.cache_info().hits == hits + 1

@@ -9,8 +9,8 @@ from unequal import subject as unequal_subject
 
 from lesion import sequential
 from lesion.errors import LesionError
+from lesion.rates.recommend import recommend
 from lesion.results.curves import curves
-from lesion.results.recommend import recommend
 from lesion.study.aim import Aim
 from lesion.study.decisions import Decisions
 from lesion.study.error_shares import PLANNED

@@ -225,7 +225,7 @@ def test_an_interrupted_sweep_with_another_limit_ends_the_same(small, tmp_path):
     network, data = small
     whole = measured(network, data, tmp_path / "a")
     for limit in (1, 20, 37):  # ends within a read each time
-        with sweep(network, data, tmp_path / "b", limit=limit) as study:
+        with sweep(network, data, tmp_path / "b", images=limit) as study:
             assert set(seen(study).values()) == {limit}
     assert measured(network, data, tmp_path / "b") == whole
     with Study.open(tmp_path / "a") as one, Study.open(tmp_path / "b") as other:
@@ -242,8 +242,8 @@ def test_fewer_images_than_measured_measure_nothing(small, tmp_path):
 
 def test_a_late_lesion_catches_up(small, tmp_path):
     network, data = small
-    sweep(network, data, tmp_path / "a", ratios=(0.5,), limit=20).close()
-    sweep(network, data, tmp_path / "a", ratios=(0.25,), limit=40).close()
+    sweep(network, data, tmp_path / "a", ratios=(0.5,), images=20).close()
+    sweep(network, data, tmp_path / "a", ratios=(0.25,), images=40).close()
     got = measured(network, data, tmp_path / "a", ratios=(0.25, 0.5))
     want = measured(network, data, tmp_path / "b", ratios=(0.25, 0.5))
     assert got == want
@@ -370,7 +370,7 @@ def test_a_network_that_draws_is_refused(kind, tmp_path):
 
 def test_another_subjects_study_is_refused(small, tmp_path):
     network, data = small
-    sweep(network, data, tmp_path / "s", limit=5).close()
+    sweep(network, data, tmp_path / "s", images=5).close()
     other, _ = networks.plain(60, seed=1)
     refused(StudyError, "but another came: weights (", other, data, tmp_path / "s")
     refused(StudyError, "order (seed 0, 20 % kept back there, seed 1, 20 %", network, data,
@@ -421,7 +421,7 @@ def test_a_last_read_of_one_image(small, tmp_path):
 def test_criteria_and_seeds_stand_beside_each_other(small, tmp_path):
     network, data = small
     for criterion in ("l1", "fpgm", "random"):
-        sweep(network, data, tmp_path / "s", criterion=criterion, ratios=(0.5,), limit=16).close()
+        sweep(network, data, tmp_path / "s", criterion=criterion, ratios=(0.5,), images=16).close()
     with Study.open(tmp_path / "s") as study:
         assert len(study.lesions) == 6
         assert Lesion("a", "free", "fpgm", 0.5, 4, 8) in study.lesions
@@ -430,7 +430,7 @@ def test_criteria_and_seeds_stand_beside_each_other(small, tmp_path):
 
 def test_a_criterion_that_does_not_fit_is_a_row_with_a_reason(small, tmp_path):
     network, data = small
-    with sweep(network, data, tmp_path / "s", criterion="bn_scale", limit=16) as study:
+    with sweep(network, data, tmp_path / "s", criterion="bn_scale", images=16) as study:
         assert {one.target for one in study.lesions} == {"a"}
         reasons = {one.target: one.reason for one in study.skipped}
         assert reasons["b"] == "no batch norm with a scale follows b directly"
@@ -438,7 +438,7 @@ def test_a_criterion_that_does_not_fit_is_a_row_with_a_reason(small, tmp_path):
 
 def test_a_changed_environment_warns(small, tmp_path, monkeypatch):
     network, data = small
-    sweep(network, data, tmp_path / "s", limit=5).close()
+    sweep(network, data, tmp_path / "s", images=5).close()
     monkeypatch.setattr(identity.torch, "get_num_threads", lambda: 99)
     ready = prepare(network, data, tmp_path / "s")
     (warning,) = ready.warnings
@@ -544,7 +544,7 @@ def test_without_labels_lesions_are_compared_with_the_intact_network(kind, tmp_p
 
 def test_another_score_is_another_subject(small, tmp_path):
     network, data = small
-    sweep(network, data, tmp_path / "s", ratios=(0.5,), limit=5).close()
+    sweep(network, data, tmp_path / "s", ratios=(0.5,), images=5).close()
     words = "score (top1 there, agreement here)"
     refused(StudyError, words, network, data, tmp_path / "s", score="agreement")
     own = "top1, top5, agreement, loss, margin"

@@ -40,7 +40,7 @@ def example(data):
 def whole(small, path, ratios=(0.25, 0.5), **options):
     network, data, evaluate = small
     options = {"ratios": ratios, **options}
-    return lesion.sweep_whole(network, evaluate, path, example(data), **options)
+    return lesion.evaluate(network, evaluate, path, example(data), **options)
 
 
 @pytest.mark.parametrize("family", ["resnet8", "mobilenet", "wayward"])
@@ -275,15 +275,13 @@ def logarithm(network):
 
 
 def test_an_evaluation_that_is_not_finite_is_a_row_with_a_reason(tmp_path):
-    with lesion.sweep_whole(
+    with lesion.evaluate(
         Fragile(), logarithm, tmp_path / "s", torch.zeros(2, 1, 4, 4), ratios=(0.5,)
     ) as study:
         assert list(study.failed.values()) == ["its evaluation is not finite (-inf)"]
         assert study.evaluations == {None: 0.0}
     with pytest.raises(SubjectError, match="a finite evaluation of the intact network, got nan"):
-        lesion.sweep_whole(
-            Fragile(), lambda _: float("nan"), tmp_path / "t", torch.zeros(2, 1, 4, 4)
-        )
+        lesion.evaluate(Fragile(), lambda _: float("nan"), tmp_path / "t", torch.zeros(2, 1, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -322,11 +320,11 @@ def boxes(network):
 def test_a_network_that_cannot_be_followed_is_looked_at_in_part(tmp_path):
     network, images = Boxes().eval(), torch.randn(2, 1, 8, 8)
     with pytest.raises(SubjectError, match=r'followed on float32 .* such as part="backbone"'):
-        lesion.sweep_whole(network, boxes, tmp_path / "s", images)
+        lesion.evaluate(network, boxes, tmp_path / "s", images)
     with pytest.raises(SubjectError, match=r"Expected a submodule 'body' .* has backbone, head"):
-        lesion.sweep_whole(network, boxes, tmp_path / "s", images, part="body")
+        lesion.evaluate(network, boxes, tmp_path / "s", images, part="body")
     assert not (tmp_path / "s").exists()
-    with lesion.sweep_whole(network, boxes, tmp_path / "s", images, part="backbone") as study:
+    with lesion.evaluate(network, boxes, tmp_path / "s", images, part="backbone") as study:
         assert {one.target for one in study.lesions} == {"backbone.a", "backbone.b"}
         assert "only backbone was looked at" in study.anatomy.notes[-1]
         assert study.header.subject["part"] == "backbone"

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from lesion.errors import SubjectError
-from lesion.sweeps.whole_network import sweep_whole
 from lesion.zoo import open_evaluation
 
 FILE = """
@@ -36,7 +35,7 @@ def test_two_images_and_the_function_come_by_name(file, tmp_path):
         f"{file}:make", None, f"{file}:images", f"{file}:norm"
     )
     assert torch.equal(example, torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)]))
-    with sweep_whole(network, evaluate, tmp_path / "s", example, ratios=(0.5,)) as study:
+    with evaluate(network, evaluate, tmp_path / "s", example, ratios=(0.5,)) as study:
         assert study.header.subject["evaluation"] == "own:norm"
         assert study.evaluations[None] == evaluate(network) and len(study.evaluations) == 2
 

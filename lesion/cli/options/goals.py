@@ -39,7 +39,7 @@ HalfWidth = Annotated[
     ),
 ]
 Everything = Annotated[bool, _goal("--full", help="measure every lesion on every image")]
-Budget = Annotated[
+TimeLimit = Annotated[
     str | None,
     _goal(
         help="stop after about so long, such as 90s, 5min or 2h, with what is certain by then",

@@ -41,9 +41,10 @@ WhichUnits = Annotated[
 WhichRounding = Annotated[
     Rounding, _lesions(help="how many filters stay: rounded down, or to the nearest")
 ]
-Limit = Annotated[
+FirstImages = Annotated[
     int | None,
     _lesions(
+        "--images",
         help="how many images to measure, the first of the study's random order",
         metavar="N",
         show_default="all",

@@ -30,7 +30,7 @@ Train = Annotated[
 Recovered = Annotated[
     str,
     _rates(
-        "--recovery",
+        "--after",
         help="judge the lesions that recovered in this way, such as bn or finetune:50",
         metavar="RECOVERY",
         show_default="those that did not",
@@ -39,6 +39,6 @@ Recovered = Annotated[
 Compared = Annotated[
     str | None,
     typer.Option(
-        "--recovery", help="which recovery, where the study holds several", metavar="RECOVERY"
+        "--after", help="which recovery, where the study holds several", metavar="RECOVERY"
     ),
 ]

@@ -55,7 +55,7 @@ def to_torch_prune(
 ) -> TorchPrune:
     """Masks on a network, in place, with which it gives what it would without what falls.
 
-    example: one batch of two images or more, as for `lesion.find_layers`
+    example: one batch of two images or more, as for `lesion.layers`
     Modules that share a parameter get the same mask each.  Raises LesionError where the rates are
     another network's, where it has masks already, and where no mask equals removal: channels that
     are normalised together, and weights that are computed from others.

@@ -118,7 +118,7 @@ def to_torch_pruning(
 ) -> TorchPruning:
     """The rates as Torch-Pruning takes them, resolved on a network, which stays as it is.
 
-    example: one batch of two images or more, as for `lesion.find_layers`
+    example: one batch of two images or more, as for `lesion.layers`
     They are tried on a copy first, of which every tensor is compared with what the rates leave of
     it.  Raises LesionError where the rates are another network's, and where Torch-Pruning fails on
     this one or removes anything else than the rates say.

@@ -29,17 +29,17 @@ MARK: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "lw": 1.6}
 SMALLEST = 5.0  # points
 
 
-def interactions_table(found: Interactions) -> pd.DataFrame:
+def interactions_table(interactions: Interactions) -> pd.DataFrame:
     """I(a, b) in points, one row and one column a unit; NaN for pairs that were not measured.
 
     Units come in order of execution as far as the pairs tell it, since a pair names first what runs
     first, and by name where they do not.
     Raises EvidenceError without a pair.
     """
-    if found.table.empty:
+    if interactions.table.empty:
         raise EvidenceError("Expected at least one measured pair of units, got none.")
-    order = _order(found.table)
-    return found.matrix().reindex(index=order, columns=order)
+    order = _order(interactions.table)
+    return interactions.matrix().reindex(index=order, columns=order)
 
 
 def _order(pairs: pd.DataFrame) -> list[str]:
@@ -59,35 +59,31 @@ def _by_number(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def plot_interactions(found: Interactions, ax: Axes | None = None) -> Axes:
+def plot_interactions(interactions: Interactions, ax: Axes | None = None) -> Axes:
     """Draw I(a, b) of every pair once, below the diagonal; pairs that were not measured hatched.
 
     Red is worse together than one by one, blue less bad, white neither. The colours are linear up
     to one point and logarithmic beyond, alike on both sides. A frame marks each pair whose interval
     excludes 0.
     """
-    found = replace(
-        found,
-        table=found.table.assign(
-            first=found.table["first"].map(label), second=found.table["second"].map(label)
-        ),
-    )
-    table = interactions_table(found)
+    pairs = interactions.table
+    pairs = pairs.assign(first=pairs["first"].map(label), second=pairs["second"].map(label))
+    table = interactions_table(replace(interactions, table=pairs))
     below = pd.DataFrame(np.tri(len(table), dtype=bool, k=-1), table.index, table.columns)
     half = table.where(below).iloc[1:, :-1]
     alone, ax = ax is None, ax if ax is not None else _axes(table)
     _draw_cells(ax, half, alone)
     _draw_blanks(ax, half, below.iloc[1:, :-1])
-    marked = _mark(ax, half, found.table)
-    _finish(ax, found)
+    marked = _mark(ax, half, pairs)
+    _finish(ax, interactions)
     handles = []
     if marked:
-        handles.append(Patch(**MARK, label=f"{found.confidence:g} % interval excludes 0"))
-    if len(found.table) < below.to_numpy().sum():
+        handles.append(Patch(**MARK, label=f"{interactions.confidence:g} % interval excludes 0"))
+    if len(pairs) < below.to_numpy().sum():
         handles.append(Patch(**BLANK, label="not measured"))
     if handles:
         legend_below(ax, handles, alone)
-    _colour_bar(ax, found.column, len(half))
+    _colour_bar(ax, interactions.column, len(half))
     _fit(ax, len(half))
     return ax
 
@@ -131,12 +127,12 @@ def _mark(ax: Axes, half: pd.DataFrame, pairs: pd.DataFrame) -> int:
     return len(apart)
 
 
-def _finish(ax: Axes, found: Interactions) -> None:
-    images = grouped(int(found.table["images"].max()))
-    count = len(found.table)
+def _finish(ax: Axes, interactions: Interactions) -> None:
+    images = grouped(int(interactions.table["images"].max()))
+    count = len(interactions.table)
     text = f"{count} pair{'' if count == 1 else 's'} on {images} images"
-    if found.screened:
-        text += f", the strongest of {found.screened}"
+    if interactions.screened:
+        text += f", the strongest of {interactions.screened}"
     width = characters(ax, ax.get_position().width)
     ax.set_title(textwrap.fill(text, width), loc="left", fontsize=FONT + 1)
     ax.set(xlabel="", ylabel="")

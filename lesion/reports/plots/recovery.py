@@ -48,7 +48,7 @@ def recovery_table(
 
 def plot_recovery(
     study: Study | pd.DataFrame,
-    recovery: str,
+    after: str,
     advice: Advice | None = None,
     column: str = "accuracy",
     criterion: str | None = None,
@@ -56,18 +56,19 @@ def plot_recovery(
 ) -> list[Axes]:
     """Draw two panels a stage: accuracy (or drop) one-shot, and after recovery.
 
-    study: a study, or its curves; the rest as for `lesion.plot_sensitivity`, whose lines these are.
+    study: a study, or its curves; after: the recovery, such as "bn"; the rest as for
+        `lesion.plot_sensitivity`, whose lines these are
     All panels have the same axes, and a layer looks the same in each.  After Li et al. 2017 (arXiv
     1608.08710), figures 2b and 2c.
     """
     curves = study if isinstance(study, pd.DataFrame) else curves_of(study)
     criterion = criterion or (advice.criterion if advice is not None else None)
     damage = damage_of(curves, damage, advice)
-    table = recovery_table(curves, recovery, advice, column, criterion, damage)
+    table = recovery_table(curves, after, advice, column, criterion, damage)
     panels = [
         (f"{name}, {f'after {way}' if way else 'one-shot'}", part[part["recovery"] == way])
         for name, part in by_panel(table)
-        for way in ("", recovery)
+        for way in ("", after)
     ]
     axes = grid(panels, columns=2)
     rows = one_criterion(of_recovery(of_damage(curves, damage), ""), criterion, damage)

@@ -121,11 +121,11 @@ def save_allocation(
 
 
 def save_interactions(
-    found: "Interactions", folder: str | Path, *, formats: Sequence[str] = ("png",)
+    interactions: "Interactions", folder: str | Path, *, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
     """Write the heatmap of interactions; formats and errors are those of `save_all`."""
     check_formats(formats)
-    return _save(lambda: plot_interactions(found), "interactions", folder, formats)
+    return _save(lambda: plot_interactions(interactions), "interactions", folder, formats)
 
 
 def save_tradeoff(

@@ -10,53 +10,14 @@ from lesion.network.anatomy import Anatomy, Layer
 from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
 from lesion.results.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.results.reading import Reading, places
-from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION
 from lesion.words import grouped, percent, points, rounded
 
 Stages = dict[int, StageAdvice]
 
 
-def recommend(
-    study: Study,
-    max_drop: float | None = None,
-    confidence: float | None = None,
-    criterion: str | None = None,
-    column: str | None = None,
-    guarantee: str = "study",
-    recovery: str = "",
-    damage: str | None = None,
-) -> Advice:
-    """Which layers to skip, and what rates the others take, if `max_drop` points may be lost.
-
-    A ratio is safe, sensitive or undecided by the sequential test of `Decisions`, and by what is
-    the case where all images of the evaluation set were measured. A layer's rate is its largest
-    safe ratio with no sensitive one below. The rate of a stage is, of its free layers' rates, the
-    one that removes most of the stage's own MACs (the sum over the layers with that rate or more,
-    and the depthwise layers that follow them, of MACs × pruned / channels; at a tie the one that
-    skips fewer); layers below it are skipped; a layer that stands a ratio is taken to stand lower
-    ones. Branches, coupled units and layers outside stages stand alone and are skipped at rate 0.
-    Of other damage than filters each layer stands alone, with the most harmful amount that is safe.
-
-    max_drop, confidence: by default what the sweep was asked last, else 1 point at 95 per cent
-    criterion: None means "l1" where that was measured, else the first that was; where several
-        seeds or roundings were measured, the worst counts
-    column: the score to judge, None for the study's own
-    guarantee: "study" (with that confidence no claim of the study is wrong) or "layer" (of each
-        layer on its own)
-    recovery: judge the lesions that recovered in this way, such as "bn"; "" for one-shot ones
-    damage: None means "filters" where these were measured, else the first that was
-
-    Raises LesionError for a tolerance or confidence that cannot be, and EvidenceError for lesions
-    that the study does not hold, where there are no images, or too few to decide any ratio of any
-    layer.
-    """
-    reading = Reading.of(study, criterion, column, damage, recovery)
-    return advise(reading.asking(max_drop, confidence, guarantee))
-
-
 def advise(reading: Reading) -> Advice:
-    """The advice that a reading gives, see `recommend`."""
+    """The advice that a reading gives, see `lesion.recommend`."""
     aim, baseline = reading.aim, reading.baseline  # refused first where there is none
     evidence = _evidence(reading)
     _enough(evidence, reading)

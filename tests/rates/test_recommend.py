@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Lesion
+from lesion.rates.recommend import recommend
 from lesion.results.advice import CAVEAT
-from lesion.results.recommend import recommend
 from lesion.study.aim import Aim
 from lesion.study.study import Study
 from lesion.sweeps.goals import Decide

@@ -1,0 +1,25 @@
+"""How long the layers of a network take on this device."""
+
+from typing import Any
+
+from torch import nn
+
+from lesion.network.layers import opened
+from lesion.rates.latency import Times, time_layers
+from lesion.subject.adapter import Adapter
+from lesion.subject.network import evaluating
+
+
+def time(
+    network: nn.Module, example: Any, adapter: Adapter | None = None, *, batch: int = 32
+) -> Times:
+    """The table of a network's times, for budgets of latency: what `lesion time` writes.
+
+    Each layer runs alone at several widths, where the network is now and with torch's number of
+    threads; see `lesion.rates.latency` for the law that is fitted.
+
+    example, adapter: as for `lesion.layers`; batch: how many images at once
+    """
+    dissection = opened(network, example, adapter)
+    with evaluating(network):
+        return time_layers(dissection, example, batch)
