@@ -1,7 +1,7 @@
 """Which lesions a study has, the scores that rank their channels, and their whole evaluations."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -48,9 +48,12 @@ class Catalogue(Tables):
     @property
     def lesions(self) -> tuple[Lesion, ...]:
         """Every lesion, in the order in which they were added."""
-        return tuple(
-            Lesion(*row) for row in self._store.rows(f"SELECT {FIELDS} FROM lesions ORDER BY id")
-        )
+        return tuple(lesion for _, lesion in self.keyed())
+
+    def keyed(self) -> Iterator[tuple[str, Lesion]]:
+        """Every lesion, with the key under which the file has it."""
+        for key, *fields in self._store.rows(f"SELECT key, {FIELDS} FROM lesions ORDER BY id"):
+            yield key, Lesion(*fields)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

@@ -76,9 +76,9 @@ class Study(Catalogue, Notes):
 
     def _check_lesions(self) -> None:
         """Raises StudyError where a lesion is not what its key says, or cuts what is not there."""
-        keys = [row[0] for row in self._store.rows("SELECT key FROM lesions ORDER BY id")]
+        keyed = list(self.keyed())  # before the damages: another process may add to both
         damages = self.damages
-        for key, lesion in zip(keys, self.lesions, strict=True):
+        for key, lesion in keyed:
             possible = 0 <= lesion.pruned <= lesion.channels and lesion.damage in damages
             if key != lesion.key or not possible:
                 raise database.damaged(self.path, f"its lesion {key} cannot be")

@@ -67,6 +67,21 @@ def test_adding_the_same_again_changes_nothing(empty):
     assert list(sqlite3.connect(empty.path).iterdump()) == before
 
 
+def test_a_study_is_opened_while_another_process_adds_to_it(empty, monkeypatch):
+    """Between any two of its reads there may be more: a damage, and lesions of it."""
+    lesions, skipped = planted.lesions(empty.anatomy, (0.1, 0.3))
+    reads, more = database.Store.rows, list(lesions)
+
+    def reading(store, query, *values):
+        if store is not empty._store and more:
+            empty.add([more.pop()], skipped)
+        return reads(store, query, *values)
+
+    monkeypatch.setattr(database.Store, "rows", reading)
+    Study.open(empty.path).close()
+    assert len(more) < len(lesions)
+
+
 def test_adding_is_a_union(empty):
     before = empty.lesions
     empty.add(planted.lesions(empty.anatomy, (0.1, 0.5))[0], [Skipped("fc", "tied", "other")])
