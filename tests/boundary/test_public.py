@@ -271,8 +271,8 @@ def calls(study, network, data, tmp_path):
         "study": study, "network": network, "data": data, "example": example, "small": network,
         "anatomy": anatomy, "allocation": allocation, "budget": budget, "bench": bench,
         "curves": curves, "advice": advice, "out": tmp_path / "x.lesion", "path": tmp_path / "x",
-        "evaluate": len, "to": "json", "recovery": "bn", "rates": {"eingang": 0.5},
-        "paths": [study.path], "norms": study.norms, "frame": curves, "found": object(),
+        "evaluate": len, "to": "json", "after": "bn", "rates": {"eingang": 0.5},
+        "paths": [study.path], "norms": study.norms, "frame": curves, "interactions": object(),
     }  # fmt: skip
     for name in lesion.__all__:
         function = getattr(lesion, name)

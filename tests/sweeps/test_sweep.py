@@ -214,7 +214,7 @@ def test_memory_changes_nothing(kind, tmp_path):
     whole = measured(network, data, tmp_path / "a", memory="1G")
     assert measured(network, data, tmp_path / "b", memory="1") == whole
     if kind is networks.Plain:
-        ready = prepare(network, data, tmp_path / "c", budget=20_000)
+        ready = prepare(network, data, tmp_path / "c", memory=20_000)
         assert 1 < ready.batch < 16
         list(ready)
         assert content(ready.study) == whole
@@ -236,7 +236,7 @@ def test_fewer_images_than_measured_measure_nothing(small, tmp_path):
     network, data = small
     steps = []
     whole = measured(network, data, tmp_path / "a")
-    assert measured(network, data, tmp_path / "a", limit=20, progress=steps.append) == whole
+    assert measured(network, data, tmp_path / "a", images=20, progress=steps.append) == whole
     assert steps == []
 
 
@@ -316,7 +316,7 @@ def refused(kind, words, network, data, path, **options):
         ({"units": "some"}, "Expected units free or all, got 'some'; choose one of them."),
         ({"layers": ["bb"]}, "Expected the pattern of a layer, got 'bb'; did you mean b?"),
         ({"layers": ["a", "x*"]}, "got 'x*'; lesion layers lists them."),
-        ({"limit": 0}, "Expected a limit of at least one image, got 0."),
+        ({"images": 0}, "Expected at least one image, got 0; leave it out for all."),
         ({"holdout": 1.0}, "Expected a share of images to keep back from 0 to below 1, got 1"),
         ({"holdout": -0.1}, "from 0 to below 1, got -0.1"),
         ({"memory": "much"}, "Expected an amount of memory such as 800M or 4G, got 'much'."),

@@ -33,7 +33,7 @@ def outcomes(path, goal, runner, recovery=""):
     train = TensorDataset(torch.randn(130, *data.tensors[0].shape[1:]), torch.arange(130) % 3)
     subject = Subject.of(network, data, train=train if recovery else None)
     choices = Choices((0.25, 0.75), recovery=recovery)
-    ready = prepare(subject, path, choices, goal, runner=runner, budget=1 << 26)
+    ready = prepare(subject, path, choices, goal, runner=runner, memory=1 << 26)
     list(ready)
     runner.close()
     with ready.study as study:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lesion import evaluate
 from lesion.errors import SubjectError
 from lesion.zoo import open_evaluation
 
@@ -31,13 +32,13 @@ def file(tmp_path):
 
 
 def test_two_images_and_the_function_come_by_name(file, tmp_path):
-    network, evaluate, example = open_evaluation(
+    network, function, example = open_evaluation(
         f"{file}:make", None, f"{file}:images", f"{file}:norm"
     )
     assert torch.equal(example, torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)]))
-    with evaluate(network, evaluate, tmp_path / "s", example, ratios=(0.5,)) as study:
+    with evaluate(network, function, tmp_path / "s", example, ratios=(0.5,)) as study:
         assert study.header.subject["evaluation"] == "own:norm"
-        assert study.evaluations[None] == evaluate(network) and len(study.evaluations) == 2
+        assert study.evaluations[None] == function(network) and len(study.evaluations) == 2
 
 
 def test_one_image_will_do(file):
