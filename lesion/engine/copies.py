@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lesion.engine.base import Cut, Engine, Measurable, Name
-from lesion.engine.recovery import Recover, Recovery, parse
+from lesion.engine.mending import Mending
+from lesion.engine.recovery import Chain
 from lesion.engine.whole import Whole, rows_of
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.lesions.edits import Edit
@@ -32,10 +33,17 @@ class Recovered(Engine):
     """
 
     def __init__(
-        self, base: Engine, subject: Subject, recovery: Recovery, training: Training, room: int
+        self,
+        base: Engine,
+        subject: Subject,
+        recovery: Chain,
+        training: Training,
+        mending: Mending,
+        room: int,
     ) -> None:
-        self.base, self.subject, self.recovers = base, subject, recovery
-        self.training, self.dissection = training, base.dissection
+        assert recovery.training is not None
+        self.base, self.subject, self.recovers = base, subject, recovery.training
+        self.training, self.mending, self.dissection = training, mending, base.dissection
         self.recovery, self.images = recovery.name, training.identity
         with torch.no_grad():
             self.whole = base if isinstance(base, Whole) else Whole(base.dissection)
@@ -50,11 +58,12 @@ class Recovered(Engine):
 
     def hindrance(self, edit: Edit) -> str:
         """Why the edited network cannot recover exactly; "" if it can."""
-        where = edit.obstacle(self.whole.readers)
-        return where and (
-            "a network that recovers is cut by hooks, and hooks cannot cut these channels at "
-            f"{where}"
-        )
+        if where := edit.obstacle(self.whole.readers):
+            return (
+                "a network that recovers is cut by hooks, and hooks cannot cut these channels at "
+                f"{where}"
+            )
+        return self.mending.hindrance(edit)
 
     def avoid(self, digests: np.ndarray) -> None:
         """From now on an image with one of these digests is refused as a training image."""
@@ -92,7 +101,7 @@ class Recovered(Engine):
     def _recovered(self, name: Measurable, edit: Edit) -> Whole:
         network, device = _copied(self.subject.network), device_of(self.subject.network)
         call = Call(network, self.subject.outputs, moved(self.subject.example, device))
-        edited = self.whole.edited(call, edit)
+        edited = self.whole.edited(call, self.mending({name: edit})[name])
         try:
             with torch.enable_grad(), drawing(name.seed, device):
                 self.recovers(network, self.training, name.seed)
@@ -120,15 +129,3 @@ def _copied(network: nn.Module) -> nn.Module:
             f"but it fails ({type(error).__name__}: {first_line(error)}); take out what cannot "
             "be copied, or measure it without recovery."
         ) from error
-
-
-def recovering(engine: Engine, subject: Subject, given: str | Recover, room: int) -> Engine:
-    """The engine that lets edited networks recover first.
-
-    room: bytes that copies and training images may take.  Raises LesionError for a recovery that
-    cannot be.
-    """
-    recovery = parse(given)
-    training = Training.of(subject, f"recovery by {recovery.name}", room // 8)
-    recovery.check(training)
-    return Recovered(engine, subject, recovery, training, room // 4)

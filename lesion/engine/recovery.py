@@ -4,9 +4,10 @@ Its channels stay cut meanwhile, and what it learns is thrown away once its lesi
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
+from math import inf
 from typing import Any, Protocol
 
 import torch
@@ -14,12 +15,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lesion.engine.mending import Mend
+from lesion.engine.mends import STATISTICS, TOGETHER, Bias, Fit, Fold, Reconstruct, Statistics
 from lesion.errors import LesionError, SubjectError
 from lesion.subject.training_images import Epochs, Training
 
 Recover = Callable[[nn.Module, Iterable[Any]], None]
-IMAGES, TOGETHER = 2000, 125  # for batch norm: batches of equal size, so that none counts more
 OPTIONS = {"lr": "rate", "momentum": "momentum", "decay": "decay"}
+FITS: Mapping[str, type[Fit]] = {fit.word: fit for fit in (Bias, Fold, Reconstruct)}
+KNOWN = {"bn", "finetune", *FITS}
+WORD = re.compile(r"[a-z]+(?::\d+)?(?:,[a-z]+=[^,=]+)*")
+WORDS = re.compile(rf"{WORD.pattern}(?:,{WORD.pattern})*")
 
 
 class Recovery(Protocol):
@@ -44,7 +50,7 @@ class BatchNorm:
     order, batch norms in training mode and all else as in evaluation.
     """
 
-    images: int = IMAGES
+    images: int = STATISTICS
 
     @property
     def name(self) -> str:
@@ -134,35 +140,76 @@ class Users:
         self.recover(network, Epochs(training, seed))
 
 
-def parse(given: str | Recover) -> Recovery:
-    """The recovery that a text or function stands for.
+@dataclass(frozen=True)
+class Chain:
+    """Recoveries in turn: those without training first, and at most one with it."""
 
-    "bn"; "finetune:STEPS", with options "finetune:STEPS,lr=0.001,momentum=0,decay=0"; or a function
-    `recover(network, batches)`.  Raises LesionError for anything else.
+    mends: tuple[Mend, ...]
+    training: Recovery | None = None
+
+    @property
+    def name(self) -> str:
+        """Their names."""
+        last = [self.training.name] if self.training else []
+        return ",".join([*(mend.name for mend in self.mends), *last])
+
+
+def parse(given: str | Recover) -> Chain:
+    """The recoveries that a text or function stands for.
+
+    Without training, on unlabelled images: "bias", "reconstruct" and "fold" (also with how many
+    images, as "reconstruct:512", and "reconstruct,ridge=0.01"), "bn".  By training:
+    "finetune:STEPS", with options "finetune:STEPS,lr=0.001,momentum=0,decay=0", or a function
+    `recover(network, batches)`.  Several with commas between them, training last.
+
+    Raises LesionError for anything else.
 
     >>> parse("finetune:0100,lr=0.01,decay=0").name
     'finetune:100,decay=0'
+    >>> parse("reconstruct:512,ridge=0.01,bn").name
+    'reconstruct:512,ridge=0.01,bn'
     """
     if not isinstance(given, str):
         if callable(given):
-            return Users(given)
+            return Chain((), Users(given))
         raise _unknown(type(given).__name__)
-    if given == "bn":
-        return BatchNorm()
-    found = re.fullmatch(r"finetune:(\d+)((?:,(?:lr|momentum|decay)=[^,=]+)*)", given)
-    if not found:
-        raise _unknown(given)
+    mends, training = list[Mend](), None
+    for word in WORD.findall(given) if WORDS.fullmatch(given) else [given]:
+        made = _made(word, given)
+        if training is not None or any(type(made) is type(mend) for mend in mends):
+            raise _unknown(given)
+        if isinstance(made, Finetune):
+            training = made
+        else:
+            mends.append(made)
+    return Chain(tuple(mends), training)
+
+
+def _made(word: str, given: str) -> Mend | Finetune:
+    """One recovery, such as "finetune:100,lr=0.01"."""
+    first, *options = word.split(",")
+    kind, _, count = first.partition(":")
     try:
-        options = dict(part.split("=") for part in found[2].split(",")[1:])
-        return Finetune(int(found[1]), **{OPTIONS[o]: float(v) for o, v in options.items()})
-    except ValueError as error:
+        values = dict(option.split("=") for option in options)
+        if kind == "finetune":
+            named = {OPTIONS[option]: float(value) for option, value in values.items()}
+            return Finetune(int(count), **named)
+        if word == "bn":
+            return Statistics()
+        fit: Any = FITS[kind](**{"images": int(count)} if count else {})
+        made: Fit = replace(fit, **{option: float(value) for option, value in values.items()})
+    except (ValueError, KeyError, TypeError) as error:
         raise _unknown(given) from error
+    if made.images < 1 or not all(0 <= float(value) < inf for value in values.values()):
+        raise _unknown(given)
+    return made
 
 
 def _unknown(given: str) -> LesionError:
     return LesionError(
-        "Expected a recovery bn, finetune:STEPS, finetune:STEPS,lr=0.001,momentum=0,decay=0 or a "
-        f"function recover(network, batches), got '{given}'."
+        "Expected a recovery bias, fold, reconstruct, bn, several of them with commas, "
+        "finetune:STEPS, finetune:STEPS,lr=0.001,momentum=0,decay=0 or a function "
+        f"recover(network, batches), got '{given}'."
     )
 
 

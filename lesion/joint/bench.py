@@ -19,6 +19,7 @@ from lesion.subject.scores import Score
 from lesion.subject.subject import Subject
 from lesion.sweeps.identity import matching
 from lesion.sweeps.measure import Measured, Task, Worker
+from lesion.sweeps.observe import apart
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import CHUNK
@@ -56,7 +57,8 @@ class Bench:
         check_images(study)
         warnings = matching(study, subject)
         check_train(subject, bool(recovery))
-        opening = Opening(subject, recovery, memory)
+        avoid = apart(study, subject) if recovery else None
+        opening = Opening(subject, recovery, memory, avoid=avoid)
         return cls(opening(), opening, runner or Here(), tuple(warnings))
 
     @property
@@ -88,10 +90,8 @@ class Bench:
         cuts: for each name what falls, as booleans over all labels; intact: the images' own rows
         Raises LesionError where outputs are not finite.
         """
-        self.engine.avoid(intact.digest)
-        bench = replace(self, opening=replace(self.opening, avoid=intact.digest))
         parts: dict[Joint, list[Outcomes]] = {joint: [] for joint in cuts}
-        for measured in bench._measured(cuts, images, intact):
+        for measured in self._measured(cuts, images, intact):
             for reason in measured.failed.values():
                 raise LesionError(f"Expected scores of the network with these rates, but {reason}.")
             for joint, outcomes in measured.outcomes.items():

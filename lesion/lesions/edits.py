@@ -5,7 +5,7 @@ whole, as one that no trace stands for or one that is to be trained, it takes th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
@@ -45,6 +45,9 @@ class Edit(Protocol):
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """Does it to a copy of the network for good, however that is used or trained."""
+
+    def held(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
+        """Which entries of weights it sets, by name, as booleans: others may be mended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,10 @@ class Channels:
                 hook(module)
                 module.register_forward_pre_hook(hook)
 
+    def held(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
+        """The columns of what falls."""
+        return readers.columns(self.edges, self.dropped, network)
+
 
 @dataclass(frozen=True, eq=False)
 class Weight:
@@ -146,6 +153,10 @@ class Weight:
         weight = tensor_of(network, self.name)
         weight.data = self._changed(weight)
 
+    def held(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
+        """All of the weight."""
+        return {self.name: torch.ones_like(tensor_of(network, self.name), dtype=torch.bool)}
+
     @torch.no_grad()
     def _changed(self, weight: Tensor) -> Tensor:
         changed = self.change(weight.detach().clone())
@@ -155,6 +166,76 @@ class Weight:
                 f"{tuple(changed.shape)}."
             )
         return changed.to(weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """An edit, and parameters that have other values beside it.
+
+    parameters: by name; at: the operations that read them, rising
+    """
+
+    edit: Edit
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    at: tuple[int, ...] = ()
+
+    def having(self, dissection: Dissection, parameters: Mapping[str, Tensor]) -> "Mended":
+        """The same with other values of some parameters as well."""
+        nodes = dissection.graph.nodes
+        named = {n.index for n in nodes if n.kind == "parameter" and n.name in parameters}
+        reading = {n.index for n in nodes if n.kind == "call" and named.intersection(n.inputs)}
+        at = tuple(sorted(reading.union(self.at)))
+        return Mended(self.edit, {**self.parameters, **parameters}, at)
+
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """The operations that the edit changes, and those that read the parameters."""
+        return tuple(sorted({*self.edit.nodes, *self.at}))
+
+    @cached_property
+    def key(self) -> bytes:
+        """Of the edit and the parameters."""
+        digest = sha256(b"mended" + self.edit.key)
+        for name, value in sorted(self.parameters.items()):
+            digest.update(name.encode())
+            digest.update(value.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+        return digest.digest()
+
+    def steps(self, program: Program) -> dict[int, Step]:
+        """The edited operations on the other parameters."""
+        if not self._compiled or self._compiled[0][0] is not program:
+            changed = program.recompiled(self.parameters)
+            edited = self.edit.steps(program.having(self.parameters, changed))
+            self._compiled[:] = [(program, {**changed, **edited})]
+        return self._compiled[0][1]
+
+    @cached_property
+    def _compiled(self) -> list[tuple[Program, dict[int, Step]]]:
+        """The steps of the program that was asked for last, which is nearly always the same."""
+        return []
+
+    def obstacle(self, readers: Readers) -> str:
+        """The edit's, or a parameter that the modules that run do not hold."""
+        beyond = (name for name in self.parameters if not readers.holds(name))
+        return self.edit.obstacle(readers) or next(beyond, "")
+
+    def weights(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
+        """The parameters, with what the edit sets in them."""
+        weights = {**self.edit.weights(readers, network)}
+        held = self.edit.held(readers, network)
+        for name, value in self.parameters.items():
+            weights[name] = torch.where(held[name], weights[name], value) if name in held else value
+        return weights
+
+    def hold(self, readers: Readers, network: nn.Module) -> None:
+        """The copy has the parameters, from which training goes on, and is edited."""
+        for name, value in self.parameters.items():
+            tensor_of(network, name).data = value.clone()
+        self.edit.hold(readers, network)
+
+    def held(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
+        """What the edit sets."""
+        return self.edit.held(readers, network)
 
 
 def channels(dissection: Dissection, target: Target, dropped: np.ndarray) -> Channels:

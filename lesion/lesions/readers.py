@@ -55,13 +55,17 @@ class Readers:
     def columns(
         self, edges: Iterable[Edge], dropped: np.ndarray, network: nn.Module
     ) -> dict[str, Tensor]:
-        """By a weight's name its columns that read what falls, as booleans; see `beyond`."""
+        """By a weight's name its columns that read what falls, as booleans; of edges that no
+        weight's columns read there are none, see `beyond`."""
         columns: dict[str, Tensor] = {}
         for edge in edges:
+            if self._weight(edge) is None:
+                continue
             node = self.dissection.graph.nodes[edge.node]
             name = self.dissection.graph.nodes[node.args[1].index].name
             keep = torch.from_numpy(keeps(edge.labels.numpy(), dropped)).reshape(-1)
-            columns[name] = ~along_weight(node.name, tensor_of(network, name), keep)
+            gone = ~along_weight(node.name, tensor_of(network, name), keep)
+            columns[name] = columns[name] | gone if name in columns else gone
         return columns
 
     def _weight(self, edge: Edge) -> int | None:

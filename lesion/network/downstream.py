@@ -23,7 +23,7 @@ class Behind:
 def behind(program: Program, nodes: Iterable[int]) -> Behind:
     """The part of the program that depends on an edit of the operations `nodes`."""
     position = program.position
-    edited = {position[node] for node in nodes}
+    edited = {program.place(node) for node in nodes}
     pause = min(edited)
     changed: set[int] = set()
     replayed = []

@@ -1,6 +1,6 @@
 """A network as a list of functional operations that can be run from any of them on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,33 @@ class Call(nn.Module):
     def tensors(self, batch: Any) -> tuple[Tensor, ...]:
         """The tensors of a batch, in the order in which `forward` takes them."""
         return tuple(leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor))
+
+    def inputs(self, batch: Any, read: Collection[int]) -> tuple[Tensor, ...]:
+        """The same of a batch that has labels where the first one had none, or none where it had.
+
+        read: places among the tensors that the network reads; elsewhere any tensor stands.
+        """
+        if pytree.tree_structure(batch) == self.structure:
+            return self.tensors(batch)
+        known = [key for key, leaf in self._keyed(self._first()) if isinstance(leaf, Tensor)]
+        given = {key: leaf for key, leaf in self._keyed(batch) if isinstance(leaf, Tensor)}
+        places = sorted(read)
+        if all(known[place] in given for place in places):
+            values = [given[known[place]] for place in places]
+        else:
+            values = list(given.values())[: len(places)]
+        return tuple(
+            values[places.index(place)] if place in read else values[0]
+            for place in range(len(known))
+        )
+
+    def _first(self) -> Any:
+        return pytree.tree_unflatten(self.leaves, self.structure)
+
+    @staticmethod
+    def _keyed(batch: Any) -> list[tuple[str, Any]]:
+        """The leaves of a batch with their places in it, as texts."""
+        return [(pytree.keystr(k), leaf) for k, leaf in pytree.tree_flatten_with_path(batch)[0]]
 
     def forward(self, *tensors: Tensor) -> Any:
         rest = iter(tensors)

@@ -5,8 +5,9 @@ folded into it.  Values are freed after their last use, so that memory is what i
 batch at one moment.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +55,12 @@ class Program:
         return frees(self.steps, (self.output,))
 
     @cached_property
+    def read(self) -> frozenset[int]:
+        """The places among the inputs of those that a step reads."""
+        reading = {index for step in self.steps for index in step.inputs}
+        return frozenset(at for at, index in enumerate(self.inputs) if index in reading)
+
+    @cached_property
     def position(self) -> dict[int, int]:
         """Where in the program each value is computed."""
         return {step.index: position for position, step in enumerate(self.steps)}
@@ -63,6 +70,18 @@ class Program:
         """The tensors behind the parameters, as the network has them."""
         assert self.source is not None
         return self.source.graph.parameters
+
+    def place(self, node: int) -> int:
+        """Where a node's operation is computed: of a batch norm that is folded, the convolution."""
+        return self.position[self.source.into.get(node, node) if self.source else node]
+
+    def having(self, parameters: Mapping[str, Tensor], steps: Mapping[int, Step]) -> "Program":
+        """The program with other values of parameters, of which these are the changed steps."""
+        assert self.source is not None
+        graph = self.source.graph
+        graph = replace(graph, parameters={**graph.parameters, **parameters})
+        every = tuple(steps.get(place, step) for place, step in enumerate(self.steps))
+        return replace(self, steps=every, source=replace(self.source, graph=graph))
 
     def recompiled(self, parameters: Mapping[str, Tensor]) -> dict[int, Step]:
         """The steps that read some parameters, with other values of these, by their places."""
@@ -86,6 +105,11 @@ class Source:
     def folded(self) -> dict[int, int]:
         """Convolutions with the batch norm that is folded into each."""
         return _foldable(self.graph) if self.fold else {}
+
+    @cached_property
+    def into(self) -> dict[int, int]:
+        """Batch norms that are folded, with the convolution that each is folded into."""
+        return {norm: convolution for convolution, norm in self.folded.items()}
 
     @cached_property
     def values(self) -> dict[int, Any]:
@@ -123,9 +147,8 @@ class Source:
         nodes = self.graph.nodes
         held = {n.index: n.name for n in nodes if n.kind == "parameter" and n.name in parameters}
         values = {**self.values, **{index: parameters[name] for index, name in held.items()}}
-        into = {norm: convolution for convolution, norm in self.folded.items()}
         readers = [n.index for n in nodes if n.kind == "call" and held.keys() & set(n.inputs)]
-        for index in dict.fromkeys(into.get(index, index) for index in readers):
+        for index in dict.fromkeys(self.into.get(index, index) for index in readers):
             yield self.step(nodes[index], values)
 
 
@@ -235,6 +258,12 @@ class Run:
             for index in done:
                 values.pop(index, None)
         return values[self.program.output]
+
+    def forked(self) -> "Run":
+        """Another run from here on, which leaves this one where it is."""
+        fork = copy.copy(self)
+        fork.values = dict(self.values)
+        return fork
 
     def output(self) -> Any:
         self.forward(len(self.program.steps))

@@ -14,6 +14,7 @@ from lesion.study.study import Study
 from lesion.subject.outcomes import Intact
 from lesion.sweeps.goals import Goal
 from lesion.sweeps.measure import Measured, Task, Worker
+from lesion.sweeps.observe import apart
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import Work, in_order
@@ -77,12 +78,12 @@ class Sweep:
                         return
 
     def _before(self) -> Iterator[Work]:
-        """Before a network may recover: which images are scored, by the intact one's pass."""
+        """Before a network may recover: which images it may not see, those kept back as well."""
         if self.worker.engine.recovery:
             yield from self._works(in_order({}, self.images, self.study.images))
-            scored = self.study.intact().digest
-            self.worker.engine.avoid(scored)
-            self.opening = replace(self.opening, avoid=scored)
+            avoid = apart(self.study, self.worker.subject)
+            self.worker.engine.avoid(avoid)
+            self.opening = replace(self.opening, avoid=avoid)
 
     def _groups(self) -> list[dict[Lesion, float]]:
         """The lesions that are measured side by side, with what they save; those of an engine that

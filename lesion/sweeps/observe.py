@@ -67,7 +67,7 @@ class Observer:
             self._see(program, images)
 
     def _see(self, program: Program, images: Any) -> None:
-        tensors = self.dissection.call.tensors(images)
+        tensors = self.dissection.call.inputs(images, program.read)
         wanted = {node for nodes in self.taps.values() for node in nodes}
         with torch.set_grad_enabled(self.criterion.needs == "gradients"):
             values = _run(program, tensors, wanted)

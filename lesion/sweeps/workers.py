@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lesion.engine.base import Batches, Engine
-from lesion.engine.copies import recovering
 from lesion.engine.memory import SHARE, free
+from lesion.engine.mended import recovering
 from lesion.engine.recovery import Recover
 from lesion.engine.replay import Replay
 from lesion.engine.whole import Whole

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lesion.engine.recovery import Recover
+from lesion.engine.recovery import KNOWN, Recover
 from lesion.errors import SubjectError
 from lesion.subject.adapter import Adapter, BatchAdapter, Output, without_labels
 from lesion.subject.batch import output as output_of
@@ -160,7 +160,8 @@ def open_recovery(text: str) -> str | Recover:
 
     Texts that `lesion.engine.recovery.parse` knows stay what they are.
     """
-    return references.found(text) if ":" in text and not text.startswith("finetune:") else text
+    known = text.partition(",")[0].partition(":")[0] in KNOWN
+    return references.found(text) if ":" in text and not known else text
 
 
 def open_evaluation(

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lesion.engine.base import Cut
-from lesion.engine.copies import Recovered
-from lesion.engine.recovery import BatchNorm, Finetune, parse
+from lesion.engine.mends import Reconstruct, Statistics
+from lesion.engine.recovery import Chain, Finetune, parse
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.lesions.lesion import Joint, Lesion
 from lesion.rates.recommend import recommend
@@ -76,10 +76,13 @@ def order(count, seed=0, epoch=0):
 
 
 def estimate(network, images, labels):
-    """The average of the batches' statistics: 16 batches of 125, or as many as there are."""
+    """The average of the batches' statistics: 16 batches of 125, or as many as there are.
+
+    Of the batch norms behind "b", which every lesion of `Normed` that any reaches does reach.
+    """
     network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and name != "norm":
             module.reset_running_stats()
             module.momentum = None
             module.train()
@@ -88,6 +91,14 @@ def estimate(network, images, labels):
         for start in range(0, len(first) - 124, 125):
             network(images[first[start : start + 125]])
     return network.eval()
+
+
+class Normed(networks.Plain):
+    """With a batch norm behind "b", which a lesion of "a" reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.b = nn.Sequential(self.b, nn.BatchNorm2d(8))
 
 
 @torch.enable_grad()
@@ -111,7 +122,7 @@ def retrain(network, images, labels, steps=6):
 def test_it_equals_recovery_of_the_physically_smaller_network(recovery, by_hand, size, tmp_path):
     torch.manual_seed(0)
     images = torch.randn(40, 1, 8, 8, dtype=torch.float64)
-    network = randomise(networks.Plain(), images)
+    network = randomise(Normed(), images)
     data = TensorDataset(images, torch.randint(0, 3, (40,)))
     train = training(size, dtype=torch.float64)
     ready = prepare(network, data, tmp_path / "s", recovery, train)
@@ -121,9 +132,9 @@ def test_it_equals_recovery_of_the_physically_smaller_network(recovery, by_hand,
         cut = {lesion: Cut(edit)}
         with torch.no_grad():
             found = dict(ready.worker.engine.run(call.tensors(data.tensors), cut))
-            small = by_hand(
-                copy.deepcopy(shrink(network, ready.study.anatomy, edit.dropped)), *train.tensors
-            )
+            small = copy.deepcopy(shrink(network, ready.study.anatomy, edit.dropped))
+            if recovery != "bn" or lesion.target == "a":  # none is behind b's
+                small = by_hand(small, *train.tensors)
             want, intact = small(images), network(images)
         effect = float((want - found[None]).abs().max())
         assert effect > 1e-3 and torch.allclose(found[None], intact)
@@ -132,22 +143,24 @@ def test_it_equals_recovery_of_the_physically_smaller_network(recovery, by_hand,
 
 
 def test_residual_networks_recover_too(tmp_path):
+    """By hooks, which cut single layers' channels alone; what is mended is cut anywhere."""
     torch.manual_seed(0)
     network, data = networks.resnet8(24)
     network.double()
     images = data.tensors[0].double()
     train = TensorDataset(torch.randn(130, 3, 16, 16).double(), torch.randint(0, 10, (130,)))
     data = TensorDataset(images, data.tensors[1])
-    ready = prepare(network, data, tmp_path / "s", "bn", train)
+    targets = {f"layer{i}.0.conv1" for i in (1, 2, 3)}
+    ready = prepare(network, data, tmp_path / "s", "finetune:1", train)
     measured = [one for one in ready.lesions if one not in ready.study.failed]
-    assert {one.target for one in measured} == {f"layer{i}.0.conv1" for i in (1, 2, 3)}
+    assert {one.target for one in measured} == targets
     for lesion in measured[1::2]:
         edit = ready.lesions[lesion]
         with torch.no_grad():
             tensors = ready.worker.dissection.call.tensors((images, data.tensors[1]))
             found = dict(ready.worker.engine.run(tensors, {lesion: Cut(edit)}))
             small = copy.deepcopy(shrink(network, ready.study.anatomy, edit.dropped))
-            want = estimate(small, *train.tensors)(images)
+            want = retrain(small, *train.tensors, steps=1)(images)
         assert torch.allclose(found[lesion], want, rtol=0, atol=1e-9 * float(want.abs().max()))
     list(ready)
     rows = curves(ready.study).set_index(["layer", "amount"])
@@ -155,6 +168,10 @@ def test_residual_networks_recover_too(tmp_path):
         "a network that recovers is cut by hooks, and hooks cannot cut these channels at add"
     )
     assert rows.loc[("layer2.0.conv1", 0.5), "images"] == len(ready.study.header.order)
+    ready.study.close()
+    ready = prepare(network, data, tmp_path / "t", "bn", train)
+    assert not ready.study.failed
+    assert {one.target for one in ready.lesions} == targets | {"conv1"}
     ready.study.close()
 
 
@@ -219,8 +236,13 @@ def test_training_images_that_are_scored_are_refused(tmp_path):
         with pytest.raises(SubjectError) as caught:
             sweep(network, data, tmp_path / "s", recover=recovery, train=mixed)
         assert str(caught.value) == words
-    kept_back = TensorDataset(*(tensor[back] for tensor in data.tensors))
-    with sweep(network, data, tmp_path / "s", train=kept_back) as study:  # none is poisoned
+        held = TensorDataset(
+            *(torch.cat([t[:120], d[back]]) for t, d in
+              zip(training(124).tensors, data.tensors, strict=True))
+        )  # fmt: skip
+        with pytest.raises(SubjectError, match="Expected training images that are not scored"):
+            sweep(network, data, tmp_path / "s", recover=recovery, train=held)
+    with sweep(network, data, tmp_path / "s") as study:  # none is poisoned
         assert list(study.recoveries) == ["bn"]
         assert {len(study.outcomes(one)) for one in study.lesions} == {0, 32}
         assert {one.recovery for one in study.lesions if len(study.outcomes(one))} == {"", "bn"}
@@ -275,7 +297,7 @@ def test_the_order_is_no_studys(tmp_path):
     """Or the images kept back of a set of equal size would be those that networks recover with."""
     network, data = networks.plain(300)
     ready = prepare(network, data, tmp_path / "s", "bn", training(300))
-    batches = ready.worker.engine.training.epoch(0, 0, 60)
+    batches = ready.worker.engine.mending.images.training.epoch(0, 0, 60)
     first = {tuple(image.flatten().tolist()) for image in next(batches)[0]}
     back = training(300).tensors[0][list(ready.study.header.holdout)]
     assert len(back) == 60
@@ -323,19 +345,22 @@ def test_each_lesion_recovers_once(tmp_path):
         calls.clear()
 
 
-def test_copies_are_kept_as_room_allows(tmp_path):
+@pytest.mark.parametrize("recovery", ["bn", "finetune:2"])
+def test_copies_are_kept_as_room_allows(recovery, tmp_path):
     network, data = networks.plain(40)
-    ready = prepare(network, data, tmp_path / "s", "bn", training())
-    assert isinstance(ready.worker.engine, Recovered)
-    ready.worker.engine.together = 1
-    run = ready.worker.engine.run
+    ready = prepare(network, data, tmp_path / "s", recovery, training())
+    engine = ready.worker.engine
+    engine.together = 1
+    run = engine.run
     cuts = {lesion: Cut(edit) for lesion, edit in ready.lesions.items()}
     tensors = ready.worker.dissection.call.tensors(data.tensors)
     with torch.no_grad():
-        once = [outputs for _, outputs in run(tensors, cuts)]
-        again = [outputs for _, outputs in run(tensors, cuts)]
+        once, again = ([outputs for _, outputs in run(tensors, cuts)] for _ in range(2))
+        one_by_one = [dict(run(tensors, {name: cut})) for name, cut in cuts.items()]
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
-    assert len(ready.worker.engine._copies) == 1
+    for (name, _), found in zip(cuts.items(), one_by_one, strict=True):
+        assert any(torch.equal(found[name], outputs) for outputs in once)
+    assert len(engine._copies if recovery != "bn" else engine._mended) == 1
     ready.study.close()
 
 
@@ -372,7 +397,7 @@ class Augmented(Dataset):
 
 
 def test_augmentation_is_the_same_each_time_or_refused(tmp_path):
-    network, data = networks.plain(40)
+    network, data = networks.plain(40, kind=Normed)
     results = []
     for name in "ab":
         with sweep(network, data, tmp_path / name, train=Augmented(training())) as study:
@@ -557,16 +582,19 @@ def test_a_recovery_has_one_name(text, name):
 
 
 def test_options_arrive():
-    assert parse("bn") == BatchNorm(2000)
-    assert parse("finetune:5,lr=0.1,momentum=0.5") == Finetune(5, 0.1, 0.5, 5e-4)
+    assert parse("bn") == Chain((Statistics(2000),))
+    assert parse("finetune:5,lr=0.1,momentum=0.5") == Chain((), Finetune(5, 0.1, 0.5, 5e-4))
+    assert parse("reconstruct:9,ridge=0.5,bn") == Chain((Reconstruct(9, 0.5), Statistics(2000)))
 
 
 @pytest.mark.parametrize(
-    "given", ["b", "bn:3", "finetune", "finetune:", "finetune:x", "finetune:3,rate=1",
+    "given", ["b", "bn:3", "bn,bn", "finetune:3,bn", "bias:0", "fold:x", "reconstruct,ridge=-1",
+              "reconstruct,ridge=inf", "bias,ridge=1", "bn,", ",bn", "finetune",
+              "finetune:", "finetune:x", "finetune:3,rate=1",
               "finetune:3,lr=", "finetune:3,lr=x", 5],
 )  # fmt: skip
 def test_other_texts_are_refused(given):
-    with pytest.raises(LesionError, match=r"^Expected a recovery bn, finetune:STEPS, .* got '"):
+    with pytest.raises(LesionError, match=r"^Expected a recovery bias, fold, .* got '"):
         parse(given)
 
 
@@ -590,28 +618,28 @@ def fail(network, batches):
     [
         ({"train": None}, "Expected training images for recovery by bn, got none; give them with "),
         ({"recover": ""}, "Expected a recovery for the training images, got none; give recover="),
-        ({"recovery": "finetune:0"}, "Expected at least one step, a positive lr, a momentum from 0 "
+        ({"recover": "finetune:0"}, "Expected at least one step, a positive lr, a momentum from 0 "
                                      "to below 1 and a decay of 0 or more, got finetune:0."),
-        ({"recovery": "finetune:2,lr=-1"}, "got finetune:2,lr=-1."),
-        ({"recovery": "finetune:2,lr=nan"}, "got finetune:2,lr=nan."),
-        ({"recovery": "finetune:2", "train": Unlabelled(training())}, "Expected labels that are "),
-        ({"recovery": "finetune:2", "train": TensorDataset(training().tensors[0],
+        ({"recover": "finetune:2,lr=-1"}, "got finetune:2,lr=-1."),
+        ({"recover": "finetune:2,lr=nan"}, "got finetune:2,lr=nan."),
+        ({"recover": "finetune:2", "train": Unlabelled(training())}, "Expected labels that are "),
+        ({"recover": "finetune:2", "train": TensorDataset(training().tensors[0],
                                                            torch.full((300,), 3))},
          "Expected labels from 0 to 2, because the network has 3 outputs, got 3"),
         ({"train": TensorDataset(torch.randn(9, 2, 8, 8), torch.zeros(9).long())},
          "Of the training images: Expected data that the network takes, got batches of "),
         ({"train": [1, 2]}, "Of the training images: "),
         ({"train": TensorDataset(torch.randn(0, 1, 8, 8))}, "Expected at least one image"),
-        ({"recovery": fail}, "Expected recovery by test_recovery:fail to run on the lesioned "
+        ({"recover": fail}, "Expected recovery by test_recovery:fail to run on the lesioned "
                              "network, but with filters/free/a/l1/0.25/floor-kept/0/test_recovery:"
                              "fail it failed (ValueError: no luck. None at all); check the "),
-        ({"recovery": "finetune:1", "train": TensorDataset(torch.randn(1, 1, 8, 8),
+        ({"recover": "finetune:1", "train": TensorDataset(torch.randn(1, 1, 8, 8),
                                                            torch.zeros(1).long())}, None),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(options, words, tmp_path):
     network, data = networks.plain(20)
-    options = {"recovery": "bn", "train": training(), "ratios": RATIOS, "full": True, **options}
+    options = {"recover": "bn", "train": training(), "ratios": RATIOS, "full": True, **options}
     if words is None:
         sweeping.sweep(network, data, tmp_path / "s", **options).close()
         return
@@ -632,7 +660,7 @@ def test_a_network_that_cannot_be_copied_is_refused(tmp_path):
     network, data = networks.plain(20)
     network.stored = network.a.weight * 1
     with pytest.raises(SubjectError, match=r"Expected a network that copy\.deepcopy copies"):
-        sweep(network, data, tmp_path / "s")
+        sweep(network, data, tmp_path / "s", recover="finetune:2")
 
 
 def test_a_recovery_that_diverges_is_a_row_with_a_reason(tmp_path):
