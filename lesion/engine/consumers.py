@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.engine.moments import FITTED, POSITIONS, Layout
+from lesion.engine.moments import FITTED, Layout
 from lesion.lesions.edits import Edit, Mended
 from lesion.lesions.readers import Readers
 from lesion.network.dissect import Dissection
@@ -107,8 +107,7 @@ class Consumers:
         """How many rows so many images give for a fit."""
         layers = self.dissection.anatomy.layers
         positions = {layer.weight: layer.positions for layer in layers}[consumer.weight]
-        each = -(-positions // len(consumer.places))
-        return images * min(each, POSITIONS) * len(consumer.places)
+        return images * positions
 
     def plain(self, edit: Mended, consumers: Sequence[Consumer]) -> bool:
         """Whether an edit changes what consumers make by their weights alone, not what they

@@ -17,7 +17,7 @@ from torch import Tensor
 from lesion.engine.base import Name
 from lesion.engine.consumers import Consumer, Consumers
 from lesion.engine.memory import peak
-from lesion.engine.moments import Moments, sampled
+from lesion.engine.moments import MOST, Moments, chosen
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
 from lesion.network.dissect import Dissection
@@ -108,7 +108,7 @@ class TrainingPasses:
             uses = sorted((place, each) for each in consumers for place in each.places)
             for place, consumer in uses:
                 run.forward(place)
-                part = self.part(consumer, place, number, run, None, wide)
+                part = self.part(consumer, place, number, run, None, wide, images)
                 sums[consumer] = sums[consumer] + part if consumer in sums else part
         return sums
 
@@ -120,19 +120,27 @@ class TrainingPasses:
         run: Run,
         made: Tensor | None,
         wide: bool,
+        images: int,
     ) -> Moments:
-        """The moments at one use, of a batch; made: what the edited network is to give there."""
+        """The moments at one use, of a batch; made: what the edited network is to give there.
+
+        number: of the batch, by which positions are drawn; images: how many there are in all
+        """
         step, layout = self.program.steps[place], self.consumers.layout(consumer)
-        missing = None if made is None else made - run.program.steps[place].run(run.values)
         x = run.values[step.args[0].index]
-        sums = list[Moments]()
-        size = max(1, CELLS // (x[0].numel() * layout.taps))
+        sources, width = layout.sources(step, x), layout.matrix(step.args[1]).shape[1]
+        most = -(-MOST * (width + 1) // self.count(images))
+        at = chosen(number, sources.shape[1], most).to(x.device)
+        short = None
+        if made is not None:
+            short = layout.made(made - run.program.steps[place].run(run.values))[:, at]
+        sums, size = list[Moments](), max(1, CELLS // (len(at) * width * layout.groups))
         for start in range(0, len(x), size):
-            part = slice(start, start + size)
-            short = None if missing is None else layout.made(missing[part])
-            constant = None if short is None or wide else short[..., :0]
-            read = layout.rows(step, x[part]) if constant is None else constant
-            sums.append(Moments.of(*sampled(number, read, short), wide))
+            some = slice(start, start + size)
+            missing = None if short is None else short[some]
+            narrow = None if missing is None or wide else missing[..., :0]
+            read = layout.rows(x[some], sources[:, at]) if narrow is None else narrow
+            sums.append(Moments.of(read, missing, wide))
         return reduce(add, sums)
 
     def passes(self, seed: int, images: int, wide: bool) -> "Passes":
@@ -182,7 +190,9 @@ class Passes:
             whole.forward(place)
             edited.forward(place)
             made = whole.program.steps[place].run(whole.values)
-            parts.append(self.images.part(consumer, place, number, edited, made, self.wide))
+            parts.append(
+                self.images.part(consumer, place, number, edited, made, self.wide, self.count)
+            )
         return reduce(add, parts)
 
 

@@ -1,8 +1,8 @@
 """What a layer reads in an edited network, and by how much it misses: sums over training images.
 
 A convolution (of any dimension, grouped or transposed) and a linear layer are one thing here: rows
-of what they read times a matrix.  The rows are what the operation itself gives with unit weights,
-so that strides, paddings and dilations are its own.
+of what they read times a matrix.  What each weight reads is found by the operation itself, run on
+the numbers of positions, so that strides, paddings and dilations are its own.
 """
 
 from dataclasses import dataclass, replace
@@ -10,14 +10,16 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lesion.errors import LesionError
 from lesion.network.program import Step
 from lesion.network.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
 
 FITTED = CONVOLUTIONS | TRANSPOSED | LINEAR
-POSITIONS = 256  # of an image, at most: others of its positions tell little more
-ROWS = 5  # for each unknown: with fewer a fit follows the images that it sees
+GROUPS = 6  # among the arguments of convolutions
+ROWS = 5  # for each unknown, at least: with fewer a fit follows the images that it sees
+MOST = 100  # for each unknown: more cost time and tell little
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Layout:
     @classmethod
     def of(cls, step: Step) -> "Layout":
         """The layout of the layer that a step runs."""
-        groups = 1 if step.name in LINEAR or len(step.args) < 7 else int(step.args[6])
+        few = step.name in LINEAR or len(step.args) <= GROUPS
+        groups = 1 if few else int(step.args[GROUPS])
         return cls(step.name, tuple(step.args[1].shape), groups)
 
     def matrix(self, weight: Tensor) -> Tensor:
@@ -66,19 +69,27 @@ class Layout:
             return grouped.transpose(2, 3).reshape(self.shape).contiguous()
         return matrix.transpose(1, 2).reshape(self.shape).contiguous()
 
-    def rows(self, step: Step, x: Tensor) -> Tensor:
-        """What the layer reads of a batch, (images, positions, groups, reads)."""
+    def sources(self, step: Step, x: Tensor) -> Tensor:
+        """(taps, positions): where in a map of x each weight of a channel reads for each position
+        of the output, counted from 1, or 0 where nothing is read."""
         if self.name in LINEAR:
-            return x.reshape(len(x), -1, 1, x.shape[-1])
-        first, second, *kernel = self.shape
-        width = prod(kernel) * (first // self.groups if self.name in TRANSPOSED else second)
-        units = torch.eye(width, dtype=x.dtype, device=x.device).expand(self.groups, -1, -1)
-        shape = (first, width, *kernel) if self.name in TRANSPOSED else None
-        unit = replace(self, shape=shape or (self.groups * width, second, *kernel)).weight(units)
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            read = step.op(x, unit, None, *step.args[3:], **step.kwargs)
-        rows: Tensor = read.reshape(len(x), self.groups, width, -1).permute(0, 3, 1, 2)
-        return rows
+            return torch.arange(1, x[0].numel() // x.shape[-1] + 1, device=x.device).unsqueeze(0)
+        size = x.shape[2:]
+        numbers = torch.arange(1, prod(size) + 1, dtype=torch.double, device=x.device)
+        unit = torch.eye(self.taps, dtype=torch.double, device=x.device)
+        unit = unit.reshape(self.taps, 1, *self.shape[2:])
+        if self.name in TRANSPOSED:
+            unit = unit.transpose(0, 1)
+        rest = [1 if place == GROUPS else value for place, value in enumerate(step.args)][3:]
+        read: Tensor = step.op(numbers.reshape(1, 1, *size), unit, None, *rest, **step.kwargs)
+        return read.reshape(self.taps, -1).round().long()
+
+    def rows(self, x: Tensor, sources: Tensor) -> Tensor:
+        """What the layer reads of a batch, (images, positions, groups, reads); see `sources`."""
+        if self.name in LINEAR:
+            return x.reshape(len(x), -1, 1, x.shape[-1])[:, sources[0] - 1]
+        flat = functional.pad(x.flatten(2), (1, 0))[:, :, sources]
+        return flat.reshape(len(x), self.groups, -1, sources.shape[1]).permute(0, 3, 1, 2)
 
     def made(self, y: Tensor) -> Tensor:
         """What the layer makes of a batch, (images, positions, groups, makes)."""
@@ -135,14 +146,10 @@ def by_group(values: Tensor) -> Tensor:
     return values.flatten(0, 1).transpose(0, 1).to(precision).contiguous()
 
 
-def sampled(seed: int, read: Tensor, missing: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Rows (images, positions, …) at the same positions of each image, if there are many."""
-    positions = read.shape[1] if missing is None else missing.shape[1]
-    if positions <= POSITIONS:
-        return read, missing
+def chosen(seed: int, positions: int, most: int) -> Tensor:
+    """At most so many positions of a map, at random, in order."""
     numbers = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(positions, generator=numbers)[:POSITIONS].sort().values.to(read.device)
-    return read[:, chosen], None if missing is None else missing[:, chosen]
+    return torch.randperm(positions, generator=numbers)[: max(1, most)].sort().values
 
 
 def fitted(moments: Moments, free: Tensor, ridge: float, biased: bool) -> tuple[Tensor, Tensor]:
