@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lesion.joint.bench import bench
     from lesion.joint.calibrate import calibrate
     from lesion.joint.interactions import interactions
+    from lesion.joint.recover import recover
     from lesion.joint.refine import refine
     from lesion.joint.tradeoff import tradeoff
     from lesion.joint.verify import verify
@@ -107,6 +108,7 @@ __all__ = [
     "plot_sensitivity",
     "plot_tradeoff",
     "recommend",
+    "recover",
     "refine",
     "save_pruned",
     "sweep",
@@ -136,6 +138,7 @@ _MODULES = {
     "joint.bench": ("bench",),
     "joint.calibrate": ("calibrate",),
     "joint.interactions": ("interactions",),
+    "joint.recover": ("recover",),
     "joint.refine": ("refine",),
     "joint.tradeoff": ("tradeoff",),
     "joint.verify": ("verify",),

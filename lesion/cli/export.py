@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lesion.cli import options
 from lesion.cli.app import app
+from lesion.cli.joint import bench_of
 from lesion.cli.option_groups import Rates, Recalled, check_out, taking
 from lesion.cli.output import put, say, tell
 from lesion.cli.rates import rated
@@ -61,21 +62,37 @@ def apply(
     measured: Recalled,
     rates: Rates,
     out: options.PrunedFile,
+    recover: options.Recover = "",
+    train: options.Train = None,
+    device: options.Device = None,
 ) -> None:
     """Prune the network by the rates with Torch-Pruning, and save it.
 
-    A file that ends in .pt2 holds a program of torch.export, any other the weights as safetensors,
-    which `lesion.load_pruned` puts into a whole network.
+    With --recover: with the weights that it has after that, cut by these rates. A file that ends in
+    .pt2 holds a program of torch.export, any other the weights as safetensors, which
+    `lesion.load_pruned` puts into a whole network, and a network that Torch-Pruning has pruned by
+    these rates takes as its state_dict.
     """
     from lesion.exports.pruned import applied, export_pruned, save_pruned
 
     check_out(out, study, *measured.inputs, *rates.inputs)
+    if train is not None and not recover:
+        raise LesionError(
+            "Expected a recovery for the training images, got none; give --recover reconstruct,bn, "
+            "or leave out --train."
+        )
     with Study.open(study) as opened:
         (allocation, _), header = rated(opened, rates), opened.header
-    tried = _tried(measured, header, study)
-    _check(allocation, tried)
+        tried = _tried(measured, header, study)
+        _check(allocation, tried)
+        network = tried.network
+        if recover:
+            from lesion.joint.recover import recover as recovered
+
+            bench = bench_of(opened, measured, device, recover, train)
+            network = recovered(bench, allocation).to("cpu")
     example, adapter = tried.example, tried.adapter
-    small, note = applied(allocation, tried.network, example, adapter)
+    small, note = applied(allocation, network, example, adapter)
     if out.suffix == ".pt2":
         export_pruned(small, allocation, out, example, adapter)
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lesion.joint.bench import Bench
 
 
-def _bench(
+def bench_of(
     study: Study,
     measured: Recalled,
     device: str | None,
@@ -88,7 +88,7 @@ def verify(
     with Study.open(study) as opened:
         check_images(opened)
         allocation, reading = rated(opened, chosen if rates.bounded else rates, eased=close_loop)
-        bench = _bench(opened, measured, device, recover, train)
+        bench = bench_of(opened, measured, device, recover, train)
         verifier = Verifier(opened, bench, _asked(opened, rates.max_drop, confidence), full)
         if close_loop:
             checked = tightened(
@@ -135,7 +135,7 @@ def interactions(
     with Study.open(study) as opened:
         check_images(opened)
         allocation, _ = rated(opened, rates)
-        bench = _bench(opened, measured, device)
+        bench = bench_of(opened, measured, device)
         strongest = measure(
             opened, bench, allocation, pairs=pairs, images=images, confidence=confidence
         )
@@ -163,7 +163,7 @@ def calibrate(
     from lesion.joint.calibrate import calibrate as calibrate_on
 
     with Study.open(study) as opened:
-        bench = _bench(opened, measured, device)
+        bench = bench_of(opened, measured, device)
         learned = calibrate_on(opened, bench, sets=sets, images=images, criterion=criterion)
     upper = ", ".join(f"{learned.upper(drop):.1f} where they predict {drop}" for drop in (1, 5, 10))
     say(
@@ -211,7 +211,7 @@ def refine(
         check_images(opened)
         allocation, reading = rated(opened, rates)
         budget, times = rates.budget(), times_of(rates)
-        bench = _bench(opened, measured, device, recover, train)
+        bench = bench_of(opened, measured, device, recover, train)
         if recover:
             by = by_of(rates)
             better = levelled(reading, bench, allocation, budget, images, times, by)
@@ -240,8 +240,8 @@ def tradeoff(
 
     check_figures(out, formats)
     with Study.open(study) as opened:
-        bench = _bench(opened, measured, device)
-        recovered = _bench(opened, measured, device, recover, train) if recover else None
+        bench = bench_of(opened, measured, device)
+        recovered = bench_of(opened, measured, device, recover, train) if recover else None
         table = measure(
             opened,
             bench,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from lesion.lesions.edits import Edit, channels
 from lesion.lesions.lesion import Target
@@ -115,6 +115,10 @@ class Engine:
     def edit(self, target: Target, dropped: np.ndarray) -> Edit:
         """The edit that removes labels of a target from this engine's network."""
         return channels(self.dissection, target, dropped)
+
+    def recovered(self, name: Name, edit: Edit) -> nn.Module:
+        """A copy of the network, whole yet, with the weights that it has after the recovery."""
+        raise NotImplementedError
 
     def around(self, dropped: np.ndarray) -> "Engine | None":
         """An engine for sets of labels that differ in few units from these; None for no faster."""

@@ -88,6 +88,12 @@ class Recovered(Engine):
             nothing: dict[Name, Cut] = {}
             yield from self.base.run(tensors, nothing, True)
 
+    def recovered(self, name: Name, edit: Edit) -> nn.Module:
+        """A copy of the network with the weights that it has learned."""
+        network = _copied(self.subject.network)
+        network.load_state_dict(self._copy(name, edit).call.network.state_dict())
+        return network
+
     def _copy(self, name: Measurable, edit: Edit) -> Whole:
         """A recovered network; the copy that was used longest ago makes room for it."""
         key = name, edit.key  # the same units may lose other channels

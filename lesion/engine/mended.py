@@ -6,15 +6,17 @@ from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from lesion.engine.base import Batches, Cut, Engine, Measurable, Name
 from lesion.engine.copies import Recovered
+from lesion.engine.copy import copied
 from lesion.engine.mending import Mending, TrainingPasses
 from lesion.engine.mends import Statistics
 from lesion.engine.recovery import BatchNorm, Chain, Recover, parse
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
+from lesion.lesions.readers import tensor_of
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
 
@@ -66,6 +68,13 @@ class MendedReplay(Engine):
         mended = self.mended({name: cut.edit for name, cut in cuts.items()})
         cuts = {name: replace(cut, edit=mended[name]) for name, cut in cuts.items()}
         yield from self.base.run(tensors, cuts, intact, keys)
+
+    def recovered(self, name: Name, edit: Edit) -> nn.Module:
+        """A copy of the network with the parameters that mend it."""
+        network = copied(self.dissection.call.network)
+        for parameter, value in self.mended({name: edit})[name].parameters.items():
+            tensor_of(network, parameter).data = value.clone()
+        return network
 
     def mended(self, edits: Mapping[Name, Edit]) -> dict[Name, Mended]:
         """The edits as they are mended; those that were used longest ago make room for new ones."""

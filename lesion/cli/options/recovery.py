@@ -11,10 +11,12 @@ _rates = partial(typer.Option, rich_help_panel="Which rates")
 Recover = Annotated[
     str,
     _recovery(
-        help="what each lesioned network goes through before it is scored: bn (batch norms' "
-        "statistics estimated anew), finetune:STEPS (SGD; also "
-        "finetune:STEPS,lr=0.001,momentum=0,decay=0), FILE.py:FUNCTION or "
-        "PACKAGE.MODULE:FUNCTION, recover(network, batches)",
+        help="what each lesioned network goes through before it is scored; without training or "
+        "labels: reconstruct (least squares of the layers behind), bias (of their constants), fold "
+        "(into what is most alike), bn (batch norms' statistics estimated anew); by training: "
+        "finetune:STEPS (SGD; also finetune:STEPS,lr=0.001,momentum=0,decay=0), FILE.py:FUNCTION "
+        "or PACKAGE.MODULE:FUNCTION, recover(network, batches); several with commas, such as "
+        "reconstruct,bn",
         metavar="RECOVERY",
         show_default="nothing",
     ),
