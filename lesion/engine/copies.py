@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lesion.engine.base import Cut, Engine, Measurable, Name
-from lesion.engine.mending import Mending
+from lesion.engine.mend import Mending
 from lesion.engine.recovery import Chain
 from lesion.engine.whole import Whole, rows_of
 from lesion.errors import LesionError, SubjectError, first_line

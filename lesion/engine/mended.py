@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from lesion.engine.base import Batches, Cut, Engine, Measurable, Name
 from lesion.engine.copies import Recovered
 from lesion.engine.copy import copied
-from lesion.engine.mending import Mending, TrainingPasses
+from lesion.engine.mend import Mending, TrainingPasses
 from lesion.engine.mends import Statistics
-from lesion.engine.recovery import BatchNorm, Chain, Recover, parse
+from lesion.engine.recovery import Chain, parse
+from lesion.engine.retrain import BatchNorm, Recover
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
 from lesion.lesions.readers import tensor_of

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lesion.engine.base import Name
 from lesion.engine.consumers import Consumer
-from lesion.engine.mending import TrainingPasses
+from lesion.engine.mend import TrainingPasses
 from lesion.engine.moments import ROWS, Layout, Moments, fitted
 from lesion.lesions.edits import Mended
 from lesion.network.program import Run, Step

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from lesion.engine.base import Cut, Engine
-from lesion.engine.recovery import Recover
+from lesion.engine.retrain import Recover
 from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Joint
 from lesion.network.dissect import Dissection

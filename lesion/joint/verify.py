@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from lesion.engine.recovery import Recover
+from lesion.engine.retrain import Recover
 from lesion.joint.bench import bench
 from lesion.joint.closed_loop import tightened
 from lesion.joint.verification import Verification

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lesion.boundary.public import SEEDS
-from lesion.engine.recovery import Recover
 from lesion.engine.recovery import parse as known_recovery
+from lesion.engine.retrain import Recover
 from lesion.errors import LesionError
 from lesion.lesions.criteria import Given
 from lesion.lesions.criteria import criterion as known_criterion

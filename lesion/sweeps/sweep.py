@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lesion.engine.memory import parse
-from lesion.engine.recovery import Recover
+from lesion.engine.retrain import Recover
 from lesion.lesions.criteria import Given
 from lesion.lesions.damage import Damage
 from lesion.study.study import Study

@@ -11,8 +11,8 @@ from torch import Tensor
 from lesion.engine.base import Batches, Engine
 from lesion.engine.memory import SHARE, free
 from lesion.engine.mended import recovering
-from lesion.engine.recovery import Recover
 from lesion.engine.replay import Replay
+from lesion.engine.retrain import Recover
 from lesion.engine.whole import Whole
 from lesion.errors import LesionError, SubjectError
 from lesion.lesions.edits import Edit

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lesion.engine.recovery import KNOWN, Recover
+from lesion.engine.recovery import KNOWN
+from lesion.engine.retrain import Recover
 from lesion.errors import SubjectError
 from lesion.subject.adapter import Adapter, BatchAdapter, Output, without_labels
 from lesion.subject.batch import output as output_of

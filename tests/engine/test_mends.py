@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.data import TensorDataset
 
-from lesion.engine import mending
+from lesion.engine import mend
 from lesion.engine.base import Cut
 from lesion.engine.recovery import parse
 from lesion.lesions.edits import Mended
@@ -25,7 +25,7 @@ COUNT = 96
 @pytest.fixture(autouse=True)
 def every_position(monkeypatch):
     """All positions of all images are rows, as in the direct solves."""
-    monkeypatch.setattr(mending, "MOST", 10**6)
+    monkeypatch.setattr(mend, "MOST", 10**6)
 
 
 class Chain(nn.Module):
@@ -354,7 +354,7 @@ def test_some_positions_of_many_images_do(monkeypatch):
     network = make().double().eval()
     changes = []
     for most in (10**6, 100, 100):
-        monkeypatch.setattr(mending, "MOST", most)
+        monkeypatch.setattr(mend, "MOST", most)
         worker = Opening(subject_of(network, dims, 20, count=256), "reconstruct")()
         name, edit, _ = removal(worker)
         mended = worker.engine.mended({name: edit})[name]

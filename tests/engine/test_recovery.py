@@ -1,6 +1,7 @@
 """Recovery before scoring: by hand on smaller networks, never on scored images, without a trace."""
 
 import copy
+import itertools
 import random
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lesion.engine.base import Cut
 from lesion.engine.mends import Reconstruct, Statistics
-from lesion.engine.recovery import Chain, Finetune, parse
+from lesion.engine.recovery import Chain, parse
+from lesion.engine.retrain import Finetune, distillation
 from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
 from lesion.lesions.lesion import Joint, Lesion
 from lesion.rates.recommend import recommend
@@ -574,6 +576,7 @@ def test_a_frozen_network_learns_all_the_same(tmp_path):
         ("finetune:20", "finetune:20"),
         ("finetune:020,momentum=0.90", "finetune:20"),
         ("finetune:5,decay=0,lr=1e-3", "finetune:5,lr=0.001,decay=0"),
+        ("distill:5,share=1,temperature=4", "distill:5,share=1"),
     ],
 )
 def test_a_recovery_has_one_name(text, name):
@@ -591,11 +594,56 @@ def test_options_arrive():
     "given", ["b", "bn:3", "bn,bn", "finetune:3,bn", "bias:0", "fold:x", "reconstruct,ridge=-1",
               "reconstruct,ridge=inf", "bias,ridge=1", "bn,", ",bn", "finetune",
               "finetune:", "finetune:x", "finetune:3,rate=1",
-              "finetune:3,lr=", "finetune:3,lr=x", 5],
+              "finetune:3,lr=", "finetune:3,lr=x", "finetune:3,share=1", 5],
 )  # fmt: skip
 def test_other_texts_are_refused(given):
     with pytest.raises(LesionError, match=r"^Expected a recovery bias, fold, .* got '"):
         parse(given)
+
+
+def test_distillation_by_hand():
+    """Logits (2, 0) and (0, 0) softened by 2: KL 0.11094, times 4; the gradient is T (p − p_t)."""
+    student = torch.zeros(1, 2, requires_grad=True)
+    loss = distillation(torch.tensor([[2.0, 0.0]]), student, 2.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.44378, abs=1e-5)
+    assert student.grad.tolist() == [pytest.approx([-0.46212, 0.46212], abs=1e-5)]
+
+
+def test_a_network_learns_from_the_intact_one_without_labels(tmp_path):
+    """A users' loop of the same losses gives the same; with share 0 it is a fine-tuning."""
+    network, data = networks.plain(40)
+    teacher = copy.deepcopy(network)
+
+    def imitated(student, batches):
+        student.train()
+        sgd = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        for _, (images, _) in zip(range(4), itertools.chain(batches, batches), strict=False):
+            with torch.no_grad():
+                soft = torch.softmax(teacher(images) / 4, 1)
+            logs = torch.log_softmax(student(images) / 4, 1)
+            sgd.zero_grad()
+            (16 * (soft * (soft.log() - logs)).sum(1).mean()).backward()
+            sgd.step()
+
+    train = training()
+    with (
+        sweep(network, data, tmp_path / "a", recover="distill:4,share=1", train=train) as one,
+        sweep(network, data, tmp_path / "b", recover=imitated, train=train) as other,
+    ):
+        for ours, users in zip(content(one).values(), content(other).values(), strict=True):
+            assert ours[2] == pytest.approx(users[2], abs=2e-3)
+    with (
+        sweep(network, data, tmp_path / "c", recover="distill:4,share=0") as one,
+        sweep(network, data, tmp_path / "d", recover="finetune:4") as other,
+    ):
+        assert list(content(one).values()) == list(content(other).values())
+    unlabelled = Unlabelled(training())
+    sweep(network, data, tmp_path / "e", recover="distill:2,share=1", train=unlabelled).close()
+    with pytest.raises(LesionError, match="give distill:2,share=1, which needs none"):
+        sweep(network, data, tmp_path / "e", recover="distill:2", train=unlabelled)
+    with pytest.raises(LesionError, match="Expected a temperature above 0 and a share"):
+        sweep(network, data, tmp_path / "e", recover="distill:2,share=1.5")
 
 
 class Odd(nn.Module):
