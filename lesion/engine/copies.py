@@ -44,7 +44,7 @@ class Recovered(Engine):
         assert recovery.training is not None
         self.base, self.subject, self.recovers = base, subject, recovery.training
         self.training, self.mending, self.dissection = training, mending, base.dissection
-        self.recovery, self.images = recovery.name, training.identity
+        self.recovery, self.images = recovery.name, mending.identity
         with torch.no_grad():
             self.whole = base if isinstance(base, Whole) else Whole(base.dissection)
         network = _copied(subject.network)

@@ -203,6 +203,14 @@ class Mending:
     images: TrainingPasses
     mends: tuple[Mend, ...]
 
+    @property
+    def identity(self) -> str:
+        """What tells its images from others, and what it does with them from earlier versions,
+        whose `bn` estimated all batch norms."""
+        some = any(mend.name == "bn" for mend in self.mends)
+        images = self.images.training.identity
+        return f"{images}, of the batch norms behind the lesion" if some else images
+
     def hindrance(self, edit: Edit) -> str:
         """Why an edited network cannot be mended, "" if it can."""
         reasons = (mend.hindrance(self.images, Mended(edit)) for mend in self.mends)

@@ -32,7 +32,7 @@ class MendedReplay(Engine):
 
     def __init__(self, base: Engine, mending: Mending, name: str, room: int) -> None:
         self.base, self.mending, self.dissection = base, mending, base.dissection
-        self.recovery, self.images = name, mending.images.training.identity
+        self.recovery, self.images = name, mending.identity
         network = base.dissection.call.network
         tensors = chain(network.parameters(), network.buffers())
         self.together = max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))

@@ -470,6 +470,20 @@ def test_one_study_holds_both(tmp_path):
         assert len(merged.lesions) == 10 and list(merged.recoveries) == ["bn"]
 
 
+def test_a_study_goes_on_with_the_bn_that_it_was_made_with(tmp_path):
+    """It estimated all batch norms once, and those behind the lesion now."""
+    network, data = networks.plain(40)
+    with sweep(network, data, tmp_path / "a") as study:
+        (text,) = study.recoveries.values()
+    images = text.removesuffix(", of the batch norms behind the lesion")
+    assert images != text
+    sweeping.sweep(network, data, tmp_path / "b", ratios=RATIOS, full=True).close()
+    with Study.open(tmp_path / "b") as study:
+        study.set_recovery("bn", images)
+    with pytest.raises(StudyError, match="knows of recovery bn"):
+        sweep(network, data, tmp_path / "b")
+
+
 def test_a_key_without_recovery_is_as_before():
     lesion = Lesion("a", "free", "l1", 0.5, 4, 8)
     assert lesion.key == "filters/free/a/l1/0.5/floor-kept/0"
