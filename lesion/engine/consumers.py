@@ -1,6 +1,7 @@
 """Consumers: the weights through which what an edit changes flows first."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,7 +47,7 @@ class Consumers:
 
     def of(self, edit: Edit) -> list[Consumer]:
         """The weights through which what an edit changes flows first, in order of depth."""
-        users, position = self.dissection.graph.users(), self.program.position
+        users, position = self._users, self.program.position
         todo, seen, weights = list(edit.nodes), set[int](), dict[str, Consumer]()
         while todo:
             node = todo.pop()
@@ -66,30 +67,52 @@ class Consumers:
         if call.operation not in FITTED or not isinstance(call.args[1], Ref):
             return None
         weight = nodes[call.args[1].index]
-        plain = weight.kind == "parameter" and not weight.args and weight.name in self._state
-        return weight.name if plain else None
+        calls = [n.index for n in nodes if n.operation in FITTED and n.args[1] == call.args[1]]
+        name = self._name(call.args[1], calls)
+        return name if name and weight.name in self._positions else None
 
     @cached_property
-    def _state(self) -> set[str]:
-        return {name for name, _ in state_of(self.dissection.call.network)}
+    def _positions(self) -> dict[str, int]:
+        """How many positions of one image each layer computes, by its weight."""
+        return {layer.weight: layer.positions for layer in self.dissection.anatomy.layers}
+
+    @cached_property
+    def _users(self) -> list[list[int]]:
+        return self.dissection.graph.users()
+
+    @cached_property
+    def _held(self) -> Counter[int]:
+        """Under how many names the network holds each tensor."""
+        return Counter(id(tensor) for _, tensor in state_of(self.dissection.call.network))
+
+    @cached_property
+    def _state(self) -> dict[str, Tensor]:
+        return dict(state_of(self.dissection.call.network))
 
     def _consumer(self, weight: str) -> Consumer:
-        graph = self.dissection.graph
-        calls = [n for n in graph.nodes if n.kind == "call" and self._fitted(n.index) == weight]
+        nodes = self.dissection.graph.nodes
+        calls = [node for node in nodes if self._fitted(node.index) == weight]
         places = tuple(sorted(self.program.position[call.index] for call in calls))
-        biases = {self._name(call.args[2]) if len(call.args) > 2 else "" for call in calls}
-        means, users = set[str](), graph.users()
-        for call in calls:
-            readers = [graph.nodes[index] for index in users[call.index]]
-            norm = len(readers) == 1 and readers[0].operation == "batch_norm"
-            means.add(self._name(readers[0].args[3]) if norm else "")
+        indices = [call.index for call in calls]
+        biases = {self._name(call.args[2], indices) if len(call.args) > 2 else "" for call in calls}
+        readers = [self._users[index] for index in indices]
+        norms = [index for users in readers for index in users]
+        behind_each = all(
+            len(users) == 1 and nodes[users[0]].operation == "batch_norm" for users in readers
+        )
+        means = {self._name(nodes[norm].args[3], norms) if behind_each else "" for norm in norms}
         return Consumer(weight, places, *(_only(names) for names in (biases, means)))
 
-    def _name(self, given: Any) -> str:
-        """The parameter of the network that an argument is, "" for none."""
-        node = self.dissection.graph.nodes[given.index] if isinstance(given, Ref) else None
-        plain = node is not None and node.kind == "parameter" and not node.args
-        return node.name if node is not None and plain and node.name in self._state else ""
+    def _name(self, given: Any, readers: Collection[int]) -> str:
+        """The parameter of the network that an argument is, "" for none, or where others than
+        these read it or it has two names."""
+        if not isinstance(given, Ref):
+            return ""
+        node = self.dissection.graph.nodes[given.index]
+        tensor = self._state.get(node.name) if node.kind == "parameter" else None
+        if tensor is None or node.args or self._held[id(tensor)] > 1:
+            return ""
+        return node.name if set(self._users[node.index]) <= set(readers) else ""
 
     def layout(self, consumer: Consumer) -> Layout:
         """How its weight is a matrix."""
@@ -105,9 +128,7 @@ class Consumers:
 
     def rows(self, consumer: Consumer, images: int) -> int:
         """How many rows so many images give for a fit."""
-        layers = self.dissection.anatomy.layers
-        positions = {layer.weight: layer.positions for layer in layers}[consumer.weight]
-        return images * positions
+        return images * self._positions[consumer.weight]
 
     def plain(self, edit: Mended, consumers: Sequence[Consumer]) -> bool:
         """Whether an edit changes what consumers make by their weights alone, not what they

@@ -272,6 +272,47 @@ def test_a_mended_copy_gives_what_is_measured(recover, unit):
         assert torch.allclose(shrunk(tensors[0]), measured, atol=1e-10)
 
 
+class Sharing(nn.Module):
+    """Two layers behind "a" share a batch norm, and two share a bias: no constant is theirs."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(2, 8, 3)
+        self.b, self.c = (nn.Conv2d(8, 6, 3, bias=False) for _ in range(2))
+        self.norm = nn.BatchNorm2d(6)
+        self.d, self.e = (nn.Conv2d(8, 6, 1) for _ in range(2))
+        self.e.bias = self.d.bias
+        self.fc = nn.Linear(12, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        both = torch.relu(self.norm(self.b(x))) + torch.relu(self.norm(self.c(x * 0.5)))
+        other = self.d(x) * torch.sigmoid(self.e(x))
+        return self.fc(torch.cat([both.mean((2, 3)), other.mean((2, 3))], 1))
+
+
+@pytest.mark.parametrize("recover", ["bias", "reconstruct", "fold", "bn"])
+def test_what_others_use_too_stays(recover):
+    torch.manual_seed(0)
+    network = Sharing().double().eval()
+    worker = Opening(subject_of(network, 2, 6, count=400), recover)()
+    name, edit, _ = removal(worker, "a", (0, 3, 5))
+    mended = worker.engine.mended({name: edit})[name]
+    held = copy.deepcopy(network)
+    mended.hold(worker.engine.mending.images.consumers.readers, held)
+    tensors = scored(worker)
+    ((_, measured),) = worker.engine.run(tensors, {name: Cut(edit)}, False)
+    with torch.no_grad():
+        assert torch.allclose(held(tensors[0]), measured, atol=1e-10)
+    changed = {
+        name for name, value in mended.parameters.items()
+        if not torch.equal(value, network.state_dict()[name])
+    }  # fmt: skip
+    weights = {f"{layer}.weight" for layer in "bcde"}
+    statistics = {"norm.running_mean", "norm.running_var"}
+    assert changed == {"bias": set(), "bn": statistics}.get(recover, weights)
+
+
 def test_batch_norms_that_an_edit_reaches_are_estimated_anew():
     """As in training mode, on the copy that is cut: the others stay as they were."""
     worker = residual("bn", count=300)
