@@ -19,7 +19,7 @@ from lesion.subject.scores import Score
 from lesion.subject.subject import Subject
 from lesion.sweeps.identity import matching
 from lesion.sweeps.measure import Measured, Task, Worker
-from lesion.sweeps.observe import apart
+from lesion.sweeps.observe import scored
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import CHUNK
@@ -57,7 +57,7 @@ class Bench:
         check_images(study)
         warnings = matching(study, subject)
         check_train(subject, bool(recovery))
-        avoid = apart(study, subject) if recovery else None
+        avoid = scored(study, subject) if recovery else None
         opening = Opening(subject, recovery, memory, avoid=avoid)
         return cls(opening(), opening, runner or Here(), tuple(warnings))
 
@@ -90,14 +90,23 @@ class Bench:
         cuts: for each name what falls, as booleans over all labels; intact: the images' own rows
         Raises LesionError where outputs are not finite.
         """
+        bench = self._avoiding(intact.digest)
         parts: dict[Joint, list[Outcomes]] = {joint: [] for joint in cuts}
-        for measured in self._measured(cuts, images, intact):
+        for measured in bench._measured(cuts, images, intact):
             for reason in measured.failed.values():
                 raise LesionError(f"Expected scores of the network with these rates, but {reason}.")
             for joint, outcomes in measured.outcomes.items():
                 parts[joint].append(outcomes)
         columns = self.subject.tally.columns
         return {joint: Outcomes.join(some, columns) for joint, some in parts.items()}
+
+    def _avoiding(self, measured: np.ndarray) -> "Bench":
+        """The same where images that are measured are no training images either."""
+        if self.opening.avoid is None:
+            return self
+        avoid = np.union1d(self.opening.avoid, measured)
+        self.engine.avoid(avoid)
+        return replace(self, opening=replace(self.opening, avoid=avoid))
 
     def around(self, dropped: np.ndarray) -> "Bench | None":
         """A bench for sets of cuts that differ in few units from the one of these labels.

@@ -14,7 +14,7 @@ from lesion.study.study import Study
 from lesion.subject.outcomes import Intact
 from lesion.sweeps.goals import Goal
 from lesion.sweeps.measure import Measured, Task, Worker
-from lesion.sweeps.observe import apart
+from lesion.sweeps.observe import scored
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import Work, in_order
@@ -81,7 +81,7 @@ class Sweep:
         """Before a network may recover: which images it may not see, those kept back as well."""
         if self.worker.engine.recovery:
             yield from self._works(in_order({}, self.images, self.study.images))
-            avoid = apart(self.study, self.worker.subject)
+            avoid = scored(self.study, self.worker.subject)
             self.worker.engine.avoid(avoid)
             self.opening = replace(self.opening, avoid=avoid)
 

@@ -144,8 +144,14 @@ def _tapped(dissection: Dissection, node: int, criterion: Criterion) -> int:
 def apart(study: Study, subject: Subject) -> np.ndarray:
     """The digests of a study's images, those kept back too, which no criterion may see."""
     known = study.intact().digest
-    rest = [*study.header.order[len(known) :], *study.header.holdout]
-    return np.concatenate([known, *_read(subject, rest)])
+    rest = _read(subject, list(study.header.order[len(known) :]))
+    return np.concatenate([scored(study, subject), *rest])
+
+
+def scored(study: Study, subject: Subject) -> np.ndarray:
+    """The digests of the images that a study has scored, and of those kept back, which no recovery
+    may see."""
+    return np.concatenate([study.intact().digest, *_read(subject, list(study.header.holdout))])
 
 
 def _read(subject: Subject, images: list[int]) -> Iterator[np.ndarray]:
