@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 from lesion.lesions.criteria import criterion
 from lesion.sweeps.sweep import sweep
 
-BY_BATCH: set[str] = set()  # the size of a batch is part of what they are
+BY_BATCH = {"gdp", "taylor_fo"}  # the size of a batch is part of what they are
 
 
 def drawn(seed, name, images=12, filters=5, side=4):
@@ -68,9 +68,9 @@ def test_a_criterion_bears_the_name_of_its_module(name):
     assert chosen.images % chosen.batch == 0
 
 
-def batch_means(rows, size=32):
-    """|mean over a batch| as the definitions of batches have it, averaged over the batches."""
-    return [abs(rows[start : start + size].mean(0)) for start in range(0, len(rows), size)]
+def halves(rows):
+    """The means over the first and the second half of the images."""
+    return np.stack([half.mean(0) for half in np.split(rows, 2)])
 
 
 # from the layer's output z, normalised n, activated a, (images, filters, positions), and the
@@ -83,6 +83,10 @@ FORMULAS = {
     "var_l2": lambda z, n, a, gz, gn, ga: np.sqrt((z**2).sum(2)).var(0),
     "mean_activation": lambda z, n, a, gz, gn, ga: a.mean((0, 2)),
     "apoz": lambda z, n, a, gz, gn, ga: (a > 0).mean((0, 2)) - 1,
+    "taylor_fo": lambda z, n, a, gz, gn, ga: (n * gn).sum(2).mean(0) ** 2,
+    "taylor_fg": lambda z, n, a, gz, gn, ga: ((n * gn).sum(2) ** 2).mean(0) / 64,
+    "gdp": lambda z, n, a, gz, gn, ga: abs(halves((z * gz).sum(2))).mean(0),
+    "fisher_block": lambda z, n, a, gz, gn, ga: ((z * gz).sum(2) ** 2).mean(0) / 2,
     "taylor": lambda z, n, a, gz, gn, ga: unit(abs((a * ga).mean(2)).mean(0)),
 }
 
