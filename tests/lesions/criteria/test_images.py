@@ -87,12 +87,37 @@ FORMULAS = {
     "taylor_fg": lambda z, n, a, gz, gn, ga: ((n * gn).sum(2) ** 2).mean(0) / 64,
     "gdp": lambda z, n, a, gz, gn, ga: abs(halves((z * gz).sum(2))).mean(0),
     "fisher_block": lambda z, n, a, gz, gn, ga: ((z * gz).sum(2) ** 2).mean(0) / 2,
+    "entropy": lambda z, n, a, gz, gn, ga: [entropy(means) for means in a.mean(2).T],
+    "hrank": lambda z, n, a, gz, gn, ga: np.mean(
+        [
+            [np.linalg.matrix_rank(row.reshape(8, 8).astype("float32")) for row in image]
+            for image in a
+        ],
+        0,
+    ),
+    "chip": lambda z, n, a, gz, gn, ga: np.mean([independence(image) for image in a], 0),
     "taylor": lambda z, n, a, gz, gn, ga: unit(abs((a * ga).mean(2)).mean(0)),
 }
 
 
 def unit(scores):
     return scores / np.sqrt((scores**2).sum())
+
+
+def entropy(numbers):
+    """Of a histogram of 100 bins."""
+    shares = np.histogram(numbers, 100)[0] / len(numbers)
+    return -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
+
+
+def independence(matrix):
+    """How the nuclear norm falls without each row."""
+    without = [matrix * (np.arange(len(matrix)) != row)[:, None] for row in range(len(matrix))]
+    return np.array([nuclear(matrix) - nuclear(each) for each in without])
+
+
+def nuclear(matrix):
+    return np.linalg.svd(matrix, compute_uv=False).sum()
 
 
 def eager(network, images, labels):
