@@ -39,7 +39,8 @@ class Filters:
 
 
 class Criterion:
-    """A criterion that depends on images, which are never scored nor kept back.
+    """A criterion that depends on images, which are never scored nor kept back.  An object keeps
+    what it has seen: it is for one network.
 
     name: as in keys, tables and options; what its scores depend on belongs into it
     needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
