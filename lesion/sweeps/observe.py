@@ -64,6 +64,8 @@ class Observer:
 
     def observe(self, seed: int) -> None:
         """Lets the criterion see its images, the first of the training images' seeded order."""
+        if not self.taps:
+            return
         program = compile_program(self.dissection.graph, fold=False)
         needs, batch = self.criterion.images, self.criterion.batch
         for images in self.training.epoch(seed, 0, batch, needs):

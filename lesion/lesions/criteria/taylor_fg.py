@@ -10,6 +10,8 @@ class TaylorFG(ImageMeans):
     """Σ_images ((1/N) Σ_positions n · g)² over all N images: the squares of what each image adds to
     ∂L/∂gate, for a gate of 1 that multiplies what the batch norm gives, n, and the mean
     cross-entropy L of the images.  Unlike taylor_fo it does not depend on batches.
+
+    A layer that runs at several places has each image at each of them, not one gate.
     """
 
     name = "taylor_fg"

@@ -10,9 +10,10 @@ from seen import shown
 from torch import nn
 from torch.nn import functional as F
 
-from lesion.errors import LesionError
+from lesion.errors import LesionError, SubjectError
 from lesion.lesions.criteria import criterion
 from lesion.lesions.criteria.taylor_fo import TaylorFO
+from lesion.sweeps.sweep import sweep
 
 # two images, filters A and B, two positions: what values times gradients are
 PRODUCTS = torch.tensor([[[1.0, -1.0], [1.0, 0.0]], [[2.0, -1.0], [-1.0, 0.0]]])
@@ -140,3 +141,13 @@ def test_gdp_is_torch_prunings_expansion_by_filters():
         multivariable=True, normalizer=None, target_types=[nn.Conv2d]
     )
     assert scores.tolist() == pytest.approx(importance(group).tolist(), rel=1e-3)
+
+
+def test_a_network_without_what_a_criterion_looks_at_is_told_so(tmp_path):
+    torch.manual_seed(0)
+    data = networks.random_images(20, 1, 6, 6, classes=3)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    network = networks.spread(network, data.tensors[0])
+    train = networks.random_images(20, 1, 6, 6, classes=3, seed=1)
+    with pytest.raises(SubjectError, match=r"got none: 0: no batch norm follows it directly"):
+        sweep(network, data, tmp_path / "s", criterion="taylor_fo", train=train)
