@@ -1,6 +1,7 @@
 """The examples run as they stand, and what they show is so."""
 
 import copy
+import doctest
 import importlib.util
 from pathlib import Path
 
@@ -145,22 +146,23 @@ def test_a_deciding_sweep_walks_bits_by_the_harm_they_do(tmp_path):
         assert "%" not in text.partition("Most sensitive first")[2]
 
 
-def test_the_taylor_criterion_is_the_expansion_of_each_image(tmp_path):
-    module = example("taylor")
+def test_the_taylor_criterion_by_position_is_the_expansion_of_each_position(tmp_path):
+    module = example("taylor_by_position")
+    assert not doctest.testmod(module, raise_on_error=True).failed
     network, data = networks.plain(40)
     numbers = torch.Generator().manual_seed(5)
     train = TensorDataset(torch.randn(64, 1, 8, 8, generator=numbers), torch.arange(64) % 3)
     with lesion.sweep(
-        network, data, tmp_path / "s.lesion", criterion=module.Taylor(), train=train,
+        network, data, tmp_path / "s.lesion", criterion=module.TaylorByPosition(), train=train,
         ratios=(0.5,), full=True,
     ) as study:  # fmt: skip
-        scores = study.scores("a", "free", "taylor", 0)
-        assert study.criteria["taylor"].startswith("64 of 64 images")
+        scores = study.scores("a", "free", "taylor_by_position", 0)
+        assert study.criteria["taylor_by_position"].startswith("64 of 64 images")
     changes = torch.zeros(8, dtype=torch.double)
     for image, label in zip(*train.tensors, strict=True):
         kept = torch.relu(network.norm(network.a(image[None]))).detach().requires_grad_(True)
         logits = network.fc(torch.relu(network.b(kept)).mean((2, 3)))
         loss = torch.nn.functional.cross_entropy(logits, label[None])
         (gradient,) = torch.autograd.grad(loss, kept)
-        changes += (kept * gradient).double().mean((0, 2, 3)).abs()
-    assert scores == pytest.approx((changes / changes.norm()).detach().numpy(), rel=1e-4)
+        changes += (kept * gradient).double().abs().mean((0, 2, 3))
+    assert scores == pytest.approx((changes / len(train)).detach().numpy(), rel=1e-4)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from lesion.errors import LesionError
 from lesion.lesions.criteria import Criterion
 from lesion.network.dissect import Dissection
+from lesion.network.graph import Node
 from lesion.network.program import Program, compile_program
 from lesion.study.study import Study
 from lesion.subject.images import digests
@@ -20,9 +21,11 @@ from lesion.subject.training_images import Training
 
 CHUNK = 128  # images read at once
 ACTIVATIONS = {
-    "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu",
-    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "tanh",
+    "celu", "clamp", "clamp_min", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh",
+    "leaky_relu", "mish", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "tanh",
+    "threshold",
 }  # fmt: skip
+ZERO_AT = {"clamp": 1, "clamp_min": 1, "hardtanh": 1, "threshold": 2}  # the argument to be 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,8 @@ class Observer:
 
     def observe(self, seed: int) -> None:
         """Lets the criterion see its images, the first of the training images' seeded order."""
+        if not self.taps:
+            return
         program = compile_program(self.dissection.graph, fold=False)
         needs, batch = self.criterion.images, self.criterion.batch
         for images in self.training.epoch(seed, 0, batch, needs):
@@ -76,8 +81,8 @@ class Observer:
             kind = self.dissection.anatomy.layer[name].kind
             for node in nodes:
                 gradient = gradients.get(node)
-                shown = None if gradient is None else _by_filter(gradient, kind)
-                self.criterion.update(name, _by_filter(values[node].detach(), kind), shown)
+                shown = None if gradient is None else self._by_filter(gradient, kind)
+                self.criterion.update(name, self._by_filter(values[node].detach(), kind), shown)
 
     def _gradients(
         self, values: dict[int, Tensor], wanted: set[int], images: Any
@@ -91,6 +96,14 @@ class Observer:
         taps = [values[node] for node in nodes]
         gradients = torch.autograd.grad(loss, taps, allow_unused=True, materialize_grads=True)
         return dict(zip(nodes, gradients, strict=True))
+
+    def _by_filter(self, value: Tensor, kind: str) -> Tensor:
+        """A layer's value as the criterion sees it, (images, filters, positions) or maps."""
+        if kind == "linear":
+            value = value.movedim(-1, 1)
+        if self.criterion.maps and kind.endswith("conv2d"):
+            return value
+        return value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)
 
     def _labels(self, images: Any, logits: Tensor) -> Tensor:
         """The images' labels, or what the network predicts where they have none."""
@@ -116,13 +129,6 @@ def _run(program: Program, tensors: tuple[Tensor, ...], wanted: set[int]) -> dic
     return kept
 
 
-def _by_filter(value: Tensor, kind: str) -> Tensor:
-    """A layer's value as (images, filters, positions)."""
-    if kind == "linear":
-        value = value.movedim(-1, 1)
-    return value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)
-
-
 def _tapped(dissection: Dissection, node: int, criterion: Criterion) -> int:
     """The node whose value a criterion sees of a layer that runs at a node."""
     nodes, users = dissection.graph.nodes, dissection.graph.users()
@@ -137,8 +143,18 @@ def _tapped(dissection: Dissection, node: int, criterion: Criterion) -> int:
     behind = node if norm is None else norm.index
     for index in users[behind]:
         if nodes[index].operation in ACTIVATIONS:
+            if criterion.tap == "rectified" and not _rectifies(nodes[index]):
+                raise LesionError(
+                    f"the activation behind it, {nodes[index].operation}, gives no exact zeros"
+                )
             return index
     raise LesionError("no activation follows it directly")
+
+
+def _rectifies(node: Node) -> bool:
+    """Whether an activation gives exact zeros for a whole range of values."""
+    zero = ZERO_AT.get(node.operation, len(node.args))
+    return node.operation in ("relu", "relu6") or node.args[zero : zero + 1] == (0,)
 
 
 def apart(study: Study, subject: Subject) -> np.ndarray:

@@ -21,7 +21,7 @@ from lesion.errors import LesionError
 from lesion.plugins import Plugins
 
 plugins = Plugins(__name__, "lesion.criteria", "a criterion", "score")
-Tap = Literal["output", "normalised", "activated"]
+Tap = Literal["output", "normalised", "activated", "rectified"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +39,33 @@ class Filters:
 
 
 class Criterion:
-    """A criterion that depends on images, which are never scored nor kept back.
+    """A criterion that depends on images, which are never scored nor kept back.  An object keeps
+    what it has seen: it is for one network.
 
     name: as in keys, tables and options; what its scores depend on belongs into it
     needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
         any, else of what the intact network predicts) as well
-    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, or
-        "activated" by what follows
+    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, "activated"
+        by what follows, or "rectified" where that gives exact zeros (ReLU, ReLU6, a clamp from 0,
+        a threshold to 0)
+    maps: whether it sees positions as they lie, (images, filters, height, width) of a convolution
+        in two dimensions, rather than on one axis
     images: how many it sees, batch: how many of them at once
     """
 
     name: str
     needs: Literal["activations", "gradients"] = "activations"
     tap: Tap = "output"
+    maps = False
     images = 1024
     batch = 64
 
     def update(self, layer: str, activation: Tensor, gradient: Tensor | None) -> None:
         """Takes in a layer's values on some images, (images, filters, positions), and the loss's
-        gradients with respect to them, None where they are not needed."""
+        gradients with respect to them, None where they are not needed.
+
+        A layer that runs at several places of the network is shown at each of them in turn.
+        """
         raise NotImplementedError
 
     def scores(self, filters: Filters) -> Tensor:
