@@ -229,8 +229,13 @@ def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, 
     train, budget = training(subject), Budget(macs=0.5)
     options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
     sweep(network, data, tmp_path / "a", **options).close()
-    with sweep(network, data, tmp_path / "a", recover="reconstruct", train=train, **options) as made:
-        own, plain = recommend(made, budget=budget, after="reconstruct"), recommend(made, budget=budget)
+    with sweep(
+        network, data, tmp_path / "a", recover="reconstruct", train=train, **options
+    ) as made:
+        own, plain = (
+            recommend(made, budget=budget, after="reconstruct"),
+            recommend(made, budget=budget),
+        )
         assert own.filters != plain.filters, "the case tells nothing"
         _, tried = overheard(monkeypatch)
         refine(made, bench(subject, made, nothing), own, budget, after="reconstruct")
