@@ -233,12 +233,12 @@ def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, 
         network, data, tmp_path / "a", recover="reconstruct", train=train, **options
     ) as made:
         own, plain = (
-            recommend(made, budget=budget, after="reconstruct"),
+            recommend(made, budget=budget, after=way),
             recommend(made, budget=budget),
         )
         assert own.filters != plain.filters, "the case tells nothing"
         _, tried = overheard(monkeypatch)
-        refine(made, bench(subject, made, nothing), own, budget, after="reconstruct")
+        refine(made, bench(subject, made, nothing), own, budget, after=way)
         assert {one.dropped(made.anatomy).tobytes() for one in (own, plain)} <= tried
 
 
