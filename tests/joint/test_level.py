@@ -226,16 +226,11 @@ def test_rates_by_lesions_that_recovered(subject, tmp_path):
 
 def test_rates_by_lesions_without_recovery_are_tried_as_well(subject, tmp_path, monkeypatch):
     network, data = subject
-    train, budget = training(subject), Budget(macs=0.5)
+    train, budget, way = training(subject), Budget(macs=0.5), "reconstruct"
     options = {"ratios": EIGHTHS, "full": True, "holdout": 0.5}
     sweep(network, data, tmp_path / "a", **options).close()
-    with sweep(
-        network, data, tmp_path / "a", recover="reconstruct", train=train, **options
-    ) as made:
-        own, plain = (
-            recommend(made, budget=budget, after=way),
-            recommend(made, budget=budget),
-        )
+    with sweep(network, data, tmp_path / "a", recover=way, train=train, **options) as made:
+        own, plain = (recommend(made, budget=budget, after=after) for after in (way, ""))
         assert own.filters != plain.filters, "the case tells nothing"
         _, tried = overheard(monkeypatch)
         refine(made, bench(subject, made, nothing), own, budget, after=way)
