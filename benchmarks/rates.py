@@ -135,7 +135,7 @@ def kept(asked: argparse.Namespace, seed: int, folder: Path) -> list[Found]:
 def ways(
     study: lesion.Study, bench: Bench, tuned: Bench, budget: Budget, asked: argparse.Namespace
 ) -> dict[str, Allocation]:
-    """The study's rates, those refined, those for retraining, and the rivals' for the budget."""
+    """The study's rates, those refined, those for retraining, and the baselines for the budget."""
     recommended, reading = lesion.recommend(study, budget=budget), Reading.of(study)
     by_way = {
         "recommended": recommended,

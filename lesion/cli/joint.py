@@ -66,7 +66,7 @@ def verify(
     confidence: options.Sure = None,
     close_loop: options.CloseLoop = False,
     full: options.AllHeld = False,
-    rivals: options.Rivals = True,
+    baselines: options.Baselines = True,
     recover: options.Recover = "",
     train: options.Train = None,
     out: options.SavedRates = None,
@@ -78,7 +78,7 @@ def verify(
     --max-drop is what they may lose together. The study remembers each check: later ones spend
     less of the error, so that none of them all claims wrongly.
     """
-    from lesion.joint.baselines import beside
+    from lesion.joint.baselines import with_baselines
     from lesion.joint.bench import check_images
     from lesion.joint.closed_loop import tightened
     from lesion.joint.verifier import Verifier, once
@@ -102,7 +102,7 @@ def verify(
         else:
             checked = once(verifier, allocation)
         held, last = opened.header.holdout, checked.final.allocation
-        others = beside(reading, bench, last, held) if rivals else None
+        others = with_baselines(reading, bench, last, held) if baselines else None
     if format is Format.json:
         put(as_json([check.to_dict() for check in checked.checks]))
     else:

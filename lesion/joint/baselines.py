@@ -69,14 +69,14 @@ def ranked(reading: Reading, allocation: Allocation) -> Allocation:
     return described(reading, choice, f"a global ranking by {reading.criterion}")
 
 
-def beside(
+def with_baselines(
     reading: Reading,
     bench: Bench,
     allocation: Allocation,
     images: Sequence[int],
     confidence: float = 95,
 ) -> pd.DataFrame:
-    """The rates and their rivals, all measured together on the same images; one row each.
+    """The rates and their baselines, all measured together on the same images; one row each.
 
     reading: the lesions that the rates rest on, see `lesion.rates.allocate.reading_of`
     rates: "these", "uniform", "global ranking"; macs, parameters: shares that remain

@@ -1,4 +1,4 @@
-"""Accuracy against cost: rates at several budgets and their rivals, measured."""
+"""Accuracy against cost: rates at several budgets and baselines, measured."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesion.errors import EvidenceError, LesionError
-from lesion.joint.baselines import beside
+from lesion.joint.baselines import with_baselines
 from lesion.joint.bench import Bench
 from lesion.joint.level import levelled
 from lesion.joint.refine import refined
@@ -55,7 +55,7 @@ def tradeoff(
     for tuned, where in enumerate(filter(None, (bench, recovered))):
         for share, rates in predicted.items():
             better = _better(reading, where, rates, Budget(macs=share), rounds, bool(tuned))
-            rows = beside(reading, where, better, held)
+            rows = with_baselines(reading, where, better, held)
             parts.append(rows.assign(way=rows["rates"].map(WAYS), tuned=bool(tuned)))
     table = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(

@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 import lesion
 from lesion.errors import EvidenceError
-from lesion.joint.baselines import beside
+from lesion.joint.baselines import with_baselines
 from lesion.joint.bench import Bench
 from lesion.joint.tradeoff import tradeoff
 from lesion.rates.budget import Budget
@@ -49,12 +49,12 @@ def test_only_a_branch_was_measured(run, tmp_path):
     ran.refused("Expected curves of units whose channels can be removed", "(--units all)")
 
 
-def test_rates_that_cut_nothing_have_rivals_that_cut_nothing(tmp_path):
+def test_rates_that_cut_nothing_have_baselines_that_cut_nothing(tmp_path):
     network, data = networks.plain(60)
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True) as study:
         found = recommend(study, budget=Budget(macs=1.0))
         ready = Bench.of(study, Subject.of(network, data))
-        table = beside(Reading.of(study), ready, found, study.header.holdout)
+        table = with_baselines(Reading.of(study), ready, found, study.header.holdout)
     assert not found.cut and table["drop"].tolist() == [0, 0, 0]
 
 

@@ -11,7 +11,7 @@ from lesion.study.study import Study
 
 RATES = ("--macs", "95%", "--skip", "zweig.*")
 HANDED = {
-    "verify": ("--no-rivals",),
+    "verify": ("--no-baselines",),
     "refine": ("--images", "20", "--rounds", "1"),
     "apply": ("-o", "small.safetensors"),
     "export": ("--to", "torch-prune", "-o", "rates.safetensors"),

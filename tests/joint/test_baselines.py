@@ -7,7 +7,7 @@ import torch
 from slicing import shrink
 from unequal import subject as small_subject
 
-from lesion.joint.baselines import beside, ranked, uniform
+from lesion.joint.baselines import ranked, uniform, with_baselines
 from lesion.joint.bench import bench
 from lesion.joint.verifier import Verifier, once
 from lesion.network.cost import cost
@@ -87,7 +87,7 @@ def test_all_are_measured_on_the_same_images(subject, tmp_path, seed):
     with sweep(*subject, tmp_path / "a", **options) as made:
         allocation = recommend(made, budget=Budget(macs=0.5))
         ready = bench(made, network, data)
-        found = beside(reading_of(made, allocation), ready, allocation, made.header.holdout)
+        found = with_baselines(reading_of(made, allocation), ready, allocation, made.header.holdout)
         other = uniform(reading_of(made, allocation), allocation)
         check = once(Verifier(made, ready, Aim(5.0)), other)
         assert "nan" not in other.text() + check.text()

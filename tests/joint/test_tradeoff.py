@@ -4,7 +4,7 @@ import pytest
 from unequal import subject as small_subject
 
 from lesion.errors import LesionError
-from lesion.joint.baselines import beside
+from lesion.joint.baselines import with_baselines
 from lesion.joint.bench import bench
 from lesion.joint.tradeoff import tradeoff
 from lesion.rates.budget import Budget
@@ -27,7 +27,7 @@ def test_each_budget_in_reach_is_a_point_of_each_way(subject, study):
     found = tradeoff(study, own, (0.8, 0.5, 0.01), rounds=0)
     assert found["way"].value_counts().to_dict() == {"lesion": 3, "uniform": 2, "global l1": 2}
     whole = found[found["macs"] == 1].iloc[0]
-    expected = beside(
+    expected = with_baselines(
         Reading.of(study), own, recommend(study, budget=Budget(macs=0.5)), study.header.holdout
     )
     point = found[(found["way"] == "uniform")].iloc[1]

@@ -76,7 +76,7 @@ def test_ways_differ_by_colour_and_marker_and_tuning_by_dashes_and_filling():
     assert width["lesion"] > max(width["uniform"], width["global l1"])
 
 
-def test_the_recommended_have_a_band_and_rivals_whiskers():
+def test_the_recommended_have_a_band_and_baselines_whiskers():
     ax = plot_tradeoff(frame(tuned=(False,)))
     (band,) = [one for one in ax.collections if isinstance(one, PolyCollection)]
     own = tradeoff_table(frame(tuned=(False,))).query("way == 'lesion'")
@@ -87,9 +87,9 @@ def test_the_recommended_have_a_band_and_rivals_whiskers():
         assert (here.min(), here.max()) == pytest.approx((low, high))
     whiskers = [one for one in ax.collections if isinstance(one, LineCollection)]
     ends = np.array([path for one in whiskers for path in one.get_segments()])
-    rivals = tradeoff_table(frame(tuned=(False,))).query("way in ('global l1', 'uniform')")
-    np.testing.assert_allclose(ends[:, 0], rivals[["share", "low"]])
-    np.testing.assert_allclose(ends[:, 1], rivals[["share", "high"]])
+    baselines = tradeoff_table(frame(tuned=(False,))).query("way in ('global l1', 'uniform')")
+    np.testing.assert_allclose(ends[:, 0], baselines[["share", "low"]])
+    np.testing.assert_allclose(ends[:, 1], baselines[["share", "high"]])
 
 
 def test_a_single_budget_has_a_whisker_and_missing_intervals_nothing():
@@ -129,7 +129,7 @@ def test_two_calls_are_two_panels():
     assert len(plt.get_fignums()) == 1
 
 
-def test_rivals_alone_keep_their_looks():
+def test_baselines_alone_keep_their_looks():
     rows = frame()
     whole, alone = drawn(plot_tradeoff(rows)), drawn(plot_tradeoff(rows[rows["way"] != "lesion"]))
     for key, line in alone.items():

@@ -18,10 +18,10 @@ AllHeld = Annotated[
         "--full", help="measure all images kept back, though the verdict be certain before"
     ),
 ]
-Rivals = Annotated[
+Baselines = Annotated[
     bool,
     typer.Option(
-        "--rivals/--no-rivals",
+        "--baselines/--no-baselines",
         help="measure one rate for all units, and a global ranking of filters, "
         "at the same MACs beside them",
     ),

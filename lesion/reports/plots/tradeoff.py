@@ -24,7 +24,7 @@ NAMES = {OWN: "lesion (recommended)"}
 def tradeoff_table(frame: pd.DataFrame) -> pd.DataFrame:
     """The points of the lines: one row a network that was measured.
 
-    frame: columns way ("lesion", and its rivals), macs (the share that remains, 1 for the intact
+    frame: columns way ("lesion", and its baselines), macs (the share that remains, 1 for the intact
     network), accuracy, low and high (in %, the ends may be NaN), tuned (after a finetune).
     Columns: way ("intact" where all MACs remain), tuned, share (% of the MACs), accuracy, low,
     high; the intact network first, then "lesion", then the others in the order they came in, each
@@ -68,8 +68,8 @@ def plot_tradeoff(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw accuracy against the share of MACs that remains, one line a way of choosing rates.
 
     frame: as for `tradeoff_table`. One-shot is solid with filled markers, tuned dashed with hollow
-    ones. What "lesion" recommends has its intervals as a band, its rivals theirs as whiskers. The
-    intact network is a horizontal line.
+    ones. What "lesion" recommends has its intervals as a band, the baselines theirs as whiskers.
+    The intact network is a horizontal line.
     """
     table = tradeoff_table(frame)
     alone = ax is None
