@@ -54,22 +54,27 @@ class Consumers:
             if node in seen or node not in position:
                 continue
             seen.add(node)
-            if (weight := self._fitted(node)) is None:
+            if node not in self._fitted:
                 todo += users[node]
-            elif weight not in weights:
+            elif (weight := self._fitted[node]) not in weights:
                 weights[weight] = self._consumer(weight)
         return sorted(weights.values(), key=lambda consumer: consumer.places)
 
-    def _fitted(self, node: int) -> str | None:
-        """The weight that a node can be fitted by, None where it has none."""
-        nodes = self.dissection.graph.nodes
-        call = nodes[node]
-        if call.operation not in FITTED or not isinstance(call.args[1], Ref):
-            return None
-        weight = nodes[call.args[1].index]
-        calls = [n.index for n in nodes if n.operation in FITTED and n.args[1] == call.args[1]]
-        name = self._name(call.args[1], calls)
-        return name if name and weight.name in self._positions else None
+    @cached_property
+    def _fitted(self) -> dict[int, str]:
+        """The operations that can be fitted, with the weight of each."""
+        calls: dict[Ref, list[int]] = {}
+        for node in self.dissection.graph.nodes:
+            runs = node.index in self.program.position
+            if runs and node.operation in FITTED and isinstance(node.args[1], Ref):
+                calls.setdefault(node.args[1], []).append(node.index)
+        names = {ref: self._name(ref, indices) for ref, indices in calls.items()}
+        return {
+            index: names[ref]
+            for ref, indices in calls.items()
+            for index in indices
+            if names[ref] in self._positions
+        }
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -91,9 +96,9 @@ class Consumers:
 
     def _consumer(self, weight: str) -> Consumer:
         nodes = self.dissection.graph.nodes
-        calls = [node for node in nodes if self._fitted(node.index) == weight]
-        places = tuple(sorted(self.program.position[call.index] for call in calls))
-        indices = [call.index for call in calls]
+        indices = [index for index, name in self._fitted.items() if name == weight]
+        calls = [nodes[index] for index in indices]
+        places = tuple(sorted(self.program.position[index] for index in indices))
         biases = {self._name(call.args[2], indices) if len(call.args) > 2 else "" for call in calls}
         readers = [self._users[index] for index in indices]
         norms = [index for users in readers for index in users]
