@@ -116,7 +116,7 @@ def test_nan_in_outputs(home, refused):
         (["--ratios", ""], ["Expected numbers with commas", "--ratios, got ''"]),
         (
             ["--criterion", "l3"],
-            ["Expected a criterion (bn_scale, fpgm, l1,", "got 'l3'; choose one of them"],
+            ["Expected a criterion (apoz, bn_scale, chip,", "got 'l3'; choose one of them"],
         ),
         (["--layers", "einganng"], ["got 'einganng'; did you mean eingang?"]),
         (["--layers", "rumpf*"], ["got 'rumpf*'; lesion layers lists them"]),

@@ -91,7 +91,7 @@ def test_what_cannot_recover_is_one_sentence(run, home, swept, training):
     train = ("--train", f"imagefolder:{training}/train")
     run(*again, "--recover", "bn").refused("Expected training images for recovery by bn, got none")
     run(*again, *train).refused("Expected a recovery for the training images, got none")
-    run(*again, "--recover", "bm", *train).refused("Expected a recovery bn, finetune:STEPS", "'bm'")
+    run(*again, "--recover", "bm", *train).refused("Expected a recovery bias, fold", "'bm'")
     run(*again, "--recover", f"{training}/mine.py:stumble", *train).refused("out of luck)")
     scored = ("--train", f"imagefolder:{home.folder}/val")
     run(*again, "--recover", "finetune:3", *scored).refused("images that are not scored, but image")

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 from torchvision.models import segmentation
 
 from lesion.errors import LesionError, StudyError, SubjectError
+from lesion.lesions import criteria
 from lesion.lesions.lesion import Lesion
 from lesion.results.curves import curves
 from lesion.study.merge import merge
@@ -310,7 +311,7 @@ def refused(kind, words, network, data, path, **options):
         ({"ratios": (0.0,)}, "Expected pruning ratios between 0 and 1, got 0; "),
         ({"ratios": (float("nan"),)}, "Expected pruning ratios between 0 and 1, got nan; "),
         ({"ratios": ()}, "Expected at least one pruning ratio, got none; try 0.1,0.5,0.9."),
-        ({"criterion": "fpmg"}, "Expected a criterion (bn_scale, fpgm, l1, l2, largest, random), "
+        ({"criterion": "fpmg"}, f"Expected a criterion ({', '.join(criteria.names())}), "
                                 "got 'fpmg'; did you mean fpgm?"),
         ({"rounding": "up"}, "Expected rounding floor-kept or nearest, got 'up'"),
         ({"units": "some"}, "Expected units free or all, got 'some'; choose one of them."),
