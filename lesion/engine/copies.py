@@ -3,13 +3,13 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lesion.engine.base import Cut, Engine, Measurable, Name
+from lesion.engine.memory import networks
 from lesion.engine.mend import Mending
 from lesion.engine.recovery import Chain
 from lesion.engine.whole import Whole, rows_of
@@ -47,9 +47,8 @@ class Recovered(Engine):
         self.recovery, self.images = recovery.name, mending.identity
         with torch.no_grad():
             self.whole = base if isinstance(base, Whole) else Whole(base.dissection)
-        network = _copied(subject.network)
-        tensors = chain(network.parameters(), network.buffers())
-        self.together = max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))
+        _copied(subject.network)  # refused before all work where it cannot be copied
+        self.together: int = networks(subject.network, room)
         self._copies: OrderedDict[tuple[Measurable, bytes], Whole] = OrderedDict()
 
     def obstacle(self, edit: Edit) -> str:
@@ -98,7 +97,7 @@ class Recovered(Engine):
         """A recovered network; the copy that was used longest ago makes room for it."""
         key = name, edit.key  # the same units may lose other channels
         if key not in self._copies:
-            while len(self._copies) >= (self.together or 1):
+            while len(self._copies) >= self.together:
                 self._copies.popitem(last=False)
             self._copies[key] = self._recovered(name, edit)
         self._copies.move_to_end(key)

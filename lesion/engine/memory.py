@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from lesion.errors import LesionError
 from lesion.network.program import Program, frees
@@ -45,6 +47,12 @@ def free(device: torch.device) -> int:
 def that_fit(program: Program, sizes: Mapping[int, int], budget: int, most: int) -> int:
     """How many images, at most `most` and at least one, run at once within `budget` bytes."""
     return max(1, min(most, budget // max(peak(program, sizes), 1)))
+
+
+def networks(network: nn.Module, room: int) -> int:
+    """How many copies of a network's parameters and buffers fit in so many bytes, one at least."""
+    tensors = chain(network.parameters(), network.buffers())
+    return max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))
 
 
 def peak(program: Program, sizes: Mapping[int, int]) -> int:

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from lesion.engine.base import Batches, Cut, Engine, Measurable, Name
 from lesion.engine.copies import Recovered
 from lesion.engine.copy import copied
+from lesion.engine.memory import networks
 from lesion.engine.mend import Mending, TrainingPasses
 from lesion.engine.mends import Statistics
 from lesion.engine.recovery import Chain, parse
@@ -33,9 +33,7 @@ class MendedReplay(Engine):
     def __init__(self, base: Engine, mending: Mending, name: str, room: int) -> None:
         self.base, self.mending, self.dissection = base, mending, base.dissection
         self.recovery, self.images = name, mending.identity
-        network = base.dissection.call.network
-        tensors = chain(network.parameters(), network.buffers())
-        self.together = max(1, room // max(1, sum(tensor.nbytes for tensor in tensors)))
+        self.together: int = networks(base.dissection.call.network, room)
         self._mended: OrderedDict[tuple[Measurable, bytes], Mended] = OrderedDict()
 
     def obstacle(self, edit: Edit) -> str:
@@ -86,7 +84,7 @@ class MendedReplay(Engine):
         keys = {name: (name, edit.key) for name, edit in edits.items()}
         for key in keys.values():
             self._mended.move_to_end(key)
-        while len(self._mended) > max(self.together or 1, len(edits)):
+        while len(self._mended) > max(self.together, len(edits)):
             self._mended.popitem(last=False)
         return {name: self._mended[key] for name, key in keys.items()}
 

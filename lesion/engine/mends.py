@@ -137,6 +137,12 @@ class Bias(Fit):
     word: ClassVar = "bias"
     wide: ClassVar = False
 
+    def hindrance(self, images: TrainingPasses, edit: Mended) -> str:
+        """Also that nothing takes a constant."""
+        constants = (consumer.bias or consumer.mean for consumer in images.consumers.of(edit))
+        nowhere = "no layer behind it has a bias, or a batch norm, of its own for the constant"
+        return super().hindrance(images, edit) or ("" if any(constants) else nowhere)
+
     def changes(
         self, moments: Moments, layout: Layout, free: Tensor, matrix: Tensor, biased: bool
     ) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lesion.rates.allocation import Allocation
 
@@ -84,6 +86,24 @@ def test_rates_for_retraining(run, home, swept, training, tmp_path):
     run("recommend", swept, "--macs", "60%", "--max-rate", "1.5").refused(
         "Expected a highest rate above 0 and up to 1, got 1.5"
     )
+
+
+def test_apply_writes_the_weights_after_a_recovery(run, home, swept, training):
+    """The smaller network has other weights than without it, and what is asked in vain is told."""
+    rates = ("--macs", "63%", "--skip", "zweig*")
+    train = ("--train", f"imagefolder:{training}/train")
+    files = [training / name for name in ("plain.safetensors", "mended.safetensors")]
+    for file, more in zip(files, ((), ("--recover", "fold", *train)), strict=True):
+        done = run("apply", swept, *home.subject, *rates, "-o", file, *more)
+        assert done.code == 0, done.err
+    plain, mended = (load_file(file) for file in files)
+    assert {name: value.shape for name, value in mended.items()} == {
+        name: value.shape for name, value in plain.items()
+    }
+    assert any(not torch.equal(mended[name], plain[name]) for name in plain)
+    vain = run("apply", swept, *home.subject, *rates, "-o", training / "x.safetensors", *train)
+    vain.refused("Expected a recovery for the training images, got none; give --recover")
+    assert not (training / "x.safetensors").exists()
 
 
 def test_what_cannot_recover_is_one_sentence(run, home, swept, training):

@@ -291,7 +291,15 @@ class Sharing(nn.Module):
         return self.fc(torch.cat([both.mean((2, 3)), other.mean((2, 3))], 1))
 
 
-@pytest.mark.parametrize("recover", ["bias", "reconstruct", "fold", "bn"])
+def test_a_constant_that_nothing_takes_is_a_reason():
+    worker = Opening(subject_of(Sharing().double().eval(), 2, 6), "bias")()
+    _, edit, _ = removal(worker, "a", (0, 3, 5))
+    assert worker.engine.hindrance(edit) == (
+        "no layer behind it has a bias, or a batch norm, of its own for the constant"
+    )
+
+
+@pytest.mark.parametrize("recover", ["reconstruct", "fold", "bn"])
 def test_what_others_use_too_stays(recover):
     torch.manual_seed(0)
     network = Sharing().double().eval()
@@ -310,7 +318,7 @@ def test_what_others_use_too_stays(recover):
     }  # fmt: skip
     weights = {f"{layer}.weight" for layer in "bcde"}
     statistics = {"norm.running_mean", "norm.running_var"}
-    assert changed == {"bias": set(), "bn": statistics}.get(recover, weights)
+    assert changed == {"bn": statistics}.get(recover, weights)
 
 
 def test_batch_norms_that_an_edit_reaches_are_estimated_anew():

@@ -192,6 +192,22 @@ def test_images_without_labels_count_as_what_the_network_predicts(subject, tmp_p
     assert torch.allclose(torch.cat(criterion.gradients["b"]), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_training_images_may_have_labels_where_scored_ones_have_none(subject, tmp_path, labelled):
+    """And the other way round: the same values are seen."""
+    network, data = subject
+    scored = TensorDataset(data.tensors[0]) if labelled else data
+    criterion, train = Seen("activations"), training(labels=labelled)
+    sweep(
+        network, scored, tmp_path / "s", score="agreement", criterion=criterion, train=train,
+        full=True, ratios=(0.5,),
+    ).close()  # fmt: skip
+    images = train.tensors[0][order(len(train))[:32]]
+    with torch.no_grad():
+        expected = network.b(torch.relu(network.norm(network.a(images)))).flatten(2)
+    assert torch.allclose(torch.cat(criterion.values["b"]), expected, atol=1e-5)
+
+
 def test_a_function_is_a_criterion_under_its_name(subject, tmp_path):
     def spread(filters):
         return filters.weight.flatten(1).std(1)
