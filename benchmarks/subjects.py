@@ -43,14 +43,18 @@ def opened(asked: argparse.Namespace, seed: int, folder: Path) -> tuple[Subject,
     choices = Choices(seed=seed, holdout=0.5)
     study = swept(subject, asked, folder / f"{seed}.lesion", choices)
     if asked.train:
-        images, labels = fashion_mnist.read("train", asked.train)
-        data = torch.utils.data.TensorDataset(fashion_mnist.normalise(images), labels)
-        subject = replace(subject, train=Images.of(data))
+        subject = replace(subject, train=trainable(asked.train))
     if asked.recover:
         study.close()
         choices = replace(choices, recovery=asked.recover, ratios=asked.ratios)
         study = swept(subject, asked, study.path, choices)
     return subject, study
+
+
+def trainable(folder: Path) -> Images:
+    """The training images of a folder of the original files."""
+    images, labels = fashion_mnist.read("train", folder)
+    return Images.of(torch.utils.data.TensorDataset(fashion_mnist.normalise(images), labels))
 
 
 def swept(subject: Subject, asked: argparse.Namespace, path: Path, choices: Choices) -> Study:

@@ -12,6 +12,7 @@ from functools import cached_property, reduce
 from operator import add
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from lesion.engine.base import Name
@@ -157,16 +158,22 @@ class Passes:
         self.kept = images.count(count) * size <= images.room
         self._pairs: list[tuple[Run, Run]] = []
 
-    def moments(self, consumer: Consumer, edit: Edit) -> Moments:
+    def moments(self, consumer: Consumer, edit: Mended) -> Moments:
         """What a consumer reads and misses, after all before it are mended."""
         program, first = self.images.edited(edit), consumer.places[0]
-        return reduce(
-            add,
-            (
-                self._of_pair(consumer, number, *pair)
-                for number, pair in enumerate(self._paused(program, first))
-            ),
-        )
+        pairs = enumerate(self._paused(program, first))
+        sums = reduce(add, (self._of_pair(consumer, number, *pair) for number, pair in pairs))
+        return sums.shifted(self._behind(consumer, edit))
+
+    def _behind(self, consumer: Consumer, edit: Mended) -> Tensor:
+        """(groups, makes): how much more than in the intact network is subtracted behind a
+        consumer."""
+        layout, parameters = self.images.consumers.layout(consumer), self.images.program.parameters
+        makes = layout.matrix(parameters[consumer.weight]).shape[2]
+        if consumer.mean not in edit.parameters:
+            return torch.zeros(layout.groups, makes)
+        more = edit.parameters[consumer.mean] - parameters[consumer.mean]
+        return more.reshape(layout.groups, makes)
 
     def _paused(self, program: Program, place: int) -> Iterator[tuple[Run, Run]]:
         """Both networks before a place, batch by batch."""

@@ -12,11 +12,14 @@ from lesion.engine.copies import Recovered
 from lesion.engine.copy import copied
 from lesion.engine.memory import networks
 from lesion.engine.mend import Mending, TrainingPasses
-from lesion.engine.mends import Statistics
+from lesion.engine.mended_around import MendedAround, falling
+from lesion.engine.mends import Fit, Statistics
 from lesion.engine.recovery import Chain, parse
+from lesion.engine.replay import Replay
 from lesion.engine.retrain import BatchNorm, Recover
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
+from lesion.lesions.lesion import Joint
 from lesion.lesions.readers import tensor_of
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
@@ -74,6 +77,16 @@ class MendedReplay(Engine):
         for parameter, value in self.mended({name: edit})[name].parameters.items():
             tensor_of(network, parameter).data = value.clone()
         return network
+
+    def around(self, dropped: np.ndarray) -> Engine | None:
+        """See `MendedAround`; None where no least squares mends, or nothing falls."""
+        fits = [m for m in self.mending.mends if isinstance(m, Fit) and m.wide]
+        target = falling(self.dissection.anatomy, dropped)
+        if not isinstance(self.base, Replay) or not fits or not target.units:
+            return None
+        middle = Joint(target.units)
+        edit = self.base.edit(target, dropped)
+        return MendedAround(self.base, self.mending, fits[-1], self.mended({middle: edit})[middle])
 
     def mended(self, edits: Mapping[Name, Edit]) -> dict[Name, Mended]:
         """The edits as they are mended; those that were used longest ago make room for new ones."""

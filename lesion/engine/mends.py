@@ -97,7 +97,7 @@ class Fit:
             before = images.program.parameters[consumer.weight]
             lost = images.consumers.layout(consumer).matrix(before - weights[consumer.weight])
             moments = reads[consumer].missing(lost)
-            changed |= self._changed(images, edit, consumer, moments)
+            changed |= self.changed(images, edit, consumer, moments)
         return edit.having(images.dissection, changed)
 
     def _in_order(
@@ -106,14 +106,14 @@ class Fit:
         passes = images.passes(seed, self.images, self.wide)
         for consumer in consumers:
             moments = passes.moments(consumer, edit)
-            changed = self._changed(images, edit, consumer, moments)
+            changed = self.changed(images, edit, consumer, moments)
             edit = edit.having(images.dissection, changed)
         return edit
 
-    def _changed(
+    def changed(
         self, images: TrainingPasses, edit: Mended, consumer: Consumer, moments: Moments
     ) -> dict[str, Tensor]:
-        """The parameters of a consumer, by name."""
+        """What a consumer's parameters become by what it reads and misses, by name."""
         known = {**images.program.parameters, **edit.parameters}
         weight, layout = known[consumer.weight], images.consumers.layout(consumer)
         free, constant = images.consumers.free(consumer, edit), consumer.bias or consumer.mean

@@ -130,8 +130,15 @@ class Moments:
         )
 
     def missing(self, lost: Tensor) -> "Moments":
-        """Of the same rows, where the layer's matrix (groups, reads, makes) loses so much."""
-        return replace(self, misses=self.reads[:, :, :-1] @ lost.to(self.reads))
+        """Of the same rows, where the layer's matrix (groups, reads, makes) loses so much more."""
+        more = self.reads[:, :, :-1] @ lost.to(self.reads)
+        return replace(self, misses=self.misses + more if self.misses.shape[2] else more)
+
+    def shifted(self, more: Tensor) -> "Moments":
+        """Of the same rows, where the layer misses a constant (groups, makes) more."""
+        return replace(
+            self, misses=self.misses + self.reads[:, :, -1:] * more.to(self.reads)[:, None]
+        )
 
     def of_channels(self, group: int, taps: int) -> tuple[Tensor, Tensor]:
         """Means of products of two channels, and of channels, over the kernel's positions."""
