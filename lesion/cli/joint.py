@@ -193,8 +193,7 @@ def refine(
     the best.
     """
     from lesion.joint.bench import check_images
-    from lesion.joint.level import levelled
-    from lesion.joint.refine import refined
+    from lesion.joint.refine import improved
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     if not rates.bounded:
@@ -212,11 +211,8 @@ def refine(
         allocation, reading = rated(opened, rates)
         budget, times = rates.budget(), times_of(rates)
         bench = bench_of(opened, measured, device, recover, train)
-        if recover:
-            by = by_of(rates)
-            better = levelled(reading, bench, allocation, budget, images, times, by)
-        else:
-            better = refined(reading, bench, allocation, budget, images, rounds, times)
+        by = by_of(rates)
+        better = improved(reading, bench, allocation, budget, images, rounds, times, by)
     print_rates(better, format)
     save_rates(out, better, format)
 

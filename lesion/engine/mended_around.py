@@ -41,18 +41,21 @@ class MendedAround(Replay):
     def edit(self, target: Target, dropped: np.ndarray) -> "Moved":
         """The edit to a network without `dropped` that differs in a target's units."""
         moved = Channels(edges(self.dissection, target), dropped)
-        network, images = self.dissection.call.network, self.mending.images
+        images, known = self.mending.images, dict(self.middle.parameters)
         edit = channels(self.dissection, falling(self.dissection.anatomy, dropped), dropped)
-        consumers, changed = images.consumers.of(moved), dict[str, Tensor]()
-        held = edit.held(images.consumers.readers, network)
-        for consumer in consumers:
-            moments, before, now = self._moments[consumer], *self._weights(consumer, held)
-            layout = images.consumers.layout(consumer)
-            start = Mended(edit, {**self.middle.parameters, consumer.weight: now})
-            missing = moments.missing(layout.matrix(before - now))
+        held = edit.held(images.consumers.readers, self.dissection.call.network)
+        mended, changed = set(images.consumers.of(edit)), dict[str, Tensor]()
+        for consumer in images.consumers.of(moved):
+            if consumer not in mended:  # all that it reads stays
+                names = {consumer.weight, consumer.bias, consumer.mean} & known.keys()
+                changed |= {name: images.program.parameters[name] for name in names}
+                continue
+            before, now = self._weights(consumer, held)
+            lost = images.consumers.layout(consumer).matrix(before - now)
+            start = Mended(edit, {**known, consumer.weight: now})
+            missing = self._moments[consumer].missing(lost)
             changed |= self.refit.changed(images, start, consumer, missing)
-        full = Mended(edit, self.middle.parameters, self.middle.at)
-        full = full.having(self.dissection, changed)
+        full = Mended(edit, known, self.middle.at).having(self.dissection, changed)
         reading = Mended(moved).having(self.dissection, changed).nodes
         return Moved(full.edit, full.parameters, full.at, differs=reading, whole=self.whole)
 

@@ -52,7 +52,7 @@ class Fit:
 
     def hindrance(self, images: TrainingPasses, edit: Mended) -> str:
         """Why no consumer can be fitted, or that there are too few rows."""
-        consumers = images.consumers.of(edit)
+        consumers = images.consumers.of(edit.edit)
         if not consumers:
             return "no layer behind it has a weight that can be fitted"
         for consumer in consumers:
@@ -69,7 +69,7 @@ class Fit:
         self, images: TrainingPasses, edits: Mapping[Name, Mended], seed: int
     ) -> dict[Name, Mended]:
         """The edits with what their consumers become."""
-        consumers = {name: images.consumers.of(edit) for name, edit in edits.items()}
+        consumers = {name: images.consumers.of(edit.edit) for name, edit in edits.items()}
         plain = {
             name for name, edit in edits.items() if images.consumers.plain(edit, consumers[name])
         }
@@ -139,7 +139,7 @@ class Bias(Fit):
 
     def hindrance(self, images: TrainingPasses, edit: Mended) -> str:
         """Also that nothing takes a constant."""
-        constants = (consumer.bias or consumer.mean for consumer in images.consumers.of(edit))
+        constants = (consumer.bias or consumer.mean for consumer in images.consumers.of(edit.edit))
         nowhere = "no layer behind it has a bias, or a batch norm, of its own for the constant"
         return super().hindrance(images, edit) or ("" if any(constants) else nowhere)
 

@@ -23,7 +23,7 @@ from lesion.rates.budget import Budget
 from lesion.rates.candidates import Candidate, Candidates, candidates, dropped
 from lesion.rates.knobs import Choice, Knobs, State
 from lesion.rates.local_search import Search
-from lesion.rates.margins import LEVEL, Shifts
+from lesion.rates.margins import LEVEL, Shifts, Soft
 from lesion.rates.optimise import accounts_of, bounds_of, groups
 from lesion.rates.prediction import MARGIN, basis
 from lesion.results.drops import paired
@@ -35,8 +35,13 @@ from lesion.words import grouped
 if TYPE_CHECKING:
     from lesion.rates.latency import Times
 
+MEASURED = (
+    "Measured together{} on {} images, by which they were also chosen; "
+    "`{}` measures them on others."
+)
 REACH = 2  # settings to either side
 TRIES = 4  # of the best by prediction, at each reach
+STEPS = 16  # of a unit's channels
 
 
 @dataclass(eq=False)
@@ -83,7 +88,8 @@ class _Trials:
         for (knob, setting), there in zip(places, self._nearby(state, places), strict=True):
             moves[knob][setting] = there - values
         scores = self.intact.outcomes[self.score].astype(float)
-        return Shifts(scores, state, values, moves, self.column == MARGIN)
+        kind = Soft if self.soft else Shifts
+        return kind(scores, state, values, moves, self.column == MARGIN)
 
     def _nearby(self, state: State, places: Sequence[tuple[int, int]]) -> np.ndarray:
         """(places, images) values where one knob of a state has another setting."""
@@ -113,8 +119,15 @@ class _Trials:
         """The same on the first of its images."""
         return replace(self, images=self.images[:images], intact=self.intact.take(slice(images)))
 
-    def mean(self, values: np.ndarray) -> float:
-        """The mean score that values stand for."""
+    @property
+    def soft(self) -> bool:
+        """Whether margins count by how large they are: what is mended is right on most images."""
+        return self.column == MARGIN and bool(self.bench.engine.recovery)
+
+    def worth(self, values: np.ndarray) -> float:
+        """What values are compared by: the mean score that they stand for, or less their loss."""
+        if self.soft:
+            return -float(Soft.loss(values))
         return float((values > 0 if self.column == MARGIN else values).mean(dtype=float))
 
     def taken(self, state: State) -> dict[str, Candidate]:
@@ -147,15 +160,32 @@ def refine(
     budget of the least, which names no share, and for lesions that recovered where nothing
     recovers.
     """
-    reading = reading_of(study, allocation, after)
-    if bench.engine.recovery:
-        return levelled(reading, bench, allocation, budget, images, times, by)
-    if after:
+    if after and not bench.engine.recovery:
         raise LesionError(
             f"Expected a bench with a recovery, since lesions that recovered by {after} are to be "
             "judged, got one without; give lesion.bench(…, recover=…, train=…), or leave out after."
         )
-    return refined(reading, bench, allocation, budget, images, rounds, times)
+    reading = reading_of(study, allocation, after)
+    return improved(reading, bench, allocation, budget, images, rounds, times, by)
+
+
+def improved(
+    reading: Reading,
+    bench: Bench,
+    allocation: Allocation,
+    budget: Budget,
+    images: int = 2000,
+    rounds: int = 6,
+    times: "Times | None" = None,
+    by: str = "",
+) -> Allocation:
+    """The same, with the lesions that the rates rest on."""
+    if not bench.engine.recovery:
+        return refined(reading, bench, allocation, budget, images, rounds, times)
+    level = levelled(reading, bench, allocation, budget, images, times, by)
+    if not bench.engine.replays:  # it trains: of many sets the best would be so by chance
+        return level
+    return refined(reading, bench, level, budget, images, rounds, times)
 
 
 def refined(
@@ -167,17 +197,21 @@ def refined(
     rounds: int = 6,
     times: "Times | None" = None,
 ) -> Allocation:
-    """The same, with the lesions that the rates rest on."""
+    """The rates moved until nothing near measures better.
+
+    Where networks are mended, units are moved in finer steps than were measured.
+    """
     budget.check_shares()
-    choices = candidates(reading, budget)
+    choices = candidates(reading, budget, _finer(allocation) if bench.engine.recovery else None)
     knobs = _knobs(reading, choices, allocation, budget, times)
     used = reading.study.header.order[:images]
     trials = _Trials(reading, bench, knobs, used, bench.intact(used))
     starts = [knobs.state(_where(choices, allocation))]
-    if trials.column == MARGIN and basis(reading, choices).by == "drops":
+    predicted = bench.engine.recovery or basis(reading, choices).by == "margins"
+    if trials.column == MARGIN and not predicted:
         starts += _started(trials.first(max(images // 4, 1)))
     values, state = max(
-        zip(trials.values(starts), starts, strict=True), key=lambda tried: trials.mean(tried[0])
+        zip(trials.values(starts), starts, strict=True), key=lambda tried: trials.worth(tried[0])
     )
     for _ in range(rounds):
         better = _better(trials, state, values)
@@ -185,6 +219,12 @@ def refined(
             break
         state, values = better
     return timed(_described(trials, state, values, budget), reading, times)
+
+
+def _finer(allocation: Allocation) -> dict[str, tuple[float, ...]]:
+    """Ratios of units in steps of a sixteenth, and the one that each has."""
+    steps = tuple(step / STEPS for step in range(1, STEPS))
+    return {rate.unit: (*steps, rate.rate) for rate in allocation.rates}
 
 
 def _knobs(
@@ -222,7 +262,7 @@ def _better(trials: _Trials, state: State, values: np.ndarray) -> tuple[State, n
                 break
             known.add(wanted)
             (there,) = trials.values([wanted])
-            if trials.mean(there) > trials.mean(values):
+            if trials.worth(there) > trials.worth(values):
                 return wanted, there
     return None
 
@@ -242,11 +282,13 @@ def _described(trials: _Trials, state: State, values: np.ndarray, budget: Budget
     goal = f"{budget.words()}, refined by measuring"
     base = trials.intact.outcomes[trials.score]
     drop, _, high = paired(base, values > 0 if trials.column == MARGIN else values, LEVEL)
+    recovery = trials.bench.engine.recovery
+    after = f" after recovery by {recovery}" if recovery else ""
+    verify = "lesion verify --recover" if recovery else "lesion verify"
     return replace(
         described(trials.reading, trials.taken(state), goal),
         drop=100 * drop,
         high=100 * high,
         measured=True,
-        guarantee=f"Measured together on {grouped(len(trials.images))} images, by which they were "
-        "also chosen; `lesion verify` measures them on others.",
+        guarantee=MEASURED.format(after, grouped(len(trials.images)), verify),
     )

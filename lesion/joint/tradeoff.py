@@ -8,8 +8,7 @@ import pandas as pd
 from lesion.errors import EvidenceError, LesionError
 from lesion.joint.baselines import with_baselines
 from lesion.joint.bench import Bench
-from lesion.joint.level import levelled
-from lesion.joint.refine import refined
+from lesion.joint.refine import improved
 from lesion.rates.allocate import allocated
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
@@ -54,7 +53,7 @@ def tradeoff(
     parts = [pd.DataFrame([{"way": "lesion", "macs": 1.0, "drop": 0.0, "tuned": False}])]
     for tuned, where in enumerate(filter(None, (bench, recovered))):
         for share, rates in predicted.items():
-            better = _better(reading, where, rates, Budget(macs=share), rounds, bool(tuned))
+            better = _better(reading, where, rates, Budget(macs=share), rounds)
             rows = with_baselines(reading, where, better, held)
             parts.append(rows.assign(way=rows["rates"].map(WAYS), tuned=bool(tuned)))
     table = pd.concat(parts, ignore_index=True)
@@ -78,11 +77,7 @@ def _allocated(reading: Reading, share: float) -> Allocation | None:
 
 
 def _better(
-    reading: Reading, bench: Bench, rates: Allocation, budget: Budget, rounds: int, tuned: bool
+    reading: Reading, bench: Bench, rates: Allocation, budget: Budget, rounds: int
 ) -> Allocation:
     """The rates after they were measured."""
-    if not rounds:
-        return rates
-    if tuned:
-        return levelled(reading, bench, rates, budget)
-    return refined(reading, bench, rates, budget, rounds=rounds)
+    return improved(reading, bench, rates, budget, rounds=rounds) if rounds else rates

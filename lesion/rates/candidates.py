@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -40,9 +40,12 @@ class Candidate:
 Candidates = dict[str, tuple[Candidate, ...]]
 
 
-def candidates(reading: Reading, budget: Budget) -> Candidates:
+def candidates(
+    reading: Reading, budget: Budget, more: Mapping[str, Sequence[float]] | None = None
+) -> Candidates:
     """For each unit that may lose channels its choices, fewest pruned first, the first without any.
 
+    more: ratios of units to choose from beside those that were measured
     A ratio that has no numbers, or whose channels were aligned, is taken to cost what the next
     measured ratio at or above it costs: of two such sets of filters it falls within the other.
 
@@ -74,13 +77,19 @@ def candidates(reading: Reading, budget: Budget) -> Candidates:
             f"Expected channels aligned to {widest} or fewer, the most that a unit here has, got "
             f"{budget.align}."
         )
+    beside = more or {}
     return {
-        name: _of_unit(reading, lesions, budget, pins.get(name)) for name, lesions in units.items()
+        name: _of_unit(reading, lesions, budget, pins.get(name), beside.get(name, ()))
+        for name, lesions in units.items()
     }
 
 
 def _of_unit(
-    reading: Reading, lesions: Sequence[Lesion], budget: Budget, pin: float | None
+    reading: Reading,
+    lesions: Sequence[Lesion],
+    budget: Budget,
+    pin: float | None,
+    more: Sequence[float],
 ) -> tuple[Candidate, ...]:
     """The choices of one unit, whatever seeds and roundings were measured: the worst counts."""
     first, anatomy = lesions[0], reading.anatomy
@@ -90,14 +99,15 @@ def _of_unit(
     none = Candidate(0.0, np.zeros(unit.channels, bool))
     if pin == 0:
         return (replace(none, reason="stays whole, as asked"),)
-    known = sorted({lesion.amount for lesion in lesions if lesion.amount <= budget.max_rate})
+    ratios = {*(lesion.amount for lesion in lesions), *more}
+    known = sorted(ratio for ratio in ratios if ratio <= budget.max_rate)
     points, choices = _points(reading, lesions), []
     for ratio in known if pin is None else [pin]:
         fallen = aligned(anatomy, unit, scores, ratio, first.rounding, budget)
         above = [point for point in points if point.pruned >= fallen.sum()]
-        if fallen.any() and above:
+        if fallen.any() and (above or ratio in more):
             reason = "" if pin is None else "the rate that was asked for"
-            point = above[0]
+            point = above[0] if above else UNKNOWN
             choices.append(Candidate(ratio, fallen, point.drop, point.high, point.ratio, reason))
     if pin is None:
         return (none, *choices)
@@ -117,6 +127,9 @@ class _Point(NamedTuple):
     ratio: float
     drop: float
     high: float
+
+
+UNKNOWN = _Point(0, nan, nan, nan)
 
 
 def _points(reading: Reading, lesions: Sequence[Lesion]) -> list[_Point]:

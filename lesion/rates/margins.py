@@ -58,3 +58,25 @@ class Shifts:
         """The upper end of its paired interval, in points."""
         base = self.scores > 0 if self.hits else self.scores
         return 100 * paired(base, values > 0 if self.hits else values, LEVEL)[2]
+
+
+class Soft(Shifts):
+    """The same, but what margins lose is the mean of log(1 + exp(-margin)).
+
+    Where nearly every image stays right, this tells states apart that hits do not: those that stay
+    right by less count too.
+    """
+
+    def lost(self, values: np.ndarray) -> np.ndarray:
+        """The mean loss, over the last axis.
+
+        >>> bool(Soft.loss(np.array([2.0, 2.0])) < Soft.loss(np.array([3.0, 0.5])))
+        True
+        """
+        return self.loss(values)
+
+    @staticmethod
+    def loss(values: np.ndarray) -> np.ndarray:
+        """Of margins, over the last axis."""
+        loss: np.ndarray = np.logaddexp(0, -values).mean(-1, dtype=float)
+        return loss

@@ -1,16 +1,22 @@
 """Rates improved by measuring: never worse where they were measured, within the budget."""
 
+import numpy as np
 import pytest
+import torch
 from jointly import drops, overheard
+from torch.utils.data import TensorDataset
 from unequal import subject as small_subject
 
 from lesion.errors import LesionError
 from lesion.joint.bench import Bench
-from lesion.joint.refine import refine
+from lesion.joint.level import levelled, one_rate
+from lesion.joint.refine import refine, refined
+from lesion.lesions.lesion import Joint
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.rates.latency import LayerTime, Times
 from lesion.rates.recommend import recommend
+from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
 
@@ -102,3 +108,46 @@ def test_those_kept_back_are_not_touched(study, bench, monkeypatch):
     refine(study, bench, recommend(study, budget=budget), budget, images=100)
     assert seen == set(study.header.order[:100])
     assert not seen & set(study.header.holdout)
+
+
+def mended(subject, study, recovery="reconstruct"):
+    """A bench whose networks are mended by other images than those scored."""
+    network, data = subject
+    numbers = torch.Generator().manual_seed(7)
+    images = torch.randn(400, *data.tensors[0].shape[1:], generator=numbers)
+    train = TensorDataset(images, torch.zeros(400, dtype=torch.long))
+    return Bench.of(study, Subject.of(network, data, train=train), recovery)
+
+
+def losses(study, bench, rates, images):
+    """The mean of log(1 + exp(-margin)) with rates after the bench's recovery."""
+    intact = bench.intact(images)
+    joint = Joint(tuple(rate.unit for rate in rates.cut), 99)
+    (outcomes,) = bench.outcomes({joint: rates.dropped(study.anatomy)}, images, intact).values()
+    return np.log1p(np.exp(-outcomes["margin"].astype(float))).mean(), outcomes["top1"]
+
+
+@pytest.mark.parametrize("left", [0.6, 0.35])
+def test_after_a_mend_no_rates_nearby_lose_less(subject, study, left):
+    """Than those that are best of few; in steps of a sixteenth, which were not measured alone."""
+    budget, used = Budget(macs=left), study.header.order
+    ready, before = mended(subject, study), recommend(study, budget=budget)
+    level = levelled(Reading.of(study), ready, before, budget)
+    after = refine(study, ready, before, budget)
+    loss, right = losses(study, ready, after, used)
+    assert loss <= losses(study, ready, level, used)[0] + 1e-9
+    assert after.drop == pytest.approx(
+        100 * (study.intact().outcomes["top1"].mean() - right.mean())
+    )
+    assert after.pruned.macs <= left * after.intact.macs
+    assert "after recovery by reconstruct on 300 images" in after.guarantee
+    assert "`lesion verify --recover`" in after.guarantee
+
+
+def test_one_rate_for_all_is_a_start(subject, study):
+    """Its ratio need not be one that was measured."""
+    budget, ready, used = Budget(macs=0.55), mended(subject, study), study.header.order
+    even = one_rate(Reading.of(study), budget)
+    after = refined(Reading.of(study), ready, even, budget)
+    assert losses(study, ready, after, used)[0] < losses(study, ready, even, used)[0]
+    assert after.pruned.macs <= 0.55 * after.intact.macs
