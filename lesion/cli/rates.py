@@ -10,8 +10,9 @@ from lesion.cli.options.values import Format
 from lesion.cli.output import put, say, say_where, show
 from lesion.cli.progress import best_device
 from lesion.errors import LesionError
-from lesion.rates.allocate import allocated, by_stage, check, reading_of
+from lesion.rates.allocate import by_stage, check, reading_of
 from lesion.rates.allocation import Allocation, as_json
+from lesion.rates.recommend import within
 from lesion.results.advice import Advice
 from lesion.results.advise import advise
 from lesion.results.reading import Reading
@@ -41,7 +42,7 @@ def rated(study: Study, rates: Rates, eased: bool = False) -> tuple[Allocation, 
     budget, times = rates.budget(), times_of(rates)
     check(budget, times)
     reading = rates.reading(study)
-    return allocated(reading, budget, times, by_of(rates)), reading
+    return within(reading, budget, times, by_of(rates)), reading
 
 
 def by_of(rates: Rates) -> str:

@@ -1,5 +1,6 @@
 """What a study recommends: layers to skip and rates, or the rates that meet a budget together."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
 from lesion.errors import LesionError
@@ -8,6 +9,7 @@ from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.results.advice import Advice
 from lesion.results.advise import advise
+from lesion.results.rankings import standing
 from lesion.results.reading import Reading
 from lesion.study.study import Study
 
@@ -116,4 +118,12 @@ def recommend(
     check(budget, times)
     of_drops = 95 if confidence is None else confidence
     reading = Reading.of(study, criterion, column, damage, after, of_drops)
-    return allocated(reading, budget, times, by)
+    return within(reading, budget, times, by)
+
+
+def within(
+    reading: Reading, budget: Budget, times: "Times | None" = None, by: str = ""
+) -> Allocation:
+    """The rates that meet a budget, with which lesions they rest on."""
+    rates = allocated(reading, budget, times, by)
+    return replace(rates, guarantee=f"{rates.guarantee} {standing(reading)}")

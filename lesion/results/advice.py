@@ -77,6 +77,7 @@ class Advice:
 
     layers: one entry for every layer of the network and every measured coupled unit
     guarantee: what the confidence is of, in words
+    judged: which lesions the ranking is of, what for, and how alike others rank the layers
     boundaries: how the first and last blocks of stages compare with the others, in a sentence; ""
         where there is nothing to compare
     damage: what the layers suffer, and amounts: how much of it, in words. Stages, boundaries and
@@ -93,6 +94,7 @@ class Advice:
     stages: tuple[StageAdvice, ...]
     guarantee: str
     caveat: str = CAVEAT
+    judged: str = ""
     boundaries: str = ""
     damage: str = "filters"
     amounts: Amounts = FILTERS
@@ -177,6 +179,8 @@ def _lines(advice: Advice) -> Iterator[str]:
         yield "Each layer by itself:"
         yield from (f"  {entry.line}" for entry in measured)
     yield from _absent(advice)
+    if advice.judged:
+        yield advice.judged
     yield advice.caveat
 
 

@@ -9,6 +9,7 @@ from lesion.errors import EvidenceError
 from lesion.network.anatomy import Anatomy, Layer
 from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
 from lesion.results.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.results.rankings import standing
 from lesion.results.reading import Reading, places
 from lesion.subject.outcomes import EVALUATION
 from lesion.words import grouped, percent, points, rounded
@@ -33,6 +34,7 @@ def advise(reading: Reading) -> Advice:
         stages,
         _guarantee(reading, evidence),
         _caveat(reading),
+        standing(reading) if reading.filters else "",
         _boundaries(reading.anatomy, evidence) if reading.filters else "",
         reading.damage,
         reading.amounts,
