@@ -3,7 +3,7 @@
 Both leave as it is what the allocation has no choice for, and cut as many multiply-accumulates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -47,25 +47,49 @@ def uniform(reading: Reading, allocation: Allocation) -> Allocation:
     return described(reading, choice, f"one rate for all units, {100 * ratio:.1f} %")
 
 
-def ranked(reading: Reading, allocation: Allocation) -> Allocation:
+def relative(scores: np.ndarray) -> np.ndarray:
+    """A unit's scores divided by their mean, as Torch-Pruning's global ranking does, since norms of
+    layers of different width do not compare."""
+    return scores / (scores.mean() or 1.0)
+
+
+def lamp(squares: np.ndarray) -> np.ndarray:
+    """Each square's share in the sum of those that are not smaller (Lee et al. 2021, "LAMP", there
+    of single weights): what falls before it is gone by then.
+
+    >>> lamp(np.array([1.0, 4.0, 9.0])).round(4).tolist()  # 1/14, 4/13, 1
+    [0.0714, 0.3077, 1.0]
+    """
+    order = np.argsort(squares, kind="stable")
+    left = np.cumsum(squares[order][::-1])[::-1]
+    shares = np.empty_like(squares, float)
+    shares[order] = squares[order] / np.where(left > 0, left, 1.0)
+    return shares
+
+
+def ranked(
+    reading: Reading,
+    allocation: Allocation,
+    scale: Callable[[np.ndarray], np.ndarray] = relative,
+) -> Allocation:
     """The lowest scores of all units fall until the MACs are no more than the allocation's.
 
-    Each unit's scores are divided by their mean, as Torch-Pruning's global ranking does, since
-    norms of layers of different width do not compare; a unit keeps one channel at least.
+    scale: makes a unit's scores such as compare with those of others; a unit keeps one channel at
+        least
     """
-    anatomy, scores = reading.anatomy, _scores(reading, allocation)
+    anatomy = reading.anatomy
+    scores = {name: scale(values) for name, values in _scores(reading, allocation).items()}
     still = _still(allocation)
-    relative = {name: values / (values.mean() or 1.0) for name, values in scores.items()}
-    cuts = np.unique(np.concatenate([[-np.inf], *relative.values()]))  # at the first none falls
+    cuts = np.unique(np.concatenate([[-np.inf], *scores.values()]))  # at the first none falls
     low, high = 0, len(cuts) - 1
     while low < high:  # the fewest that do
         middle = (low + high) // 2
-        choice = still | _below(anatomy, relative, cuts[middle])
+        choice = still | _below(anatomy, scores, cuts[middle])
         if _macs(anatomy, choice) <= allocation.pruned.macs:
             high = middle
         else:
             low = middle + 1
-    choice = still | _below(anatomy, relative, cuts[low])
+    choice = still | _below(anatomy, scores, cuts[low])
     return described(reading, choice, f"a global ranking by {reading.criterion}")
 
 
@@ -141,13 +165,11 @@ def _candidate(anatomy: Anatomy, unit: Unit, scores: np.ndarray, ratio: float) -
     return Candidate(ratio, fallen, UNKNOWN, UNKNOWN)
 
 
-def _below(
-    anatomy: Anatomy, relative: Mapping[str, np.ndarray], cut: float
-) -> dict[str, Candidate]:
+def _below(anatomy: Anatomy, scores: Mapping[str, np.ndarray], cut: float) -> dict[str, Candidate]:
     """Each unit without as many channels as score below the cut."""
     return {
         name: _candidate(anatomy, anatomy.unit[name], values, float((values <= cut).mean()))
-        for name, values in relative.items()
+        for name, values in scores.items()
     }
 
 
