@@ -29,10 +29,10 @@ from lesion.subject.training_images import Training, drawing
 class Recovered(Engine):
     """Measures an edit on a copy of the network that is edited, recovered, and then only run.
 
-    A recovery that masks channels may end with others gone than it began with, as many.  The intact
-    network is left to another engine, `base`, so that its outputs are those beside which lesions
-    without recovery are judged.  A copy is a function of the network, the edit, the seed
-    and the training images, so that one that is made again is the same.
+    The intact network is left to another engine, `base`, so that its outputs are those beside which
+    lesions without recovery are judged.  A copy is a function of the network, the edit, the seed
+    and the training images, so that one that is made again is the same.  After a recovery with
+    masks as many channels of each unit are gone as in the edit, and maybe others.
 
     room: bytes for the copies that are kept at once, of which there is one at least
     """

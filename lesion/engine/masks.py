@@ -38,7 +38,7 @@ class Masks(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._readers, self._network, self._edges = readers, network, edit.edges
-        self._makers = [layer for layer in makers(anatomy, edit.dropped)]
+        self._makers = makers(anatomy, edit.dropped)
         self._makes = {layer.name: anatomy.made_by(layer.name) for layer in self._makers}
         self._columns: dict[int, Tensor] = {}
         self._filters: dict[int, Tensor] = {}

@@ -65,7 +65,7 @@ class Renewals:
     @torch.no_grad()
     def renew(self, number: int, last: int) -> None:
         """Masks what is to be masked from the renewal of this number on, 1 … last."""
-        filters = self.scores(number)
+        filters = self.scores(number) if self._targets else {}
         scorer = Scorer(
             self.lesioned.dissection, Weights(self.word, lambda some: filters[some.layer])
         )

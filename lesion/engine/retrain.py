@@ -1,6 +1,7 @@
 """Recovery by what a network does with training images, and for how long, before it is scored.
 
-Its channels stay cut meanwhile, and what it learns is thrown away once its lesion is measured.
+Its channels stay cut meanwhile, or as many are masked, and what it learns is thrown away once its
+lesion is measured.
 """
 
 from collections.abc import Callable, Iterable, Iterator
