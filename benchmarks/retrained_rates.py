@@ -78,7 +78,7 @@ def cells(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Cell]:
         for left in asked.left:
             for way, rates in ways(study, bench, rankings, Budget(macs=left), asked.tried).items():
                 for mended in (False, True):
-                    whole = recover(bench, rates) if mended else subject.network
+                    whole = recover(bench, rates)[0] if mended else subject.network
                     small = lesion.apply(rates, whole, example)
                     before = top1(small, subject, kept)
                     for order in range(asked.orders):

@@ -90,7 +90,8 @@ def apply(
             from lesion.joint.recover import recover as recovered
 
             bench = bench_of(opened, measured, device, recover, train)
-            network = recovered(bench, allocation).to("cpu")
+            network, allocation = recovered(bench, allocation)
+            network = network.to("cpu")
     example, adapter = tried.example, tried.adapter
     small, note = applied(allocation, network, example, adapter)
     if out.suffix == ".pt2":

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from lesion.lesions.edits import Edit, channels
+from lesion.lesions.edits import Channels, Edit, channels
 from lesion.lesions.lesion import Target
 from lesion.network.dissect import Dissection
 
@@ -119,6 +119,10 @@ class Engine:
     def recovered(self, name: Name, edit: Edit) -> nn.Module:
         """A copy of the network, whole yet, with the weights that it has after the recovery."""
         raise NotImplementedError
+
+    def fallen(self, name: Name, edit: Channels) -> Channels:
+        """What an edited network has lost after the recovery, which may choose other channels."""
+        return edit
 
     def around(self, dropped: np.ndarray) -> "Engine | None":
         """An engine for sets of labels that differ in few units from these; None for no faster."""

@@ -3,18 +3,22 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lesion.engine.base import Cut, Engine, Measurable, Name
+from lesion.engine.lesioned import Lesioned
+from lesion.engine.masks import unmaskable
 from lesion.engine.memory import networks
 from lesion.engine.mend import Mending
 from lesion.engine.recovery import Chain
+from lesion.engine.retrain import Finetune
 from lesion.engine.whole import Whole, rows_of
 from lesion.errors import LesionError, SubjectError, first_line
-from lesion.lesions.edits import Edit
+from lesion.lesions.edits import Channels, Edit
 from lesion.network.graph import Call
 from lesion.subject.batch import moved
 from lesion.subject.network import device_of
@@ -27,7 +31,8 @@ class Recovered(Engine):
 
     The intact network is left to another engine, `base`, so that its outputs are those beside which
     lesions without recovery are judged.  A copy is a function of the network, the edit, the seed
-    and the training images, so that one that is made again is the same.
+    and the training images, so that one that is made again is the same.  After a recovery with
+    masks as many channels of each unit are gone as in the edit, and maybe others.
 
     room: bytes for the copies that are kept at once, of which there is one at least
     """
@@ -49,7 +54,7 @@ class Recovered(Engine):
             self.whole = base if isinstance(base, Whole) else Whole(base.dissection)
         _copied(subject.network)  # refused before all work where it cannot be copied
         self.together: int = networks(subject.network, room)
-        self._copies: OrderedDict[tuple[Measurable, bytes], Whole] = OrderedDict()
+        self._copies: OrderedDict[tuple[Measurable, bytes], Lesioned] = OrderedDict()
 
     def obstacle(self, edit: Edit) -> str:
         """Why an edit cannot be measured, recovered or not; "" if it can."""
@@ -62,7 +67,14 @@ class Recovered(Engine):
                 "a network that recovers is cut by hooks, and hooks cannot cut these channels at "
                 f"{where}"
             )
+        if self.masks and (reason := unmaskable(edit, self.dissection.anatomy, self.whole.readers)):
+            return reason
         return self.mending.hindrance(edit)
+
+    @property
+    def masks(self) -> bool:
+        """Whether the recovery decides anew which channels are gone."""
+        return isinstance(self.recovers, Finetune) and bool(self.recovers.masks)
 
     def avoid(self, digests: np.ndarray) -> None:
         """From now on an image with one of these digests is refused as a training image."""
@@ -82,7 +94,7 @@ class Recovered(Engine):
         """The outputs of each recovered network on its rows, and last under None the intact
         ones."""
         for name, cut in cuts.items():
-            yield name, self._copy(name, cut.edit).outputs(rows_of(tensors, cut.rows))
+            yield name, self._copy(name, cut.edit).cut().outputs(rows_of(tensors, cut.rows))
         if intact:
             nothing: dict[Name, Cut] = {}
             yield from self.base.run(tensors, nothing, True)
@@ -90,10 +102,14 @@ class Recovered(Engine):
     def recovered(self, name: Name, edit: Edit) -> nn.Module:
         """A copy of the network with the weights that it has learned."""
         network = _copied(self.subject.network)
-        network.load_state_dict(self._copy(name, edit).call.network.state_dict())
+        network.load_state_dict(self._copy(name, edit).network.state_dict())
         return network
 
-    def _copy(self, name: Measurable, edit: Edit) -> Whole:
+    def fallen(self, name: Name, edit: Channels) -> Channels:
+        """The edit, or with masks the one that it has become."""
+        return replace(edit, dropped=self._copy(name, edit).dropped)
+
+    def _copy(self, name: Measurable, edit: Edit) -> Lesioned:
         """A recovered network; the copy that was used longest ago makes room for it."""
         key = name, edit.key  # the same units may lose other channels
         if key not in self._copies:
@@ -103,13 +119,14 @@ class Recovered(Engine):
         self._copies.move_to_end(key)
         return self._copies[key]
 
-    def _recovered(self, name: Measurable, edit: Edit) -> Whole:
+    def _recovered(self, name: Measurable, edit: Edit) -> Lesioned:
         network, device = _copied(self.subject.network), device_of(self.subject.network)
         call = Call(network, self.subject.outputs, moved(self.subject.example, device))
-        edited = self.whole.edited(call, self.mending({name: edit})[name])
+        self.mending({name: edit})[name].mend(network)
+        lesioned = Lesioned(self.whole, call, edit)
         try:
             with torch.enable_grad(), drawing(name.seed, device):
-                self.recovers(network, self.training, name.seed)
+                self.recovers(lesioned, self.training, name.seed)
         except LesionError:
             raise
         except Exception as error:  # a user's function or network may raise anything
@@ -121,7 +138,8 @@ class Recovered(Engine):
         for weight in network.parameters():
             weight.grad = None
         network.eval().requires_grad_(False)
-        return edited
+        lesioned.cut()
+        return lesioned
 
 
 def _copied(network: nn.Module) -> nn.Module:

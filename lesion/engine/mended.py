@@ -20,7 +20,6 @@ from lesion.engine.retrain import BatchNorm, Recover
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
 from lesion.lesions.lesion import Joint
-from lesion.lesions.readers import tensor_of
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
 
@@ -74,8 +73,7 @@ class MendedReplay(Engine):
     def recovered(self, name: Name, edit: Edit) -> nn.Module:
         """A copy of the network with the parameters that mend it."""
         network = copied(self.dissection.call.network)
-        for parameter, value in self.mended({name: edit})[name].parameters.items():
-            tensor_of(network, parameter).data = value.clone()
+        self.mended({name: edit})[name].mend(network)
         return network
 
     def around(self, dropped: np.ndarray) -> Engine | None:

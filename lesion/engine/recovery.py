@@ -1,7 +1,7 @@
 """Recoveries by their names: several in turn, those without training first."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -14,6 +14,7 @@ from lesion.errors import LesionError
 FITS: Mapping[str, type[Fit]] = {fit.word: fit for fit in (Bias, Fold, Reconstruct)}
 TRAININGS: Mapping[str, type[Finetune]] = {kind.word: kind for kind in (Finetune, Distill)}
 KNOWN = {"bn", *FITS, *TRAININGS}
+READ: Mapping[str, Callable[[str], Any]] = {"masks": str, "every": int}  # other options: numbers
 WORD = re.compile(r"[a-z]+(?::\d+)?(?:,[a-z]+=[^,=]+)*")
 WORDS = re.compile(rf"{WORD.pattern}(?:,{WORD.pattern})*")
 
@@ -37,9 +38,10 @@ def parse(given: str | Recover) -> Chain:
 
     Without training, on unlabelled images: "bias", "reconstruct" and "fold" (also with how many
     images, as "reconstruct:512", and "reconstruct,ridge=0.01"), "bn".  By training:
-    "finetune:STEPS", with options "finetune:STEPS,lr=0.001,momentum=0,decay=0"; "distill:STEPS",
-    with these and "temperature=4,share=0.9"; or a function `recover(network, batches)`.  Several
-    with commas between them, training last.
+    "finetune:STEPS", with options "finetune:STEPS,lr=0.001,momentum=0,decay=0" and, for channels
+    that are chosen anew meanwhile, "masks=gdp,every=20" (or dns, soft, agp); "distill:STEPS", with
+    these and "temperature=4,share=0.9,attention=10"; or a function `recover(network, batches)`.
+    Several with commas between them, training last.
 
     Raises LesionError for anything else.
 
@@ -71,7 +73,7 @@ def _made(word: str, given: str) -> Mend | Finetune:
     try:
         values = dict(option.split("=") for option in options)
         if kind in TRAININGS:
-            named = {OPTIONS[option]: float(value) for option, value in values.items()}
+            named = {OPTIONS[o]: READ.get(o, float)(value) for o, value in values.items()}
             return TRAININGS[kind](int(count), **named)
         if word == "bn":
             return Statistics()

@@ -173,7 +173,7 @@ class Around(Replay):
         steps = [fallen.get(place, step) for place, step in enumerate(self.whole.steps)]
         self.program = replace(self.whole, steps=tuple(steps))
 
-    def edit(self, target: Target, dropped: np.ndarray) -> Edit:
+    def edit(self, target: Target, dropped: np.ndarray) -> Channels:
         """The edit to a network without `dropped` that differs in a target's units."""
         nodes = tuple(sorted({edge.node for edge in edges(self.dissection, target)}))
         return _Instead(self._reading(dropped, nodes).edges, dropped, nodes, self.whole)

@@ -1,11 +1,13 @@
 """Recovery by what a network does with training images, and for how long, before it is scored.
 
-Its channels stay cut meanwhile, and what it learns is thrown away once its lesion is measured.
+Its channels stay cut meanwhile, or as many are masked, and what it learns is thrown away once its
+lesion is measured.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
+from math import inf
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -13,17 +15,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lesion.engine.attention import distance, noting, stage_ends
+from lesion.engine.lesioned import Lesioned
 from lesion.engine.mends import STATISTICS, TOGETHER
+from lesion.engine.renewals import WAYS
 from lesion.errors import LesionError, SubjectError
 from lesion.subject.training_images import Epochs, Training
 
 Recover = Callable[[nn.Module, Iterable[Any]], None]
+EVERY = 10  # steps from one choice of masks to the next
 OPTIONS = {
     "lr": "rate",
     "momentum": "momentum",
     "decay": "decay",
     "temperature": "temperature",
     "share": "share",
+    "attention": "attention",
+    "masks": "masks",
+    "every": "every",
 }
 
 
@@ -37,8 +46,8 @@ class Recovery(Protocol):
     def check(self, training: Training) -> None:
         """Raises LesionError where the network or the training images do not do."""
 
-    def __call__(self, network: nn.Module, training: Training, seed: int) -> None:
-        """Recovers the network, whose channels are cut already."""
+    def __call__(self, lesioned: Lesioned, training: Training, seed: int) -> None:
+        """Recovers the copy, cut or masked."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,9 @@ class BatchNorm:
             )
 
     @torch.no_grad()
-    def __call__(self, network: nn.Module, training: Training, seed: int) -> None:
-        network.eval()
+    def __call__(self, lesioned: Lesioned, training: Training, seed: int) -> None:
+        lesioned.cut()
+        network = lesioned.network.eval()
         for norm in _norms(network):
             norm.reset_running_stats()
             norm.momentum = None  # the plain average of all batches
@@ -79,12 +89,17 @@ class Finetune:
 
     steps: how many batches; rate, momentum, decay (of weights, all of them): of the SGD.  Every
     parameter learns, whether or not it asks for gradients.
+    masks: by what it is decided anew which channels are gone, of each unit as many as before:
+        "gdp", "dns", "soft" or "agp", see `lesion.engine.renewals`; "" for no masks; every: after
+        how many steps, in the first half of them
     """
 
     steps: int
     rate: float = 0.01
     momentum: float = 0.9
     decay: float = 5e-4
+    masks: str = ""
+    every: int = EVERY
     word: ClassVar = "finetune"
 
     @property
@@ -92,31 +107,56 @@ class Finetune:
         usual = type(self)(self.steps)
         values = {o: getattr(self, field) for o, field in OPTIONS.items() if hasattr(self, field)}
         changed = {o: v for o, v in values.items() if v != getattr(usual, OPTIONS[o])}
-        return f"{self.word}:{self.steps}" + "".join(f",{o}={v:g}" for o, v in changed.items())
+        texts = {o: f"{v:g}" if isinstance(v, float) else str(v) for o, v in changed.items()}
+        return f"{self.word}:{self.steps}" + "".join(f",{o}={text}" for o, text in texts.items())
 
     def check(self, training: Training) -> None:
+        self.check_options()
+        training.targets(training.images.batch([0]))
+
+    def check_options(self) -> None:
+        """Raises LesionError for numbers and masks that cannot be."""
         possible = self.rate > 0 and 0 <= self.momentum < 1 and self.decay >= 0
         if self.steps < 1 or not possible:
             raise LesionError(
                 "Expected at least one step, a positive lr, a momentum from 0 to below 1 and a "
                 f"decay of 0 or more, got {self.name}."
             )
-        training.targets(training.images.batch([0]))
+        renewed = 1 <= self.every <= self.steps // 2
+        if self.masks not in ("", *WAYS) or (self.masks and not renewed):
+            raise LesionError(
+                f"Expected masks={'|'.join(WAYS)}, decided anew every=N steps, at least once in "
+                f"the first half of them, got {self.name}."
+            )
+        if not self.masks and self.every != EVERY:
+            raise LesionError(
+                f"Expected masks to be decided anew every {self.every} steps, got {self.name}; "
+                f"give masks={'|'.join(WAYS)} as well."
+            )
 
-    def __call__(self, network: nn.Module, training: Training, seed: int) -> None:
-        network.train()
+    def __call__(self, lesioned: Lesioned, training: Training, seed: int) -> None:
+        renewals = None
+        if self.masks:
+            renewals = WAYS[self.masks](lesioned, training, seed, self.loss)
+        else:
+            lesioned.cut()
+        network = lesioned.network.train()
         weights = _learning(network)
         sgd = torch.optim.SGD(weights, self.rate, self.momentum, weight_decay=self.decay)
         epochs = chain.from_iterable(repeat(Epochs(training, seed)))
-        for batch in islice(epochs, self.steps):
-            loss = self.loss(training.outputs(network, batch), training, batch)
+        last = self.steps // 2 // self.every
+        for step, batch in enumerate(islice(epochs, self.steps)):
+            number, rest = divmod(step, self.every)
+            if renewals and not rest and 1 <= number <= last:
+                renewals.renew(number, last)
+            loss = self.loss(lesioned, training, batch)
             sgd.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             sgd.step()
 
-    def loss(self, outputs: Tensor, training: Training, batch: Any) -> Tensor:
+    def loss(self, lesioned: Lesioned, training: Training, batch: Any) -> Tensor:
         """What is made smaller: the mean cross-entropy of a batch."""
-        return F.cross_entropy(outputs, training.targets(batch))
+        return F.cross_entropy(lesioned.outputs(training, batch), training.targets(batch))
 
 
 @dataclass(frozen=True)
@@ -126,10 +166,14 @@ class Distill(Finetune):
     share · T² · KL(softmax(z_t / T) ‖ softmax(z / T)) + (1 − share) · cross-entropy of the labels,
     mean over a batch; z_t, z: logits of the intact network, in evaluation mode, and of the
     recovering one; T: temperature.  With share 1 no labels are needed.
+    attention: β, which adds β/2 · Σ ‖Q − Q_t‖² over the ends of stages, mean over a batch; Q: the
+        sum of squared channels at each position, of length 1, see `lesion.engine.attention`
+        (Zagoruyko & Komodakis 2017, equation 2, there of distances that are not squared)
     """
 
     temperature: float = 4.0
     share: float = 0.9
+    attention: float = 0.0
     word: ClassVar = "distill"
 
     def check(self, training: Training) -> None:
@@ -138,6 +182,8 @@ class Distill(Finetune):
                 "Expected a temperature above 0 and a share of the teacher from 0 to 1, got "
                 f"{self.name}."
             )
+        if not 0 <= self.attention < inf:
+            raise LesionError(f"Expected an attention of 0 or more, got {self.name}.")
         if not training.subject.classes:
             raise LesionError(
                 f"Expected class logits for recovery by {self.name}, which are compared with those "
@@ -148,19 +194,26 @@ class Distill(Finetune):
                 f"Expected labels of the training images for recovery by {self.name}, got none; "
                 f"give distill:{self.steps},share=1, which needs none."
             )
+        self.check_options()
         if self.share < 1:
-            super().check(training)
+            training.targets(training.images.batch([0]))
 
-    def loss(self, outputs: Tensor, training: Training, batch: Any) -> Tensor:
+    def loss(self, lesioned: Lesioned, training: Training, batch: Any) -> Tensor:
         """What is made smaller, of a batch."""
-        with torch.no_grad():
-            teacher = training.outputs(training.subject.network, batch)
+        anatomy, intact = lesioned.anatomy, training.subject.network
+        ends = stage_ends(anatomy) if self.attention else []
+        with noting(lesioned.network, ends) as seen:
+            outputs = lesioned.outputs(training, batch)
+        with torch.no_grad(), noting(intact, ends) as goals:
+            teacher = training.outputs(intact, batch)
         loss = self.share * distillation(teacher, outputs, self.temperature)
-        return (
-            loss
-            if self.share == 1
-            else loss + (1 - self.share) * super().loss(outputs, training, batch)
-        )
+        if self.share < 1:
+            labels = F.cross_entropy(outputs, training.targets(batch))
+            loss = loss + (1 - self.share) * labels
+        if self.attention:
+            apart = distance(anatomy, ends, seen, lesioned.dropped, goals)
+            loss = loss + self.attention / 2 * apart
+        return loss
 
 
 def distillation(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
@@ -193,10 +246,10 @@ class Users:
     def check(self, training: Training) -> None:
         """Only calling it tells."""
 
-    def __call__(self, network: nn.Module, training: Training, seed: int) -> None:
-        network.eval()
-        _learning(network)
-        self.recover(network, Epochs(training, seed))
+    def __call__(self, lesioned: Lesioned, training: Training, seed: int) -> None:
+        lesioned.cut()
+        _learning(lesioned.network.eval())
+        self.recover(lesioned.network, Epochs(training, seed))
 
 
 def _norms(network: nn.Module) -> Iterator[_BatchNorm]:

@@ -229,9 +229,13 @@ class Mended:
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The copy has the parameters, from which training goes on, and is edited."""
+        self.mend(network)
+        self.edit.hold(readers, network)
+
+    def mend(self, network: nn.Module) -> None:
+        """The copy has the parameters."""
         for name, value in self.parameters.items():
             tensor_of(network, name).data = value.clone()
-        self.edit.hold(readers, network)
 
     def held(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
         """What the edit sets."""

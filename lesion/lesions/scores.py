@@ -62,10 +62,7 @@ class Scorer:
         """
         if layer.name in self.reasons:
             raise LesionError(self.reasons[layer.name])
-        weight = self.dissection.graph.parameters[layer.weight]
-        if layer.kind.startswith("transposed"):
-            grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
-            weight = grouped.transpose(1, 2).flatten(0, 1)
+        weight = by_filter(layer, self.dissection.graph.parameters[layer.weight])
         filters = Filters(layer.name, weight, _scale(self.dissection, layer), self.seed)
         try:
             scores: np.ndarray = self.criterion.scores(filters).double().cpu().numpy()
@@ -82,6 +79,14 @@ class Scorer:
                 f"{len(weight)} filters"
             )
         return scores
+
+
+def by_filter(layer: Layer, weight: Tensor) -> Tensor:
+    """A layer's weight, or what has its shape, filters first."""
+    if not layer.kind.startswith("transposed"):
+        return weight
+    grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+    return grouped.transpose(1, 2).flatten(0, 1)
 
 
 def norms(dissection: Dissection) -> dict[str, np.ndarray]:

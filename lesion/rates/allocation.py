@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from lesion.boundary.files import write
 from lesion.boundary.public import public
 from lesion.errors import LesionError, StudyError
 from lesion.harmless import line
-from lesion.network.anatomy import Anatomy
-from lesion.network.cost import Cost
+from lesion.network.anatomy import Anatomy, keeps
+from lesion.network.cost import Cost, cost
 from lesion.study.header import differences
 from lesion.words import grouped, lost, percent, scored, signed
 
@@ -115,6 +115,15 @@ class Allocation:
             gone[unit.first + np.array(rate.kept, int)] = False
         return gone
 
+    def losing(self, anatomy: Anatomy, dropped: np.ndarray) -> "Allocation":
+        """The same rates where these labels fall, as many of each unit; itself where they are its
+        own, and without what is known of drops where they are others."""
+        if np.array_equal(dropped, self.dropped(anatomy)):
+            return self
+        rates = tuple(_losing(anatomy, rate, dropped) for rate in self.rates)
+        unknown = replace(self, drop=nan, high=nan, measured=False, guarantee="")
+        return replace(unknown, rates=rates, pruned=cost(anatomy, dropped))
+
     def check(self, subject: Mapping[str, str]) -> None:
         """Raises StudyError where it is of another subject."""
         if others := differences(self.subject, subject):
@@ -186,6 +195,18 @@ class Allocation:
         if not isinstance(values, dict):
             raise LesionError(f"Expected rates in {path}, got a {type(values).__name__}.")
         return cls.from_dict(values)
+
+
+def _losing(anatomy: Anatomy, rate: UnitRate, dropped: np.ndarray) -> UnitRate:
+    unit = anatomy.unit[rate.unit]
+    kept = tuple(np.flatnonzero(~dropped[unit.labels]).tolist())
+    if kept == rate.kept:
+        return rate
+    filters = {
+        name: tuple(np.flatnonzero(keeps(anatomy.made_by(name), dropped)).tolist())
+        for name in rate.filters
+    }
+    return replace(rate, kept=kept, filters=filters, drop=nan, high=nan)
 
 
 def _to_rate(values: Mapping[str, Any]) -> UnitRate:

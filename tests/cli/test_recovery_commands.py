@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lesion.rates.allocation import Allocation
@@ -101,6 +102,13 @@ def test_apply_writes_the_weights_after_a_recovery(run, home, swept, training):
         name: value.shape for name, value in plain.items()
     }
     assert any(not torch.equal(mended[name], plain[name]) for name in plain)
+    masked, recover = training / "masked.safetensors", "finetune:8,lr=0.3,masks=agp,every=1"
+    done = run("apply", swept, *home.subject, *rates, "-o", masked, "--recover", recover, *train)
+    assert done.code == 0, done.err
+    kept = {file: json.loads(safe_open(file, "pt").metadata()["allocation"])["rates"]
+            for file in (files[0], masked)}  # fmt: skip
+    first, last = ([len(rate["kept"]) for rate in some] for some in kept.values())
+    assert first == last
     vain = run("apply", swept, *home.subject, *rates, "-o", training / "x.safetensors", *train)
     vain.refused("Expected a recovery for the training images, got none; give --recover")
     assert not (training / "x.safetensors").exists()

@@ -234,7 +234,8 @@ def test_training_images_that_are_scored_are_refused(tmp_path):
         "Expected training images that are not scored, but image 124 of them is among the study's "
         "evaluation images; give others with train=… (--train DATA)."
     )
-    for recovery in ("bn", "finetune:2", lambda _, batches: list(batches)):
+    masked = "finetune:2,masks=gdp,every=1"
+    for recovery in ("bn", "finetune:2", masked, lambda _, batches: list(batches)):
         with pytest.raises(SubjectError) as caught:
             sweep(network, data, tmp_path / "s", recover=recovery, train=mixed)
         assert str(caught.value) == words
@@ -310,7 +311,7 @@ def test_the_order_is_no_studys(tmp_path):
 # --- the same each time
 
 
-@pytest.mark.parametrize("recovery", ["bn", "finetune:3"])
+@pytest.mark.parametrize("recovery", ["bn", "finetune:3", "finetune:3,masks=gdp,every=1"])
 def test_a_sweep_that_was_stopped_ends_the_same(recovery, tmp_path):
     network, data = networks.plain(60)
     with sweep(network, data, tmp_path / "a", recover=recovery) as study:
@@ -538,6 +539,8 @@ def stumble(network, batches):
     [
         ("bn", None, None),
         ("finetune:3", None, None),
+        ("finetune:4,masks=gdp,every=1", None, None),
+        ("finetune:4,masks=gdp,every=1", 300, RuntimeError),
         ("bn", 200, KeyboardInterrupt),
         ("finetune:3", 300, RuntimeError),
         ("finetune:3", 300, MemoryError),
@@ -591,6 +594,8 @@ def test_a_frozen_network_learns_all_the_same(tmp_path):
         ("finetune:020,momentum=0.90", "finetune:20"),
         ("finetune:5,decay=0,lr=1e-3", "finetune:5,lr=0.001,decay=0"),
         ("distill:5,share=1,temperature=4", "distill:5,share=1"),
+        ("finetune:50,every=020,masks=gdp", "finetune:50,masks=gdp,every=20"),
+        ("distill:9,attention=10,masks=soft,every=10", "distill:9,attention=10,masks=soft"),
     ],
 )
 def test_a_recovery_has_one_name(text, name):
@@ -608,7 +613,8 @@ def test_options_arrive():
     "given", ["b", "bn:3", "bn,bn", "finetune:3,bn", "bias:0", "fold:x", "reconstruct,ridge=-1",
               "reconstruct,ridge=inf", "bias,ridge=1", "bn,", ",bn", "finetune",
               "finetune:", "finetune:x", "finetune:3,rate=1",
-              "finetune:3,lr=", "finetune:3,lr=x", "finetune:3,share=1", 5],
+              "finetune:3,lr=", "finetune:3,lr=x", "finetune:3,share=1",
+              "finetune:3,attention=1", "finetune:9,masks=dns,every=2.5", 5],
 )  # fmt: skip
 def test_other_texts_are_refused(given):
     with pytest.raises(LesionError, match=r"^Expected a recovery bias, fold, .* got '"):
@@ -684,6 +690,14 @@ def fail(network, batches):
                                      "to below 1 and a decay of 0 or more, got finetune:0."),
         ({"recover": "finetune:2,lr=-1"}, "got finetune:2,lr=-1."),
         ({"recover": "finetune:2,lr=nan"}, "got finetune:2,lr=nan."),
+        ({"recover": "finetune:9,masks=gpd,every=2"},
+         "Expected masks=gdp|dns|soft|agp, decided anew every=N steps, at least once in the first "
+         "half of them, got finetune:9,masks=gpd,every=2."),
+        ({"recover": "finetune:9,masks=gdp,every=5"}, "got finetune:9,masks=gdp,every=5."),
+        ({"recover": "finetune:9,masks=gdp,every=0"}, "got finetune:9,masks=gdp,every=0."),
+        ({"recover": "distill:9,share=1,masks=gdp"}, "got distill:9,share=1,masks=gdp."),
+        ({"recover": "finetune:9,every=3"}, "Expected masks to be decided anew every 3 steps, got "
+                                            "finetune:9,every=3; give masks=gdp|dns|soft|agp as "),
         ({"recover": "finetune:2", "train": Unlabelled(training())}, "Expected labels that are "),
         ({"recover": "finetune:2", "train": TensorDataset(training().tensors[0],
                                                            torch.full((300,), 3))},

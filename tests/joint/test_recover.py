@@ -21,7 +21,12 @@ def others(count=400):
     return TensorDataset(images, torch.randint(0, 3, (count,), generator=numbers))
 
 
-@pytest.mark.parametrize("way", ["bias", "reconstruct", "fold", "bn", "reconstruct,finetune:3"])
+MASKED = "finetune:20,masks=soft,every=5"
+
+
+@pytest.mark.parametrize(
+    "way", ["bias", "reconstruct", "fold", "bn", "reconstruct,finetune:3", MASKED]
+)
 def test_applied_it_gives_what_was_measured(subject, tmp_path, way):
     network, data = subject
     before = copy.deepcopy(network.state_dict())
@@ -32,9 +37,15 @@ def test_applied_it_gives_what_was_measured(subject, tmp_path, way):
         intact = bench.intact(images)
         joint = Joint(tuple(rate.unit for rate in rates.cut))
         (outcomes,) = bench.outcomes({joint: rates.dropped(study.anatomy)}, images, intact).values()
-        whole = lesion.recover(bench, rates)
+        whole, fallen = lesion.recover(bench, rates)
+    if way == MASKED:  # other channels, and as many
+        assert fallen.filters != rates.filters
+        assert [one.pruned for one in fallen.rates] == [one.pruned for one in rates.rates]
+        assert fallen.pruned == rates.pruned and np.isnan(fallen.drop)
+    else:
+        assert fallen is rates
     x, labels = data.tensors[0][images], data.tensors[1][images]
-    small = lesion.apply(rates, whole, x[:2])
+    small = lesion.apply(fallen, whole, x[:2])
     with torch.no_grad():
         logits = small(x)
         plain = lesion.apply(rates, network, x[:2])(x)
@@ -51,7 +62,7 @@ def test_a_network_that_another_tool_prunes_takes_the_weights(subject, tmp_path)
     with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), full=True) as study:
         rates = lesion.recommend(study, budget=lesion.Budget(macs=0.6))
         bench = lesion.bench(study, network, data, recover="reconstruct", train=others())
-        whole = lesion.recover(bench, rates)
+        whole, _ = lesion.recover(bench, rates)
     example = data.tensors[0][:2]
     mended = lesion.apply(rates, whole, example)
     other = copy.deepcopy(network)

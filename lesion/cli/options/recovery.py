@@ -14,7 +14,8 @@ Recover = Annotated[
         help="what each lesioned network goes through before it is scored; without training or "
         "labels: reconstruct (least squares of the layers behind), bias (of their constants), fold "
         "(into what is most alike), bn (batch norms' statistics estimated anew); by training: "
-        "finetune:STEPS (SGD; also finetune:STEPS,lr=0.001,momentum=0,decay=0), FILE.py:FUNCTION "
+        "finetune:STEPS (SGD; also finetune:STEPS,lr=0.001,momentum=0,decay=0; by masks=gdp, dns, "
+        "soft or agp it is decided anew which channels are gone), distill:STEPS, FILE.py:FUNCTION "
         "or PACKAGE.MODULE:FUNCTION, recover(network, batches); several with commas, such as "
         "reconstruct,bn",
         metavar="RECOVERY",
