@@ -1,0 +1,166 @@
+"""How the loss rises when single channels are removed, for criteria that need it measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lesion.engine.base import Batches, Cut, Engine
+from lesion.engine.whole import rows_of
+from lesion.errors import LesionError
+from lesion.lesions.criteria import Criterion
+from lesion.lesions.edits import Edit
+from lesion.lesions.lesion import Target
+from lesion.lesions.ratios import labels_of
+from lesion.network.anatomy import Anatomy
+from lesion.network.dissect import Dissection
+from lesion.subject.network import evaluating
+from lesion.subject.scores import two_classes
+from lesion.subject.training_images import Training
+from lesion.sweeps.measure import NOT_FINITE, Worker
+from lesion.sweeps.observe import Observer, check_classes, labels
+from lesion.sweeps.workers import Opening, engine_for
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a target, removed alone; number: its place among the target's scores."""
+
+    target: Target
+    number: int
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """A text that names it."""
+        return f"{self.target.key}/{self.number}"
+
+
+@dataclass(frozen=True, eq=False)
+class Removals:
+    """Shows a criterion by how much each image's loss rises without each single channel.
+
+    cuts: of the channels that can be removed; size: how many images run at once
+    reasons: of the targets whose channels cannot, by their keys, why
+    """
+
+    criterion: Criterion
+    training: Training
+    engine: Engine
+    size: int
+    cuts: Mapping[Channel, Cut]
+    reasons: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        dissection: Dissection,
+        criterion: Criterion,
+        training: Training,
+        targets: Sequence[Target],
+    ) -> "Removals":
+        """Raises LesionError where there is no loss."""
+        check_classes(criterion, training)
+        subject = training.subject
+        with evaluating(subject.network):
+            engine = engine_for(subject, dissection)
+        worker = Worker(subject, dissection, engine, Batches(1, 1))
+        Opening(subject).fit(worker)
+        cuts, reasons = dict[Channel, Cut](), dict[str, str]()
+        for target in targets:
+            try:
+                cuts |= {
+                    Channel(target, number): Cut(edit)
+                    for number, edit in enumerate(_edits(dissection.anatomy, engine, target))
+                }
+            except LesionError as error:
+                reasons[target.key] = str(error)
+        return cls(criterion, training, engine, worker.batches.first, cuts, reasons)
+
+    @torch.no_grad()
+    def observe(self, seed: int) -> None:
+        """Lets the criterion see its images, the first of the training images' seeded order."""
+        images, batch = self.criterion.images, self.criterion.batch
+        with evaluating(self.training.subject.network):
+            for some in self.training.epoch(seed, 0, batch, images):
+                self._see(some)
+
+    def _see(self, images: Any) -> None:
+        """Shows the criterion one batch."""
+        tensors = self.engine.dissection.call.tensors(images)
+        places = np.arange(len(tensors[0]))
+        parts = np.split(places, places[self.size :: self.size])
+        intact = torch.cat([self._intact(rows_of(tensors, rows)) for rows in parts])
+        targets = labels(self.training, images, intact)
+        base = _loss(intact, targets)
+        rises: dict[Channel, list[Tensor]] = {channel: [] for channel in self.cuts}
+        for rows in parts:
+            for channel, logits in self.engine.run(rows_of(tensors, rows), self.cuts, intact=False):
+                assert channel is not None
+                rises[channel].append(_loss(logits, targets[rows]) - base[rows])
+        for target in dict.fromkeys(channel.target for channel in self.cuts):
+            each = [torch.cat(rises[channel]) for channel in self.cuts if channel.target == target]
+            values = torch.stack(each, 1).unsqueeze(2)
+            if values.isfinite().all():
+                self.criterion.update(target.key, values, None)
+            else:
+                self.reasons[target.key] = f"without one of its channels {NOT_FINITE}"
+
+    def _intact(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The intact network's logits."""
+        nothing: dict[Channel, Cut] = {}
+        ((_, logits),) = self.engine.run(tensors, nothing)
+        return two_classes(logits)
+
+
+def shown(
+    criterion: Criterion,
+    dissection: Dissection,
+    training: Training,
+    targets: Sequence[Target],
+    seed: int,
+) -> dict[str, str]:
+    """Lets a criterion see what it needs; the reasons of what it could not see, as a `Scorer` takes
+    them.
+
+    targets: those to be scored
+    """
+    if criterion.needs == "removals":
+        removals = Removals.of(dissection, criterion, training, targets)
+        removals.observe(seed)
+        return removals.reasons
+    observer = Observer.of(dissection, criterion, training)
+    observer.observe(seed)
+    return observer.reasons
+
+
+def _edits(anatomy: Anatomy, engine: Engine, target: Target) -> Iterator[Edit]:
+    """The removal of each channel alone. Raises LesionError where that is not exact."""
+    at = _removed(anatomy, target)
+    for label in labels_of(anatomy, target):
+        edit = engine.edit(at, np.arange(anatomy.channels) == label)
+        if not edit.nodes:
+            raise LesionError("nothing reads its channels")
+        if reason := engine.obstacle(edit):
+            raise LesionError(reason)
+        yield edit
+
+
+def _removed(anatomy: Anatomy, target: Target) -> Target:
+    """What is removed where a target's channels go: a layer's unit, or its part in a sum."""
+    if target.kind != "layer":
+        return target
+    layer = anatomy.layer[target.name]
+    unit = anatomy.unit[layer.unit]
+    if reason := unit.reason or (layer.branch if unit.kind == "coupled" else ""):
+        raise LesionError(reason)
+    return Target(unit.name, "free") if unit.kind == "free" else Target(layer.name, "branch")
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of each image."""
+    return F.cross_entropy(two_classes(logits).double(), labels, reduction="none")
