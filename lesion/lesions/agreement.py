@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,12 +51,28 @@ class Agreement:
     images: int
     confidence: float
 
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by their names."""
+        return {"criteria": self.criteria, "layers": self.layers, "norms": self.norms}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        rows = {name: frame.to_dict("records") for name, frame in self.tables.items()}
+        known = {"oracle": self.oracle, "images": self.images, "confidence": self.confidence}
+        return known | rows
+
+    @property
+    def ranked(self) -> str:
+        """Which channels were removed, in words."""
+        layers = self.layers.drop_duplicates(["layer", "kind"])
+        channels = grouped(int(layers["channels"].sum()))
+        return f"{channels} channels of {len(layers)} layers, each removed alone"
+
     def text(self) -> str:
         """What the numbers are, in a sentence."""
-        kinds = self.layers.drop_duplicates(["layer", "kind"])
         return (
-            f"Spearman's rank correlation with the loss that {grouped(int(kinds['channels'].sum()))} "
-            f"channels of {len(kinds)} layers cost when each alone is removed, on "
+            f"Spearman's rank correlation with the loss of {self.ranked}, on "
             f"{grouped(self.images)} training images: the mean of the layers with its "
             f"{self.confidence:g} % interval, and over all layers, raw and scaled layer by layer."
         )

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from lesion.errors import LesionError
 from lesion.lesions.agreement import Agreement, Scored, by_criterion, by_layer
 from lesion.lesions.criteria import Criterion, Filters, Given, Weights, criterion, names
+from lesion.lesions.criteria.oracle import IMAGES
 from lesion.lesions.lesion import Target
 from lesion.lesions.norm_conditions import norm_conditions
 from lesion.lesions.scores import Scorer
-from lesion.lesions.targets import targets
 from lesion.network.dissect import Dissection
 from lesion.study.aim import Aim
 from lesion.subject.adapter import Adapter
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
+from lesion.sweeps.choices import Choices
 from lesion.sweeps.observe import read
 from lesion.sweeps.prepare import placed
 from lesion.sweeps.removals import shown
@@ -29,6 +30,10 @@ from lesion.sweeps.workers import Opening
 
 ORACLE = "oracle"
 Progress = Callable[[str, float], None]
+
+
+def _quiet(name: str, seconds: float) -> None:
+    """Says nothing of a criterion that is done."""
 
 
 class Halved(Criterion):
@@ -86,7 +91,8 @@ class Yardstick:
             unseen = shown(halved, self.dissection, self.training, self.targets, self.seed)
         except LesionError as error:  # it fits none
             reasons = {target.key: str(error) for target in self.targets}
-            return Scored(chosen.name, chosen.needs, {}, (), reasons, float("nan"))
+            seconds = time.perf_counter() - start
+            return Scored(chosen.name, chosen.needs, {}, (), reasons, seconds)
         scorer = partial(Scorer, self.dissection, seed=self.seed, reasons=unseen)
         scores, reasons = self._scores(scorer(criterion=chosen))
         seconds = time.perf_counter() - start - halved.spent
@@ -104,7 +110,7 @@ class Yardstick:
         return scores, reasons
 
 
-def compare_criteria(
+def criteria(
     network: nn.Module,
     data: Any,
     train: Any,
@@ -117,7 +123,7 @@ def compare_criteria(
     seed: int = 0,
     device: str | None = None,
     adapter: Adapter | None = None,
-    progress: Progress | None = None,
+    progress: Progress = _quiet,
 ) -> Agreement:
     """How criteria rank channels beside the oracle, the measured loss without each of them.
 
@@ -130,43 +136,68 @@ def compare_criteria(
         and of criteria that draw; confidence: of the intervals, in per cent
     progress: called with the name of each criterion that is done, and the seconds that it took
 
-    The protocol of Molchanov et al. 2017 (section 3, table 1): Spearman's rank correlation of a
-    criterion's scores with the oracle's, layer by layer and over the channels of all layers, there
-    with the scores as they are and with each layer's divided by their Euclidean norm.  The interval
-    is of the mean over layers, by resampling layers, see `lesion.lesions.agreement.interval`.  How
-    far a criterion depends on which images it sees is the correlation of its scores by two disjoint
-    halves of them; the oracle's own bounds what any criterion can reach.
+    The protocol of Molchanov et al. 2017 (table 1): Spearman's rank correlation of a criterion's
+    scores with the oracle's, layer by layer and over the channels of all layers, there with the
+    scores as they are and with each layer's divided by their Euclidean norm.  The interval is of
+    the mean over layers, by resampling layers, see `lesion.lesions.agreement.interval`.  How far a
+    criterion depends on which images it sees is the correlation of its scores by two disjoint
+    halves of them; where the oracle's own is low, no criterion can agree with it.
 
     Raises LesionError where there is no such criterion, or no channel that can be removed alone,
     and SubjectError where training images are among the data.
     """
-    Aim(confidence=confidence)
-    chosen = tuple(criteria) or tuple(name for name in names() if name != ORACLE)
-    for given in chosen:
-        criterion(given)  # refused before any work
-    oracle_name = ORACLE if images is None else f"{ORACLE}:images={images}"
     with placed(network, device):
         subject = Subject.of(network, data, adapter=adapter, score="agreement", train=train)
-        dissection = Opening(subject)().dissection
-        training = Training.of(subject, "criteria")
-        training.shun(np.concatenate([*read(subject, list(range(len(subject.images))))]))
-        what, _ = targets(dissection.anatomy, units, layers)
-        yardstick = Yardstick(dissection, training, what, seed)
-        scored = []
-        for given in (oracle_name, *chosen):
-            scored.append(yardstick.scored(given))
-            if given == oracle_name:
-                _check(scored[0], what)
-            if progress:
-                progress(scored[-1].name, scored[-1].seconds)
-        oracle, *others = scored
-        members = [name for target in what for name in _members(dissection, target)]
-        norms = norm_conditions(dissection, dict.fromkeys(members))
-    every = [*(one for one in others if one.name != oracle.name), oracle]
-    cells = by_layer(every, oracle, {target.key: (target.name, target.kind) for target in what})
-    table = by_criterion(every, oracle, cells, confidence)
-    seen = min(criterion(oracle_name).images, len(training.images))  # type: ignore[union-attr]
-    return Agreement(table, cells, norms, oracle.name, seen, confidence)
+        return compared(
+            subject,
+            criteria,
+            images,
+            Choices(units=units, layers=layers, seed=seed),
+            confidence,
+            progress,
+        )
+
+
+def compared(
+    subject: Subject,
+    criteria: Sequence[Given] = (),
+    images: int | None = None,
+    choices: Choices | None = None,
+    confidence: float = 95,
+    progress: Progress = _quiet,
+) -> Agreement:
+    """The same of a subject with training images.
+
+    choices: of which units, layers and seed count
+    """
+    choices = choices or Choices()
+    choices.check()
+    Aim(confidence=confidence).check()
+    yard = ORACLE if images is None else f"{ORACLE}:images={images}"
+    given = (yard, *(criteria or (name for name in names() if name != ORACLE)))
+    chosen = {criterion(each).name: each for each in given}  # refused before any work
+    training = Training.of(subject, "criteria")
+    dissection = Opening(subject)().dissection
+    training.shun(np.concatenate([*read(subject, list(range(len(subject.images))))]))
+    targets, _ = choices.kind.targets(dissection.anatomy, choices.units, choices.layers)
+    yardstick = Yardstick(dissection, training, targets, choices.seed)
+    every: list[Scored] = []
+    for each in chosen.values():
+        every.append(yardstick.scored(each))
+        _check(every[0], targets)
+        progress(every[-1].name, every[-1].seconds)
+    oracle = every[0]
+    cells = by_layer(every, oracle, {target.key: (target.name, target.kind) for target in targets})
+    members = dict.fromkeys(name for target in targets for name in _members(dissection, target))
+    seen = min(IMAGES if images is None else images, len(training.images))
+    return Agreement(
+        by_criterion(every, oracle, cells, confidence),
+        cells,
+        norm_conditions(dissection, members),
+        oracle.name,
+        seen,
+        confidence,
+    )
 
 
 def _check(oracle: Scored, what: Sequence[Target]) -> None:

@@ -29,6 +29,35 @@ NewCriterion = Annotated[
         "fisher_block; to compare with, random, largest; or one of another package"
     ),
 ]
+Several = Annotated[
+    str | None,
+    _lesions(
+        "--criteria",
+        help="which criteria, with commas between them",
+        metavar="CRITERION,…",
+        show_default="all that there are",
+    ),
+]
+Shown = Annotated[
+    str | None,
+    _lesions(
+        "--train",
+        help="training images that criteria see and removals are measured on, as --data, such as "
+        "torchvision:CIFAR10:data:train; none of them may be among --data",
+        metavar="DATA",
+        show_default=False,
+    ),
+]
+Removed = Annotated[
+    int | None,
+    _lesions(
+        "--images",
+        help="on how many training images each filter is removed",
+        metavar="N",
+        min=1,
+        show_default="256",
+    ),
+]
 Layers = Annotated[
     str | None,
     _lesions(
