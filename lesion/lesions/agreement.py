@@ -12,7 +12,7 @@ from lesion.words import grouped
 RESAMPLES = 10_000  # of the layers, for the interval of their mean
 LAYERS = ["criterion", "layer", "kind", "channels", "spearman", "halves", "reason"]
 CRITERIA = [
-    "criterion", "needs", "layers", "spearman", "low", "high", "raw", "scaled", "halves",
+    "criterion", "needs", "images", "layers", "spearman", "low", "high", "raw", "scaled", "halves",
     "seconds", "reason",
 ]  # fmt: skip
 NAN = float("nan")
@@ -22,13 +22,14 @@ NAN = float("nan")
 class Scored:
     """What a criterion says of targets, by their keys.
 
-    scores: one number a channel; halves: the same by each half of the images alone, none where it
-        sees none
+    images: how many it saw; scores: one number a channel; halves: the same by each half of the
+        images alone, none where it sees none
     reasons: of the targets that it does not fit; seconds: what the scores took, the halves apart
     """
 
     name: str
     needs: str
+    images: int
     scores: Mapping[str, np.ndarray]
     halves: Sequence[Mapping[str, np.ndarray]]
     reasons: Mapping[str, str]
@@ -37,9 +38,9 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How criteria agree with the oracle on a network, see `lesion.compare_criteria`.
+    """How criteria agree with the oracle on a network, see `lesion.criteria`.
 
-    criteria: a row a criterion, in the order they were named in, the oracle last
+    criteria: a row a criterion, the oracle first
     layers: a row a criterion and layer; norms: a row a layer, see `lesion.lesions.norm_conditions`
     oracle: its name; images: how many it was measured on; confidence: of the intervals, in per cent
     """
@@ -108,7 +109,7 @@ def interval(values: np.ndarray, confidence: float, seed: int = 0) -> tuple[floa
 
 
 def scaled(scores: np.ndarray) -> np.ndarray:
-    """A layer's scores divided by their Euclidean norm (Molchanov et al. 2017, section 2.2).
+    """A layer's scores divided by their Euclidean norm (Molchanov et al. 2017).
 
     >>> scaled(np.array([3.0, 4.0])).tolist()
     [0.6, 0.8]
@@ -126,8 +127,8 @@ def by_layer(
     names: layer and kind of the targets, by their keys; the oracle's own row has no `spearman`
     """
     rows = [
-        (one.name, *names[key], len(values), *_correlations(one, oracle, key, values))
-        for one in every
+        (scored.name, *names[key], len(values), *_correlations(scored, oracle, key, values))
+        for scored in every
         for key, values in oracle.scores.items()
     ]
     return pd.DataFrame(rows, columns=LAYERS)
@@ -152,38 +153,44 @@ def by_criterion(
 ) -> pd.DataFrame:
     """One row a criterion.
 
-    layers: on how many it has a correlation; spearman, low, high: their mean, see `interval`
+    needs, images: what it sees, and of how many images
+    layers: on how many it has a correlation (the oracle: scores); spearman, low, high: their mean,
+        see `interval`
     raw: over the channels of all layers, as scores and oracle are; scaled: the same with the
         criterion's scores divided layer by layer by their norm, the oracle's as measured
     halves: the mean over layers of the correlation between both halves of the images
     seconds: what the scores took; reason: why it has none on some layers
     """
     rows = []
-    for one in every:
-        part = layers[layers["criterion"] == one.name]
+    for scored in every:
+        part = layers[layers["criterion"] == scored.name]
         known = part["spearman"].dropna().to_numpy()
-        fitting = [key for key in oracle.scores if key in one.scores and one is not oracle]
-        whole = _joined([oracle.scores[key] for key in fitting])
-        plain, alike = ([one.scores[key] for key in fitting] for _ in range(2))
         rows.append(
             (
-                one.name,
-                one.needs,
-                len(one.scores) if one is oracle else len(known),
+                scored.name,
+                scored.needs,
+                scored.images,
+                len(scored.scores) if scored is oracle else len(known),
                 known.mean() if len(known) else NAN,
                 *interval(known, confidence),
-                spearman(_joined(plain), whole),
-                spearman(_joined([scaled(scores) for scores in alike]), whole),
+                *((NAN, NAN) if scored is oracle else _over_layers(scored, oracle)),
                 part["halves"].mean(),
-                one.seconds,
+                scored.seconds,
                 _reason(part),
             )
         )
     return pd.DataFrame(rows, columns=CRITERIA)
 
 
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _over_layers(scored: Scored, oracle: Scored) -> tuple[float, float]:
+    """The correlation over the channels of all layers that have scores, raw and scaled."""
+    fitting = [key for key in oracle.scores if key in scored.scores]
+    if not fitting:
+        return NAN, NAN
+    measured = np.concatenate([oracle.scores[key] for key in fitting])
+    parts = [scored.scores[key] for key in fitting]
+    raw, alike = np.concatenate(parts), np.concatenate([scaled(part) for part in parts])
+    return spearman(raw, measured), spearman(alike, measured)
 
 
 def _reason(part: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """How the loss rises when single channels are removed, for criteria that need it measured."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import labels_of
 from lesion.network.anatomy import Anatomy
 from lesion.network.dissect import Dissection
+from lesion.network.program import compile_program
 from lesion.subject.network import evaluating
 from lesion.subject.scores import two_classes
+from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
 from lesion.sweeps.measure import NOT_FINITE, Worker
 from lesion.sweeps.observe import Observer, check_classes, labels
@@ -44,7 +46,8 @@ class Channel:
 class Removals:
     """Shows a criterion by how much each image's loss rises without each single channel.
 
-    cuts: of the channels that can be removed; size: how many images run at once
+    cuts: of the channels that can be removed; size: how many images run at once; read: places of
+        the tensors that the network reads
     reasons: of the targets whose channels cannot, by their keys, why
     """
 
@@ -52,12 +55,14 @@ class Removals:
     training: Training
     engine: Engine
     size: int
+    read: Collection[int]
     cuts: Mapping[Channel, Cut]
     reasons: dict[str, str]
 
     @classmethod
     def of(
         cls,
+        subject: Subject,
         dissection: Dissection,
         criterion: Criterion,
         training: Training,
@@ -65,7 +70,6 @@ class Removals:
     ) -> "Removals":
         """Raises LesionError where there is no loss."""
         check_classes(criterion, training)
-        subject = training.subject
         with evaluating(subject.network):
             engine = engine_for(subject, dissection)
         worker = Worker(subject, dissection, engine, Batches(1, 1))
@@ -79,7 +83,8 @@ class Removals:
                 }
             except LesionError as error:
                 reasons[target.key] = str(error)
-        return cls(criterion, training, engine, worker.batches.first, cuts, reasons)
+        read = compile_program(dissection.graph, fold=False).read
+        return cls(criterion, training, engine, worker.batches.first, read, cuts, reasons)
 
     @torch.no_grad()
     def observe(self, seed: int) -> None:
@@ -91,7 +96,7 @@ class Removals:
 
     def _see(self, images: Any) -> None:
         """Shows the criterion one batch."""
-        tensors = self.engine.dissection.call.tensors(images)
+        tensors = self.engine.dissection.call.inputs(images, self.read)
         places = np.arange(len(tensors[0]))
         parts = np.split(places, places[self.size :: self.size])
         intact = torch.cat([self._intact(rows_of(tensors, rows)) for rows in parts])
@@ -119,6 +124,7 @@ class Removals:
 
 def shown(
     criterion: Criterion,
+    subject: Subject,
     dissection: Dissection,
     training: Training,
     targets: Sequence[Target],
@@ -127,10 +133,10 @@ def shown(
     """Lets a criterion see what it needs; the reasons of what it could not see, as a `Scorer` takes
     them.
 
-    targets: those to be scored
+    training: the subject's training images; targets: those to be scored
     """
     if criterion.needs == "removals":
-        removals = Removals.of(dissection, criterion, training, targets)
+        removals = Removals.of(subject, dissection, criterion, training, targets)
         removals.observe(seed)
         return removals.reasons
     observer = Observer.of(dissection, criterion, training)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lesion.errors import LesionError
 from lesion.lesions.agreement import Agreement, Scored, by_criterion, by_layer
 from lesion.lesions.criteria import Criterion, Filters, Given, Weights, criterion, names
-from lesion.lesions.criteria.oracle import IMAGES
 from lesion.lesions.lesion import Target
 from lesion.lesions.norm_conditions import norm_conditions
 from lesion.lesions.scores import Scorer
@@ -70,10 +69,31 @@ class Halved(Criterion):
 class Yardstick:
     """A traced network, its training images, and what is scored on it."""
 
+    subject: Subject
     dissection: Dissection
     training: Training
     targets: Sequence[Target]
     seed: int
+
+    @classmethod
+    def of(cls, subject: Subject, choices: Choices) -> "Yardstick":
+        """choices: of which units, layers and seed count
+
+        Raises LesionError without training images, or channels to be removed.
+        """
+        choices.check()
+        training = Training.of(subject, "criteria")
+        dissection = Opening(subject)().dissection
+        training.shun(np.concatenate([*read(subject, list(range(len(subject.images))))]))
+        anatomy = dissection.anatomy
+        targets, tied = choices.kind.targets(anatomy, choices.units, choices.layers)
+        if not targets:
+            why = f": {tied[0].target}: {tied[0].reason}" if tied else ""
+            raise LesionError(
+                f"Expected layers whose channels can be removed, got none{why}; choose other "
+                "layers or units."
+            )
+        return cls(subject, dissection, training, targets, choices.seed)
 
     def scored(self, given: Given) -> Scored:
         """What a criterion says of the targets, and how long that takes.
@@ -85,19 +105,52 @@ class Yardstick:
         if isinstance(chosen, Weights):
             scores, reasons = self._scores(Scorer(self.dissection, chosen, self.seed))
             seconds = time.perf_counter() - start
-            return Scored(chosen.name, chosen.needs, scores, (), reasons, seconds)
-        halved = Halved(chosen, len(self.training.images))
+            return Scored(chosen.name, chosen.needs, 0, scores, (), reasons, seconds)
+        images = min(chosen.images, len(self.training.images))
+        halved = Halved(chosen, images)
         try:
-            unseen = shown(halved, self.dissection, self.training, self.targets, self.seed)
+            unseen = shown(
+                halved, self.subject, self.dissection, self.training, self.targets, self.seed
+            )
         except LesionError as error:  # it fits none
             reasons = {target.key: str(error) for target in self.targets}
             seconds = time.perf_counter() - start
-            return Scored(chosen.name, chosen.needs, {}, (), reasons, seconds)
+            return Scored(chosen.name, chosen.needs, images, {}, (), reasons, seconds)
         scorer = partial(Scorer, self.dissection, seed=self.seed, reasons=unseen)
         scores, reasons = self._scores(scorer(criterion=chosen))
         seconds = time.perf_counter() - start - halved.spent
         halves = [self._scores(scorer(criterion=part))[0] for part in halved.parts]
-        return Scored(chosen.name, chosen.needs, scores, halves, reasons, seconds)
+        return Scored(chosen.name, chosen.needs, images, scores, halves, reasons, seconds)
+
+    def agreement(self, every: Sequence[Scored], confidence: float = 95) -> Agreement:
+        """How criteria agree with the first of them, the oracle.
+
+        Raises LesionError where that has removed no channel.
+        """
+        oracle = every[0]
+        if not oracle.scores:
+            target = self.targets[0]
+            raise LesionError(
+                "Expected layers whose channels can be removed one by one, got none: "
+                f"{target.name}: {oracle.reasons[target.key]}; choose other layers or units."
+            )
+        names = {target.key: (target.name, target.kind) for target in self.targets}
+        cells = by_layer(every, oracle, names)
+        members = dict.fromkeys(name for target in self.targets for name in self._members(target))
+        return Agreement(
+            by_criterion(every, oracle, cells, confidence),
+            cells,
+            norm_conditions(self.dissection, members),
+            oracle.name,
+            oracle.images,
+            confidence,
+        )
+
+    def _members(self, target: Target) -> Sequence[str]:
+        """The layers whose filters make a target's channels."""
+        if target.kind in ("branch", "layer"):
+            return (target.name,)
+        return self.dissection.anatomy.unit[target.name].layers
 
     def _scores(self, scorer: Scorer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """By the targets' keys the scores, and the reasons of those that have none."""
@@ -113,8 +166,8 @@ class Yardstick:
 def criteria(
     network: nn.Module,
     data: Any,
-    train: Any,
     *,
+    train: Any = None,
     criteria: Sequence[Given] = (),
     images: int | None = None,
     units: str = "free",
@@ -130,7 +183,7 @@ def criteria(
     network, data: as for `lesion.sweep`; no image of the data takes part; train: training images,
         none of them among the data, which criteria and oracle see
     criteria: names, functions or objects; none for all that there are by name
-    images: on how many training images the oracle is measured, by default 256, a replay a channel
+    images: on how many training images the oracle is measured, by default 512, a replay a channel
         and image
     units, layers: which channels, see `lesion.lesions.targets.targets`; seed: of the images' order
         and of criteria that draw; confidence: of the intervals, in per cent
@@ -170,52 +223,13 @@ def compared(
 
     choices: of which units, layers and seed count
     """
-    choices = choices or Choices()
-    choices.check()
     Aim(confidence=confidence).check()
     yard = ORACLE if images is None else f"{ORACLE}:images={images}"
     given = (yard, *(criteria or (name for name in names() if name != ORACLE)))
     chosen = {criterion(each).name: each for each in given}  # refused before any work
-    training = Training.of(subject, "criteria")
-    dissection = Opening(subject)().dissection
-    training.shun(np.concatenate([*read(subject, list(range(len(subject.images))))]))
-    targets, _ = choices.kind.targets(dissection.anatomy, choices.units, choices.layers)
-    yardstick = Yardstick(dissection, training, targets, choices.seed)
+    yardstick = Yardstick.of(subject, choices or Choices())
     every: list[Scored] = []
     for each in chosen.values():
         every.append(yardstick.scored(each))
-        _check(every[0], targets)
         progress(every[-1].name, every[-1].seconds)
-    oracle = every[0]
-    cells = by_layer(every, oracle, {target.key: (target.name, target.kind) for target in targets})
-    members = dict.fromkeys(name for target in targets for name in _members(dissection, target))
-    seen = min(IMAGES if images is None else images, len(training.images))
-    return Agreement(
-        by_criterion(every, oracle, cells, confidence),
-        cells,
-        norm_conditions(dissection, members),
-        oracle.name,
-        seen,
-        confidence,
-    )
-
-
-def _check(oracle: Scored, what: Sequence[Target]) -> None:
-    """Raises LesionError where no channel was removed."""
-    if oracle.scores:
-        return
-    if not what:
-        raise LesionError(
-            "Expected layers whose channels can be removed, got none; choose other layers or units."
-        )
-    raise LesionError(
-        "Expected layers whose channels can be removed one by one, got none: "
-        f"{what[0].name}: {oracle.reasons[what[0].key]}; choose other layers or units."
-    )
-
-
-def _members(dissection: Dissection, target: Target) -> Sequence[str]:
-    """The layers whose filters make a target's channels."""
-    if target.kind in ("branch", "layer"):
-        return (target.name,)
-    return dissection.anatomy.unit[target.name].layers
+    return yardstick.agreement(every, confidence)

@@ -55,7 +55,7 @@ Removed = Annotated[
         help="on how many training images each filter is removed",
         metavar="N",
         min=1,
-        show_default="256",
+        show_default="512",
     ),
 ]
 Layers = Annotated[

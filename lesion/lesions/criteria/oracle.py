@@ -5,7 +5,7 @@ from torch import Tensor
 from lesion.lesions.criteria import Filters
 from lesion.lesions.image_means import ImageMeans
 
-IMAGES = 256
+IMAGES = 512
 
 
 class Oracle(ImageMeans):
@@ -16,8 +16,9 @@ class Oracle(ImageMeans):
     a channel is removed wherever it is made; of a branch, its part in the sum.  What falls together
     may lose another amount than what falls alone: the best single order is not the best set.
 
-    images: how many: another number than 256 is in the name, as "oracle:images=1000"; each costs a
-        replay a channel
+    images: how many: another number than 512 is in the name, as "oracle:images=1000"; each costs a
+        replay a channel.  A trained network's loss is large on few images, so that means of some
+        hundred are noisy: `lesion criteria` says how far two halves of them agree
 
     >>> import torch
     >>> criterion = Oracle()
