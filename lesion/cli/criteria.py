@@ -7,7 +7,6 @@ from lesion.cli.option_groups import Measured, check_figures, taking
 from lesion.cli.options.values import Format, Units
 from lesion.cli.output import itemise, put, reasons, say, say_where, show, tell
 from lesion.cli.progress import best_device
-from lesion.words import duration
 
 LESS = ("raw", "scaled", "needs", "seconds", "layers")
 
@@ -65,4 +64,4 @@ def criteria(
 
 def _done(name: str, seconds: float) -> None:
     """Tells that a criterion is done."""
-    tell(f"{name}: {duration(seconds)}")
+    tell(f"{name}: {seconds:.1f} s")

@@ -145,7 +145,10 @@ def _correlations(
     if scored is oracle:
         return NAN, between, ""
     known = spearman(scored.scores[key], values)
-    return known, between, "its channels all score the same" if np.isnan(known) else ""
+    if not np.isnan(known):
+        return known, between, ""
+    name = oracle.name if (values == values[0]).all() else scored.name
+    return NAN, between, f"by {name} its channels are all worth the same"
 
 
 def by_criterion(

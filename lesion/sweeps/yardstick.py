@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from lesion.errors import LesionError
+from lesion.errors import LesionError, SubjectError
 from lesion.lesions.agreement import Agreement, Scored, by_criterion, by_layer
 from lesion.lesions.criteria import Criterion, Filters, Given, Weights, criterion, names
 from lesion.lesions.lesion import Target
@@ -98,7 +98,8 @@ class Yardstick:
     def scored(self, given: Given) -> Scored:
         """What a criterion says of the targets, and how long that takes.
 
-        Raises LesionError for a criterion that there is not.
+        Raises LesionError for a criterion that there is not, SubjectError for training images that
+        are scored or cannot be read.
         """
         chosen = criterion(given)
         start = time.perf_counter()
@@ -112,6 +113,8 @@ class Yardstick:
             unseen = shown(
                 halved, self.subject, self.dissection, self.training, self.targets, self.seed
             )
+        except SubjectError:  # such as images that are scored
+            raise
         except LesionError as error:  # it fits none
             reasons = {target.key: str(error) for target in self.targets}
             seconds = time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Criteria beside the oracle: how each ranks channels, layer by layer and on the mean of layers."""
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,10 +13,11 @@ from matplotlib.lines import Line2D
 from lesion.errors import EvidenceError
 from lesion.harmless import name
 from lesion.lesions.agreement import Agreement
-from lesion.reports.plots.style import COLOURS, FONT, INK, PALE, legend_below
+from lesion.reports.plots.style import COLOURS, FONT, INK, PALE, characters, legend_below
 from lesion.words import grouped
 
 NEEDS = ("weights", "activations", "gradients")
+WIDE = 4.2  # inches of the axes themselves
 TABLE = ["criterion", "needs", "spearman", "low", "high"]
 
 
@@ -38,8 +40,9 @@ def plot_criteria(agreement: Agreement, ax: Axes | None = None) -> Axes:
     table = criteria_table(agreement)
     alone = ax is None
     if ax is None:
-        height = 1.1 + 0.2 * len(table)
-        ax = plt.subplots(figsize=(5.4, height), layout="constrained")[1]
+        names = table["criterion"].map(name).str.len().max() * FONT * 0.6 / 72
+        size = (WIDE + names, 1.2 + 0.2 * len(table))
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
     place = {criterion: row for row, criterion in enumerate(table["criterion"])}
     cells = agreement.layers.dropna(subset=["spearman"])
     rows = cells["criterion"].map(place)
@@ -67,7 +70,8 @@ def _finish(ax: Axes, agreement: Agreement, table: pd.DataFrame) -> None:
     ax.set_xlim(-1.03, 1.03)
     ax.set_xlabel("Spearman's correlation with the oracle", fontsize=FONT + 1)
     title = f"{agreement.ranked} on {grouped(agreement.images)} images"
-    ax.set_title(title, loc="left", fontsize=FONT + 1)
+    lines = textwrap.fill(title, characters(ax, WIDE / ax.get_figure(root=True).get_figwidth()))  # type: ignore[union-attr]
+    ax.set_title(lines, loc="left", fontsize=FONT + 1)
     ax.tick_params(labelsize=FONT)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="0.92", lw=0.6)
@@ -77,5 +81,5 @@ def _finish(ax: Axes, agreement: Agreement, table: pd.DataFrame) -> None:
 
 def _handles(table: pd.DataFrame) -> list[Any]:
     used = [needs for needs in (*NEEDS, "removals") if needs in set(table["needs"])]
-    handles = [Line2D([], [], ls="", label=f"needs {needs}", **_style(needs)) for needs in used]
+    handles = [Line2D([], [], ls="", label=needs, **_style(needs)) for needs in used]
     return [*handles, Line2D([], [], ls="", marker="o", ms=3, color=PALE, lw=0, label="a layer")]
