@@ -26,7 +26,8 @@ NewCriterion = Annotated[
         help="which filters go first: l1, l2, fpgm, bn_scale; by what they give on images of "
         "--train, apoz, chip, entropy, hrank, mean_activation, mean_l1, mean_l2, mean_mean, "
         "mean_std, var_l2; by the loss's gradients there, taylor, taylor_fo, taylor_fg, gdp, "
-        "fisher_block; to compare with, random, largest; or one of another package"
+        "fisher_block; by the loss there without it, oracle; to compare with, random, largest; or "
+        "one of another package"
     ),
 ]
 Several = Annotated[
