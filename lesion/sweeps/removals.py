@@ -1,6 +1,6 @@
 """How the loss rises when single channels are removed, for criteria that need it measured."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,36 +27,43 @@ from lesion.sweeps.measure import NOT_FINITE, Worker
 from lesion.sweeps.observe import Observer, check_classes, labels
 from lesion.sweeps.workers import Opening, engine_for
 
+AT_ONCE = 1024  # channels whose edits are in memory
+
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of a target, removed alone; number: its place among the target's scores."""
+    """One channel of a target, removed alone.
+
+    target: as it is scored, and its place among the scores; at: what is cut; label: what falls
+    """
 
     target: Target
-    number: int
+    place: int
+    at: Target
+    label: int
     seed: int = 0
 
     @property
     def key(self) -> str:
         """A text that names it."""
-        return f"{self.target.key}/{self.number}"
+        return f"{self.target.key}/{self.place}"
 
 
 @dataclass(frozen=True, eq=False)
 class Removals:
     """Shows a criterion by how much each image's loss rises without each single channel.
 
-    cuts: of the channels that can be removed; size: how many images run at once; read: places of
-        the tensors that the network reads
+    channels: those that can be removed, target by target in the order of their scores; size: how
+        many images run at once; read: places of the tensors that the network reads
     reasons: of the targets whose channels cannot, by their keys, why
     """
 
     criterion: Criterion
     training: Training
     engine: Engine
+    channels: Sequence[Channel]
     size: int
     read: Collection[int]
-    cuts: Mapping[Channel, Cut]
     reasons: dict[str, str]
 
     @classmethod
@@ -74,17 +81,14 @@ class Removals:
             engine = engine_for(subject, dissection)
         worker = Worker(subject, dissection, engine, Batches(1, 1))
         Opening(subject).fit(worker)
-        cuts, reasons = dict[Channel, Cut](), dict[str, str]()
+        channels, reasons = list[Channel](), dict[str, str]()
         for target in targets:
             try:
-                cuts |= {
-                    Channel(target, number): Cut(edit)
-                    for number, edit in enumerate(_edits(dissection.anatomy, engine, target))
-                }
+                channels += _channels(engine, target)
             except LesionError as error:
                 reasons[target.key] = str(error)
         read = compile_program(dissection.graph, fold=False).read
-        return cls(criterion, training, engine, worker.batches.first, read, cuts, reasons)
+        return cls(criterion, training, engine, channels, worker.batches.first, read, reasons)
 
     @torch.no_grad()
     def observe(self, seed: int) -> None:
@@ -102,18 +106,28 @@ class Removals:
         intact = torch.cat([self._intact(rows_of(tensors, rows)) for rows in parts])
         targets = labels(self.training, images, intact)
         base = _loss(intact, targets)
-        rises: dict[Channel, list[Tensor]] = {channel: [] for channel in self.cuts}
+        rises: dict[Channel, list[Tensor]] = {channel: [] for channel in self.channels}
         for rows in parts:
-            for channel, logits in self.engine.run(rows_of(tensors, rows), self.cuts, intact=False):
-                assert channel is not None
+            for channel, logits in self._without(rows_of(tensors, rows)):
                 rises[channel].append(_loss(logits, targets[rows]) - base[rows])
-        for target in dict.fromkeys(channel.target for channel in self.cuts):
-            each = [torch.cat(rises[channel]) for channel in self.cuts if channel.target == target]
+        by_target: dict[Target, list[Tensor]] = {}
+        for channel, some in rises.items():
+            by_target.setdefault(channel.target, []).append(torch.cat(some))
+        for target, each in by_target.items():
             values = torch.stack(each, 1).unsqueeze(2)
             if values.isfinite().all():
                 self.criterion.update(target.key, values, None)
             else:
                 self.reasons[target.key] = f"without one of its channels {NOT_FINITE}"
+
+    def _without(self, tensors: Sequence[Tensor]) -> Iterator[tuple[Channel, Tensor]]:
+        """The outputs without each channel."""
+        for start in range(0, len(self.channels), AT_ONCE):
+            some = self.channels[start : start + AT_ONCE]
+            cuts = {channel: Cut(_edit(self.engine, channel)) for channel in some}
+            for channel, outputs in self.engine.run(tensors, cuts, intact=False):
+                assert channel is not None
+                yield channel, outputs
 
     def _intact(self, tensors: Sequence[Tensor]) -> Tensor:
         """The intact network's logits."""
@@ -144,16 +158,24 @@ def shown(
     return observer.reasons
 
 
-def _edits(anatomy: Anatomy, engine: Engine, target: Target) -> Iterator[Edit]:
-    """The removal of each channel alone. Raises LesionError where that is not exact."""
+def _channels(engine: Engine, target: Target) -> list[Channel]:
+    """A target's channels. Raises LesionError where these cannot be removed exactly."""
+    anatomy = engine.dissection.anatomy
     at = _removed(anatomy, target)
-    for label in labels_of(anatomy, target):
-        edit = engine.edit(at, np.arange(anatomy.channels) == label)
-        if not edit.nodes:
-            raise LesionError("nothing reads its channels")
-        if reason := engine.obstacle(edit):
-            raise LesionError(reason)
-        yield edit
+    every = enumerate(labels_of(anatomy, target))
+    channels = [Channel(target, place, at, label) for place, label in every]
+    first = _edit(engine, channels[0])  # all are cut at the same places
+    if not first.nodes:
+        raise LesionError("nothing reads its channels")
+    if reason := engine.obstacle(first):
+        raise LesionError(reason)
+    return channels
+
+
+def _edit(engine: Engine, channel: Channel) -> Edit:
+    """The removal of a channel alone."""
+    gone = np.arange(engine.dissection.anatomy.channels) == channel.label
+    return engine.edit(channel.at, gone)
 
 
 def _removed(anatomy: Anatomy, target: Target) -> Target:
