@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lesion.joint.refine import refine
     from lesion.joint.tradeoff import tradeoff
     from lesion.joint.verify import verify
+    from lesion.lesions.agreement import Agreement
     from lesion.lesions.amounts import Amounts
     from lesion.lesions.criteria import Criterion, Filters
     from lesion.lesions.damage import Damage
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lesion.rates.time import time
     from lesion.reports.plots.calibration import plot_calibration
     from lesion.reports.plots.channels import plot_channels
+    from lesion.reports.plots.criteria import plot_criteria
     from lesion.reports.plots.heatmap import plot_heatmap
     from lesion.reports.plots.norms import plot_norms
     from lesion.reports.plots.pairs import plot_interactions
@@ -59,12 +61,14 @@ if TYPE_CHECKING:
     from lesion.subject.subject import Subject
     from lesion.sweeps.sweep import sweep
     from lesion.sweeps.whole_network import evaluate
+    from lesion.sweeps.yardstick import criteria
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Adapter",
     "Advice",
+    "Agreement",
     "Allocation",
     "Amounts",
     "Anatomy",
@@ -90,6 +94,7 @@ __all__ = [
     "compare",
     "cost",
     "cost_at",
+    "criteria",
     "curves",
     "evaluate",
     "export",
@@ -100,6 +105,7 @@ __all__ = [
     "merge",
     "plot_calibration",
     "plot_channels",
+    "plot_criteria",
     "plot_heatmap",
     "plot_interactions",
     "plot_norms",
@@ -142,6 +148,7 @@ _MODULES = {
     "joint.refine": ("refine",),
     "joint.tradeoff": ("tradeoff",),
     "joint.verify": ("verify",),
+    "lesions.agreement": ("Agreement",),
     "lesions.amounts": ("Amounts",),
     "lesions.criteria": (
         "Criterion",
@@ -166,6 +173,7 @@ _MODULES = {
     "rates.time": ("time",),
     "reports.plots.calibration": ("plot_calibration",),
     "reports.plots.channels": ("plot_channels",),
+    "reports.plots.criteria": ("plot_criteria",),
     "reports.plots.heatmap": ("plot_heatmap",),
     "reports.plots.norms": ("plot_norms",),
     "reports.plots.pairs": ("plot_interactions",),
@@ -188,6 +196,7 @@ _MODULES = {
     "subject.subject": ("Subject",),
     "sweeps.sweep": ("sweep",),
     "sweeps.whole_network": ("evaluate",),
+    "sweeps.yardstick": ("criteria",),
 }
 _LATER = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -115,6 +115,16 @@ def criterion(value: Any) -> Any:
     return value if hasattr(value, "scores") else named(value)
 
 
+def criteria(value: Any) -> tuple[Any, ...]:
+    """One criterion or several; of one text the parts between commas."""
+    if isinstance(value, str):
+        return listed(value)
+    try:
+        return (criterion(value),)
+    except ValueError:
+        return tuple(map(criterion, _several(value)))
+
+
 def damage(value: Any) -> Any:
     """A text, or an object that edits networks."""
     return value if hasattr(value, "edit") else text(value)

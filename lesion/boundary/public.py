@@ -104,6 +104,12 @@ KINDS: Mapping[str, Kind] = {
     "study": STUDY,
     "example": Kind("one batch of two images or more", take.batch, error=SubjectError),
     "criterion": Kind("the name of a criterion", take.text),
+    "criteria": Kind("names of criteria, functions or objects", take.criteria),
+    "agreement": Kind(
+        "an Agreement",
+        take.instance("lesion.lesions.agreement", "Agreement"),
+        "lesion.criteria gives one",
+    ),
     "runner": Kind("the name of a runner", take.runner, "or an object with its method run"),
     "paths": Kind("the paths of studies", take.paths),
     "allocation": Kind(

@@ -12,15 +12,16 @@ from typing import Annotated
 import typer
 
 from lesion import __version__
-from lesion.cli import export, joint, rates, report, sweep
+from lesion.cli import criteria, export, joint, rates, report, sweep
 from lesion.cli.app import app
 from lesion.cli.output import keep_results_apart, open_all, put, results_alone, tell
 from lesion.cli.progress import INTERRUPTED
 from lesion.errors import LesionError, staying
 
-MODULES = (export, joint, rates, report, sweep)  # whose commands register themselves
+MODULES = (criteria, export, joint, rates, report, sweep)  # whose commands register themselves
 ORDER = (
     "layers",
+    "criteria",
     "sweep",
     "evaluate",
     "curves",

@@ -16,6 +16,11 @@ class Target:
     kind: str
     units: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """A text that names it among a network's targets."""
+        return f"{self.kind}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Joint:

@@ -70,12 +70,13 @@ def dropped(anatomy: Anatomy, lesion: Lesion, scores: np.ndarray) -> np.ndarray:
     target = lesion.at
     fallen = falling(anatomy, target, scores, lesion.amount, lesion.rounding)
     labels = np.zeros(anatomy.channels, bool)
-    labels[np.array(_labels(anatomy, target))[fallen]] = True
+    labels[np.array(labels_of(anatomy, target))[fallen]] = True
     return labels
 
 
-def _labels(anatomy: Anatomy, target: Target) -> Sequence[int]:
-    if target.kind == "branch":
+def labels_of(anatomy: Anatomy, target: Target) -> Sequence[int]:
+    """The labels of a unit's channels, or of a layer's filters, in the order of their scores."""
+    if target.kind in ("branch", "layer"):
         return anatomy.made_by(target.name)
     return anatomy.unit[target.name].labels
 

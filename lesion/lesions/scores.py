@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lesion.errors import LesionError, first_line
 from lesion.lesions.criteria import Criterion, Filters, Weights, criterion
 from lesion.lesions.lesion import Target
+from lesion.lesions.ratios import labels_of
 from lesion.network.anatomy import Layer
 from lesion.network.dissect import Dissection
 from lesion.network.graph import Ref
@@ -18,7 +20,8 @@ from lesion.network.graph import Ref
 class Scorer:
     """A criterion at work on a traced network; one that needs images has seen them by now.
 
-    reasons: of the layers that it could not see, why
+    reasons: of the layers that it could not see (of a criterion that needs removals: by their keys,
+        the targets), why
     """
 
     dissection: Dissection
@@ -31,11 +34,15 @@ class Scorer:
 
         A unit that one layer makes has the layer's own scores (summed where several of its filters
         fall together).  Where several layers shape a channel, its score is the sum of theirs, each
-        divided by its layer's mean, so that no layer counts more for having larger weights.
+        divided by its layer's mean, so that no layer counts more for having larger weights.  A
+        criterion that needs removals scores the target's own channels, whoever makes them.
 
         Raises LesionError where the criterion fits none of the layers.
         """
         anatomy = self.dissection.anatomy
+        if self.criterion.needs == "removals":
+            empty = torch.zeros(len(labels_of(anatomy, target)), 0)
+            return self._scored(Filters(target.key, empty, None, self.seed))
         if target.kind in ("branch", "layer"):
             return self.of_layer(anatomy.layer[target.name])
         unit = anatomy.unit[target.name]
@@ -60,10 +67,13 @@ class Scorer:
 
         Raises LesionError where the criterion does not fit the layer.
         """
-        if layer.name in self.reasons:
-            raise LesionError(self.reasons[layer.name])
         weight = by_filter(layer, self.dissection.graph.parameters[layer.weight])
-        filters = Filters(layer.name, weight, _scale(self.dissection, layer), self.seed)
+        return self._scored(Filters(layer.name, weight, _scale(self.dissection, layer), self.seed))
+
+    def _scored(self, filters: Filters) -> np.ndarray:
+        """One score a filter, or why there is none."""
+        if filters.layer in self.reasons:
+            raise LesionError(self.reasons[filters.layer])
         try:
             scores: np.ndarray = self.criterion.scores(filters).double().cpu().numpy()
         except LesionError:
@@ -73,10 +83,10 @@ class Scorer:
                 f"criterion {self.criterion.name} fails ({type(error).__name__}: "
                 f"{first_line(error)})"
             ) from error
-        if scores.shape != (len(weight),):
+        if scores.shape != (len(filters.weight),):
             raise LesionError(
                 f"criterion {self.criterion.name} gives {scores.shape} scores for its "
-                f"{len(weight)} filters"
+                f"{len(filters.weight)} filters"
             )
         return scores
 

@@ -49,11 +49,8 @@ class Observer:
                 f"Expected a network that can be traced for criterion {criterion.name}, which sees "
                 f"what layers give: {dissection.anatomy.whole}; choose a criterion of weights."
             )
-        if criterion.needs == "gradients" and not training.subject.classes:
-            raise LesionError(
-                f"Expected class logits for criterion {criterion.name}, which needs gradients of "
-                "the cross-entropy; choose a criterion of weights or activations."
-            )
+        if criterion.needs == "gradients":
+            check_classes(criterion, training)
         taps, reasons = dict[str, tuple[int, ...]](), dict[str, str]()
         for name, nodes in dissection.nodes.items():
             try:
@@ -91,7 +88,7 @@ class Observer:
         if self.criterion.needs != "gradients":
             return {}
         logits = values[-1]
-        loss = F.cross_entropy(logits, self._labels(images, logits), reduction="sum")
+        loss = F.cross_entropy(logits, labels(self.training, images, logits), reduction="sum")
         nodes = sorted(wanted)
         taps = [values[node] for node in nodes]
         gradients = torch.autograd.grad(loss, taps, allow_unused=True, materialize_grads=True)
@@ -105,11 +102,21 @@ class Observer:
             return value
         return value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)
 
-    def _labels(self, images: Any, logits: Tensor) -> Tensor:
-        """The images' labels, or what the network predicts where they have none."""
-        if self.training.subject.adapter.targets(images) is None:
-            return logits.detach().argmax(1)
-        return torch.as_tensor(self.training.targets(images)).to(logits.device)
+
+def check_classes(criterion: Criterion, training: Training) -> None:
+    """Raises LesionError for a criterion of the loss where outputs are no class logits."""
+    if not training.subject.classes:
+        raise LesionError(
+            f"Expected class logits for criterion {criterion.name}, which needs {criterion.needs} "
+            "of the cross-entropy; choose a criterion of weights or activations."
+        )
+
+
+def labels(training: Training, images: Any, logits: Tensor) -> Tensor:
+    """The labels of training images, or what the network predicts where they have none."""
+    if training.subject.adapter.targets(images) is None:
+        return logits.detach().argmax(1)
+    return torch.as_tensor(training.targets(images)).to(logits.device)
 
 
 def _run(program: Program, tensors: tuple[Tensor, ...], wanted: set[int]) -> dict[int, Tensor]:
@@ -160,17 +167,18 @@ def _rectifies(node: Node) -> bool:
 def apart(study: Study, subject: Subject) -> np.ndarray:
     """The digests of a study's images, those kept back too, which no criterion may see."""
     known = study.intact().digest
-    rest = _read(subject, list(study.header.order[len(known) :]))
+    rest = read(subject, list(study.header.order[len(known) :]))
     return np.concatenate([scored(study, subject), *rest])
 
 
 def scored(study: Study, subject: Subject) -> np.ndarray:
     """The digests of the images that a study has scored, and of those kept back, which no recovery
     may see."""
-    return np.concatenate([study.intact().digest, *_read(subject, list(study.header.holdout))])
+    return np.concatenate([study.intact().digest, *read(subject, list(study.header.holdout))])
 
 
-def _read(subject: Subject, images: list[int]) -> Iterator[np.ndarray]:
+def read(subject: Subject, images: list[int]) -> Iterator[np.ndarray]:
+    """The digests of some images, chunk by chunk."""
     plan = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
     for chunk, batch in zip(plan, subject.images.batches(plan), strict=True):
         yield digests(batch, len(chunk))

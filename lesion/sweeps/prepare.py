@@ -29,7 +29,8 @@ from lesion.sweeps.choices import Choices
 from lesion.sweeps.goals import Decide, Full, Goal
 from lesion.sweeps.identity import open_study
 from lesion.sweeps.loop import Sweep
-from lesion.sweeps.observe import Observer, apart
+from lesion.sweeps.observe import apart
+from lesion.sweeps.removals import shown
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.workers import Opening, check_train
@@ -151,9 +152,7 @@ class Planning:
         Raises SubjectError where there is none; the study then holds the reasons.
         """
         study, kind = self.study, self.choices.kind
-        targets, tied = kind.targets(
-            self.dissection.anatomy, self.choices.units, self.choices.layers
-        )
+        targets, tied = self._targets
         if kind.scored and any(self._held(target) is None for target in targets):
             self._scorer  # noqa: B018  # what is wrong with it is no reason of one target
         known: dict[Target, np.ndarray | None] = {}
@@ -186,6 +185,12 @@ class Planning:
         _check_any(edits, [*unfit, *without, *tied])
         return edits
 
+    @cached_property
+    def _targets(self) -> tuple[list[Target], list[Skipped]]:
+        """What to damage, and what not."""
+        choices = self.choices
+        return choices.kind.targets(self.dissection.anatomy, choices.units, choices.layers)
+
     def _scores(self, target: Target) -> np.ndarray:
         """A target's scores."""
         held = self._held(target)
@@ -211,11 +216,10 @@ class Planning:
             )
         training = Training.of(self.subject, f"criterion {chosen.name}")
         training.shun(apart(self.study, self.subject))
-        observer = Observer.of(self.dissection, chosen, training)
-        observer.observe(seed)
+        reasons = shown(chosen, self.subject, self.dissection, training, self._targets[0], seed)
         count = min(chosen.images, len(training.images))
         self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
-        return Scorer(self.dissection, chosen, seed, observer.reasons)
+        return Scorer(self.dissection, chosen, seed, reasons)
 
     def _edit(self, lesion: Lesion, scores: np.ndarray | None) -> Edit:
         """What a lesion does. Raises LesionError where that cannot be measured exactly."""

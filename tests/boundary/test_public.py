@@ -273,6 +273,7 @@ def calls(study, network, data, tmp_path):
         "curves": curves, "advice": advice, "out": tmp_path / "x.lesion", "path": tmp_path / "x",
         "evaluate": len, "to": "json", "after": "bn", "rates": {"eingang": 0.5},
         "paths": [study.path], "norms": study.norms, "frame": curves, "interactions": object(),
+        "agreement": object(),
     }  # fmt: skip
     for name in lesion.__all__:
         function = getattr(lesion, name)

@@ -13,6 +13,16 @@ AlsoDrawn = Annotated[
         "-o", "--out", help="folder for the picture", metavar="FOLDER", show_default="none"
     ),
 ]
+Tables = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="folder for the picture, and for the tables as CSV",
+        metavar="FOLDER",
+        show_default="none",
+    ),
+]
 NewStudy = Annotated[
     Path,
     typer.Option(

@@ -26,7 +26,37 @@ NewCriterion = Annotated[
         help="which filters go first: l1, l2, fpgm, bn_scale; by what they give on images of "
         "--train, apoz, chip, entropy, hrank, mean_activation, mean_l1, mean_l2, mean_mean, "
         "mean_std, var_l2; by the loss's gradients there, taylor, taylor_fo, taylor_fg, gdp, "
-        "fisher_block; to compare with, random, largest; or one of another package"
+        "fisher_block; by the loss there without it, oracle; to compare with, random, largest; or "
+        "one of another package"
+    ),
+]
+Several = Annotated[
+    str | None,
+    _lesions(
+        "--criteria",
+        help="which criteria, with commas between them",
+        metavar="CRITERION,…",
+        show_default="all that there are",
+    ),
+]
+Shown = Annotated[
+    str | None,
+    _lesions(
+        "--train",
+        help="training images that criteria see and removals are measured on, as --data, such as "
+        "torchvision:CIFAR10:data:train; none of them may be among --data",
+        metavar="DATA",
+        show_default=False,
+    ),
+]
+Removed = Annotated[
+    int | None,
+    _lesions(
+        "--images",
+        help="on how many training images each filter is removed",
+        metavar="N",
+        min=1,
+        show_default="512",
     ),
 ]
 Layers = Annotated[

@@ -11,9 +11,10 @@ depends on images a subclass of `Criterion`.  In Python either can be given as i
 (`criterion=my_function`).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -22,14 +23,17 @@ from lesion.plugins import Plugins
 
 plugins = Plugins(__name__, "lesion.criteria", "a criterion", "score")
 Tap = Literal["output", "normalised", "activated", "rectified"]
+WITH_OPTIONS = re.compile(r"(\w+):(\w+=\d+(?:,\w+=\d+)*)")  # such as oracle:images=1000
 
 
 @dataclass(frozen=True, eq=False)
 class Filters:
     """A layer's filters as a criterion sees them.
 
-    weight: (filters, …), whatever axis they lie on in the layer; scale: the γ of the batch norm
-    that follows the layer, or None; seed: for criteria that draw
+    layer: its name; weight: (filters, …), whatever axis they lie on in the layer; scale: the γ of
+    the batch norm that follows the layer, or None; seed: for criteria that draw
+    Of a criterion that needs removals they are a target's channels: layer is the target's key, and
+    there are no weights, (channels, 0).
     """
 
     layer: str
@@ -44,7 +48,8 @@ class Criterion:
 
     name: as in keys, tables and options; what its scores depend on belongs into it
     needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
-        any, else of what the intact network predicts) as well
+        any, else of what the intact network predicts) as well; or "removals", by how much that
+        cross-entropy rises when each channel of a target alone is removed
     tap: of what: the layer's "output", that "normalised" by the batch norm behind it, "activated"
         by what follows, or "rectified" where that gives exact zeros (ReLU, ReLU6, a clamp from 0,
         a threshold to 0)
@@ -54,7 +59,7 @@ class Criterion:
     """
 
     name: str
-    needs: Literal["activations", "gradients"] = "activations"
+    needs: Literal["activations", "gradients", "removals"] = "activations"
     tap: Tap = "output"
     maps = False
     images = 1024
@@ -65,6 +70,8 @@ class Criterion:
         gradients with respect to them, None where they are not needed.
 
         A layer that runs at several places of the network is shown at each of them in turn.
+        Where removals are needed, the values are a target's rises of the loss, (images, channels,
+        1), and `layer` is its key.
         """
         raise NotImplementedError
 
@@ -97,10 +104,14 @@ def names() -> list[str]:
 def criterion(given: Given) -> Criterion | Weights:
     """A criterion by its name, or as it is given; one that sees images has seen none yet.
 
+    A name may have options behind it, such as "oracle:images=1000".
     Raises LesionError where there is none.
     """
     if isinstance(given, str):
-        loaded = plugins.load(given)
+        match = WITH_OPTIONS.fullmatch(given)
+        loaded = plugins.load(match[1] if match else given)
+        if match:
+            return _with_options(loaded, given, match[2])
         return loaded() if isinstance(loaded, type) else Weights(given, loaded)
     if isinstance(given, Criterion):
         return given
@@ -111,3 +122,18 @@ def criterion(given: Given) -> Criterion | Weights:
         f"Expected a criterion ({', '.join(names())}), a function of a layer's filters or an "
         f"object of a subclass of lesion.Criterion, got {type(given).__name__}."
     )
+
+
+def _with_options(loaded: Any, given: str, text: str) -> Criterion:
+    """A criterion made with options, whole numbers of at least 1."""
+    options = {name: int(value) for name, value in (each.split("=") for each in text.split(","))}
+    try:
+        if not isinstance(loaded, type) or min(options.values()) < 1:
+            raise TypeError
+        made: Criterion = loaded(**options)
+    except TypeError as error:
+        raise LesionError(
+            f"Expected options that the criterion takes, whole numbers of at least 1, got "
+            f"'{given}'; leave them out."
+        ) from error
+    return made

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lesion import harmless
 from lesion.boundary.files import write
 from lesion.errors import LesionError
+from lesion.lesions.agreement import Agreement
 from lesion.network.anatomy import Anatomy
 from lesion.rates.allocation import Allocation
 from lesion.reports.plots.calibration import plot_calibration
 from lesion.reports.plots.channels import plot_channels
+from lesion.reports.plots.criteria import plot_criteria
 from lesion.reports.plots.heatmap import plot_heatmap
 from lesion.reports.plots.norms import plot_norms
 from lesion.reports.plots.pairs import plot_interactions
@@ -142,6 +145,19 @@ def save_calibration(
     """Write measured against predicted drops; formats and errors are those of `save_all`."""
     check_formats(formats)
     return _save(lambda: plot_calibration(frame), "calibration", folder, formats)
+
+
+def save_criteria(
+    agreement: Agreement, folder: str | Path, *, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Write criteria beside the oracle, and the tables as CSV; formats and errors are those of
+    `save_all`."""
+    check_formats(formats)
+    paths = _save(lambda: plot_criteria(agreement), "criteria", folder, formats)
+    for name, table in agreement.tables.items():
+        paths.append(Path(folder) / f"{name}.csv")
+        _written(paths[-1], table.map(harmless.cell).to_csv(index=False).encode())
+    return paths
 
 
 def check_formats(formats: Sequence[str]) -> None:

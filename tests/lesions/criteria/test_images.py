@@ -141,7 +141,7 @@ def scored(network, data, train, path, name):
         return study.scores("a", "free", name, 0)
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", [name for name in IMAGES if criterion(name).needs != "removals"])
 def test_a_study_has_the_scores_of_the_definition(name, tmp_path):
     """By loops over the images of an eager network; in whatever order the memory has its values."""
     network, data = networks.plain(40)
