@@ -1,13 +1,15 @@
 """The scores of a target's channels: what a criterion says of each layer, brought together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
 from lesion.errors import LesionError, first_line
-from lesion.lesions.criteria import Criterion, Filters, Weights, criterion
+from lesion.lesions.criteria import Chosen, Filters, GroupCriterion, criterion
+from lesion.lesions.groups import Groups, filters
 from lesion.lesions.lesion import Target
 from lesion.network.anatomy import Layer
 from lesion.network.dissect import Dissection
@@ -22,20 +24,25 @@ class Scorer:
     """
 
     dissection: Dissection
-    criterion: Criterion | Weights
+    criterion: Chosen
     seed: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def scores(self, target: Target) -> np.ndarray:
         """One score a channel of the target, in order of its labels (of its filters for a branch).
 
+        A criterion of groups scores the target's channels.  Of others:
         A unit that one layer makes has the layer's own scores (summed where several of its filters
         fall together).  Where several layers shape a channel, its score is the sum of theirs, each
         divided by its layer's mean, so that no layer counts more for having larger weights.
 
         Raises LesionError where the criterion fits none of the layers.
         """
-        anatomy = self.dissection.anatomy
+        anatomy, chosen = self.dissection.anatomy, self.criterion
+        if isinstance(chosen, GroupCriterion):
+            group, order = self._groups.of(target, self.seed)
+            scores = self._numbers(lambda: chosen.scores(group), group.channels, "channels")
+            return np.asarray(scores[order])
         if target.kind in ("branch", "layer"):
             return self.of_layer(anatomy.layer[target.name])
         unit = anatomy.unit[target.name]
@@ -60,15 +67,19 @@ class Scorer:
 
         Raises LesionError where the criterion does not fit the layer.
         """
+        chosen = self.criterion
+        if isinstance(chosen, GroupCriterion):
+            return self.scores(Target(layer.name, "layer"))
         if layer.name in self.reasons:
             raise LesionError(self.reasons[layer.name])
-        weight = self.dissection.graph.parameters[layer.weight]
-        if layer.kind.startswith("transposed"):
-            grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
-            weight = grouped.transpose(1, 2).flatten(0, 1)
-        filters = Filters(layer.name, weight, _scale(self.dissection, layer), self.seed)
+        weight = filters(self.dissection.graph, layer)
+        seen = Filters(layer.name, weight, _scale(self.dissection, layer), self.seed)
+        return self._numbers(lambda: chosen.scores(seen), len(weight), "filters")
+
+    def _numbers(self, scores: Callable[[], Tensor], count: int, kind: str) -> np.ndarray:
+        """What the criterion answers of so many filters or channels."""
         try:
-            scores: np.ndarray = self.criterion.scores(filters).double().cpu().numpy()
+            numbers: np.ndarray = scores().double().cpu().numpy()
         except LesionError:
             raise
         except Exception as error:  # a user's criterion may raise anything
@@ -76,12 +87,16 @@ class Scorer:
                 f"criterion {self.criterion.name} fails ({type(error).__name__}: "
                 f"{first_line(error)})"
             ) from error
-        if scores.shape != (len(weight),):
+        if numbers.shape != (count,):
             raise LesionError(
-                f"criterion {self.criterion.name} gives {scores.shape} scores for its "
-                f"{len(weight)} filters"
+                f"criterion {self.criterion.name} gives {numbers.shape} scores for its "
+                f"{count} {kind}"
             )
-        return scores
+        return numbers
+
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.dissection)
 
 
 def norms(dissection: Dissection) -> dict[str, np.ndarray]:

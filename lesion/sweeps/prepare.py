@@ -12,7 +12,7 @@ from torch import nn
 
 from lesion.engine.base import Engine
 from lesion.errors import LesionError, SubjectError, first_line
-from lesion.lesions.criteria import Criterion, criterion
+from lesion.lesions.criteria import GroupCriterion, Weights, criterion
 from lesion.lesions.damage import plan
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Lesion, Skipped, Target
@@ -26,6 +26,7 @@ from lesion.subject.network import device_of
 from lesion.subject.subject import Subject, judged
 from lesion.subject.training_images import Training
 from lesion.sweeps.choices import Choices
+from lesion.sweeps.contributions import Contributions
 from lesion.sweeps.goals import Decide, Full, Goal
 from lesion.sweeps.identity import open_study
 from lesion.sweeps.loop import Sweep
@@ -194,7 +195,7 @@ class Planning:
     def _held(self, target: Target) -> np.ndarray | None:
         """The scores that the study holds by a criterion that sees images, if any: they are the
         same whether or not it sees them again."""
-        if not isinstance(criterion(self.choices.criterion), Criterion):
+        if criterion(self.choices.criterion).needs == "weights":
             return None
         name, seed = self.choices.settings.criterion, self.choices.seed
         return self.study.scores(target.name, target.kind, name, seed)
@@ -202,7 +203,7 @@ class Planning:
     @cached_property
     def _scorer(self) -> Scorer:
         chosen, seed = criterion(self.choices.criterion), self.choices.seed
-        if not isinstance(chosen, Criterion):
+        if isinstance(chosen, Weights) or chosen.needs == "weights":
             return Scorer(self.dissection, chosen, seed)
         if self.subject is None:
             raise SubjectError(
@@ -211,11 +212,16 @@ class Planning:
             )
         training = Training.of(self.subject, f"criterion {chosen.name}")
         training.shun(apart(self.study, self.subject))
-        observer = Observer.of(self.dissection, chosen, training)
-        observer.observe(seed)
+        reasons: Mapping[str, str] = {}
+        if isinstance(chosen, GroupCriterion):
+            Contributions(self.dissection, chosen, training).observe(seed)
+        else:
+            observer = Observer.of(self.dissection, chosen, training)
+            observer.observe(seed)
+            reasons = observer.reasons
         count = min(chosen.images, len(training.images))
         self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
-        return Scorer(self.dissection, chosen, seed, observer.reasons)
+        return Scorer(self.dissection, chosen, seed, reasons)
 
     def _edit(self, lesion: Lesion, scores: np.ndarray | None) -> Edit:
         """What a lesion does. Raises LesionError where that cannot be measured exactly."""
