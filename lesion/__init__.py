@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lesion.joint.verify import verify
     from lesion.lesions.agreement import Agreement
     from lesion.lesions.amounts import Amounts
-    from lesion.lesions.criteria import Criterion, Filters
+    from lesion.lesions.criteria import Criterion, Filters, Group, GroupCriterion
     from lesion.lesions.damage import Damage
     from lesion.lesions.edits import Channels, Weight
     from lesion.lesions.pruned_cost import cost_at
@@ -80,6 +80,8 @@ __all__ = [
     "Damage",
     "EvidenceError",
     "Filters",
+    "Group",
+    "GroupCriterion",
     "LesionError",
     "Output",
     "Study",
@@ -153,6 +155,8 @@ _MODULES = {
     "lesions.criteria": (
         "Criterion",
         "Filters",
+        "Group",
+        "GroupCriterion",
     ),
     "lesions.damage": ("Damage",),
     "lesions.edits": (

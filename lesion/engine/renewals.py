@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lesion.engine.lesioned import Lesioned
 from lesion.lesions.criteria import Weights
+from lesion.lesions.groups import by_filter
 from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import falling
 from lesion.lesions.readers import tensor_of
-from lesion.lesions.scores import Scorer, by_filter
+from lesion.lesions.scores import Scorer
 from lesion.network.anatomy import Layer
 from lesion.subject.training_images import Training
 

@@ -1,14 +1,16 @@
 """The scores of a target's channels: what a criterion says of each layer, brought together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lesion.errors import LesionError, first_line
-from lesion.lesions.criteria import Criterion, Filters, Weights, criterion
+from lesion.lesions.criteria import Chosen, Filters, GroupCriterion, criterion
+from lesion.lesions.groups import Groups, by_filter
 from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import labels_of
 from lesion.network.anatomy import Layer
@@ -25,13 +27,14 @@ class Scorer:
     """
 
     dissection: Dissection
-    criterion: Criterion | Weights
+    criterion: Chosen
     seed: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def scores(self, target: Target) -> np.ndarray:
         """One score a channel of the target, in order of its labels (of its filters for a branch).
 
+        A criterion of groups scores the target's channels.  Of others:
         A unit that one layer makes has the layer's own scores (summed where several of its filters
         fall together).  Where several layers shape a channel, its score is the sum of theirs, each
         divided by its layer's mean, so that no layer counts more for having larger weights.  A
@@ -39,10 +42,14 @@ class Scorer:
 
         Raises LesionError where the criterion fits none of the layers.
         """
-        anatomy = self.dissection.anatomy
-        if self.criterion.needs == "removals":
-            empty = torch.zeros(len(labels_of(anatomy, target)), 0)
-            return self._scored(Filters(target.key, empty, None, self.seed))
+        anatomy, chosen = self.dissection.anatomy, self.criterion
+        if isinstance(chosen, GroupCriterion):
+            group, order = self._groups.of(target, self.seed)
+            scores = self._numbers(lambda: chosen.scores(group), group.channels, "channels")
+            return np.asarray(scores[order])
+        if chosen.needs == "removals":
+            count = len(labels_of(anatomy, target))
+            return self._of_filters(Filters(target.key, torch.zeros(count, 0), None, self.seed))
         if target.kind in ("branch", "layer"):
             return self.of_layer(anatomy.layer[target.name])
         unit = anatomy.unit[target.name]
@@ -67,15 +74,24 @@ class Scorer:
 
         Raises LesionError where the criterion does not fit the layer.
         """
+        if isinstance(self.criterion, GroupCriterion):
+            return self.scores(Target(layer.name, "layer"))
         weight = by_filter(layer, self.dissection.graph.parameters[layer.weight])
-        return self._scored(Filters(layer.name, weight, _scale(self.dissection, layer), self.seed))
+        scale = _scale(self.dissection, layer)
+        return self._of_filters(Filters(layer.name, weight, scale, self.seed))
 
-    def _scored(self, filters: Filters) -> np.ndarray:
-        """One score a filter, or why there is none."""
+    def _of_filters(self, filters: Filters) -> np.ndarray:
+        """One score a filter. Raises LesionError where the criterion could not see the layer."""
         if filters.layer in self.reasons:
             raise LesionError(self.reasons[filters.layer])
+        chosen = self.criterion
+        assert not isinstance(chosen, GroupCriterion)
+        return self._numbers(lambda: chosen.scores(filters), len(filters.weight), "filters")
+
+    def _numbers(self, scores: Callable[[], Tensor], count: int, kind: str) -> np.ndarray:
+        """What the criterion answers of so many filters or channels."""
         try:
-            scores: np.ndarray = self.criterion.scores(filters).double().cpu().numpy()
+            numbers: np.ndarray = scores().double().cpu().numpy()
         except LesionError:
             raise
         except Exception as error:  # a user's criterion may raise anything
@@ -83,20 +99,16 @@ class Scorer:
                 f"criterion {self.criterion.name} fails ({type(error).__name__}: "
                 f"{first_line(error)})"
             ) from error
-        if scores.shape != (len(filters.weight),):
+        if numbers.shape != (count,):
             raise LesionError(
-                f"criterion {self.criterion.name} gives {scores.shape} scores for its "
-                f"{len(filters.weight)} filters"
+                f"criterion {self.criterion.name} gives {numbers.shape} scores for its "
+                f"{count} {kind}"
             )
-        return scores
+        return numbers
 
-
-def by_filter(layer: Layer, weight: Tensor) -> Tensor:
-    """A layer's weight, or what has its shape, filters first."""
-    if not layer.kind.startswith("transposed"):
-        return weight
-    grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
-    return grouped.transpose(1, 2).flatten(0, 1)
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.dissection)
 
 
 def norms(dissection: Dissection) -> dict[str, np.ndarray]:

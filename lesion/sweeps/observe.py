@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lesion.errors import LesionError
-from lesion.lesions.criteria import Criterion
+from lesion.lesions.criteria import Criterion, Observing
 from lesion.network.dissect import Dissection
 from lesion.network.graph import Node
 from lesion.network.program import Program, compile_program
@@ -44,11 +44,7 @@ class Observer:
     @classmethod
     def of(cls, dissection: Dissection, criterion: Criterion, training: Training) -> "Observer":
         """Raises LesionError where no layer's values can be seen."""
-        if dissection.anatomy.whole:
-            raise LesionError(
-                f"Expected a network that can be traced for criterion {criterion.name}, which sees "
-                f"what layers give: {dissection.anatomy.whole}; choose a criterion of weights."
-            )
+        check_traced(dissection, criterion)
         if criterion.needs == "gradients":
             check_classes(criterion, training)
         taps, reasons = dict[str, tuple[int, ...]](), dict[str, str]()
@@ -117,6 +113,15 @@ def labels(training: Training, images: Any, logits: Tensor) -> Tensor:
     if training.subject.adapter.targets(images) is None:
         return logits.detach().argmax(1)
     return torch.as_tensor(training.targets(images)).to(logits.device)
+
+
+def check_traced(dissection: Dissection, criterion: Observing) -> None:
+    """Raises LesionError where no layer's values can be seen."""
+    if dissection.anatomy.whole:
+        raise LesionError(
+            f"Expected a network that can be traced for criterion {criterion.name}, which sees "
+            f"what layers give: {dissection.anatomy.whole}; choose a criterion of weights."
+        )
 
 
 def _run(program: Program, tensors: tuple[Tensor, ...], wanted: set[int]) -> dict[int, Tensor]:

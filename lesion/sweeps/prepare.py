@@ -12,7 +12,7 @@ from torch import nn
 
 from lesion.engine.base import Engine
 from lesion.errors import LesionError, SubjectError, first_line
-from lesion.lesions.criteria import Criterion, criterion
+from lesion.lesions.criteria import Weights, criterion
 from lesion.lesions.damage import plan
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Lesion, Skipped, Target
@@ -199,7 +199,7 @@ class Planning:
     def _held(self, target: Target) -> np.ndarray | None:
         """The scores that the study holds by a criterion that sees images, if any: they are the
         same whether or not it sees them again."""
-        if not isinstance(criterion(self.choices.criterion), Criterion):
+        if criterion(self.choices.criterion).needs == "weights":
             return None
         name, seed = self.choices.settings.criterion, self.choices.seed
         return self.study.scores(target.name, target.kind, name, seed)
@@ -207,7 +207,7 @@ class Planning:
     @cached_property
     def _scorer(self) -> Scorer:
         chosen, seed = criterion(self.choices.criterion), self.choices.seed
-        if not isinstance(chosen, Criterion):
+        if isinstance(chosen, Weights) or chosen.needs == "weights":
             return Scorer(self.dissection, chosen, seed)
         if self.subject is None:
             raise SubjectError(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lesion.engine.base import Batches, Cut, Engine
 from lesion.engine.whole import rows_of
 from lesion.errors import LesionError
-from lesion.lesions.criteria import Criterion
+from lesion.lesions.criteria import Criterion, GroupCriterion
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import labels_of
@@ -23,6 +23,7 @@ from lesion.subject.network import evaluating
 from lesion.subject.scores import two_classes
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
+from lesion.sweeps.contributions import Contributions
 from lesion.sweeps.measure import NOT_FINITE, Worker
 from lesion.sweeps.observe import Observer, check_classes, labels
 from lesion.sweeps.workers import Opening, engine_for
@@ -137,7 +138,7 @@ class Removals:
 
 
 def shown(
-    criterion: Criterion,
+    criterion: Criterion | GroupCriterion,
     subject: Subject,
     dissection: Dissection,
     training: Training,
@@ -149,6 +150,9 @@ def shown(
 
     training: the subject's training images; targets: those to be scored
     """
+    if isinstance(criterion, GroupCriterion):
+        Contributions(dissection, criterion, training).observe(seed)
+        return {}
     if criterion.needs == "removals":
         removals = Removals.of(subject, dissection, criterion, training, targets)
         removals.observe(seed)

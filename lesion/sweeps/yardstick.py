@@ -5,14 +5,22 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from lesion.errors import LesionError, SubjectError
 from lesion.lesions.agreement import Agreement, Scored, by_criterion, by_layer
-from lesion.lesions.criteria import Criterion, Filters, Given, Weights, criterion, names
+from lesion.lesions.criteria import (
+    Criterion,
+    Given,
+    GroupCriterion,
+    Observing,
+    Weights,
+    criterion,
+    names,
+)
 from lesion.lesions.lesion import Target
 from lesion.lesions.norm_conditions import norm_conditions
 from lesion.lesions.scores import Scorer
@@ -28,6 +36,7 @@ from lesion.sweeps.removals import shown
 from lesion.sweeps.workers import Opening
 
 ORACLE = "oracle"
+Seeing = TypeVar("Seeing", Criterion, GroupCriterion)
 Progress = Callable[[str, float], None]
 
 
@@ -35,18 +44,18 @@ def _quiet(name: str, seconds: float) -> None:
     """Says nothing of a criterion that is done."""
 
 
-class Halved(Criterion):
-    """A criterion that sees its images in pairs of batches, and the same on each half of them.
+class Halved(Observing, Generic[Seeing]):
+    """What sees its images in pairs of batches, and the same on each half of them.
 
     The first batch of each pair is shown to one half, the second to the other: what a batch is
     stays as it is defined.  spent: the seconds that the halves took
     """
 
-    def __init__(self, whole: Criterion, available: int) -> None:
+    def __init__(self, whole: Seeing, available: int) -> None:
         """available: how many training images there are"""
         self.whole, self.parts = whole, (deepcopy(whole), deepcopy(whole))
-        self.name, self.needs, self.tap, self.maps = whole.name, whole.needs, whole.tap, whole.maps
-        self.images, self.batch = whole.images, min(2 * whole.batch, whole.images, available)
+        self.name, self.images = whole.name, whole.images
+        self.batch = min(2 * whole.batch, whole.images, available)
         self.spent = 0.0
 
     def update(self, layer: str, activation: Tensor, gradient: Tensor | None) -> None:
@@ -60,9 +69,21 @@ class Halved(Criterion):
                 part.update(layer, *values)
                 self.spent += time.perf_counter() - start
 
-    def scores(self, filters: Filters) -> Tensor:
-        """Those of all images."""
-        return self.whole.scores(filters)
+
+class HalvedLayers(Halved[Criterion], Criterion):
+    """Of a criterion of what layers give."""
+
+    def __init__(self, whole: Criterion, available: int) -> None:
+        super().__init__(whole, available)
+        self.needs, self.tap, self.maps = whole.needs, whole.tap, whole.maps
+
+
+class HalvedGroups(Halved[GroupCriterion], GroupCriterion):
+    """Of a criterion of all that belongs to channels."""
+
+    def __init__(self, whole: GroupCriterion, available: int) -> None:
+        super().__init__(whole, available)
+        self.needs, self.outputs = whole.needs, whole.outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +124,16 @@ class Yardstick:
         """
         chosen = criterion(given)
         start = time.perf_counter()
-        if isinstance(chosen, Weights):
+        if isinstance(chosen, Weights) or chosen.needs == "weights":
             scores, reasons = self._scores(Scorer(self.dissection, chosen, self.seed))
             seconds = time.perf_counter() - start
             return Scored(chosen.name, chosen.needs, 0, scores, (), reasons, seconds)
         images = min(chosen.images, len(self.training.images))
-        halved = Halved(chosen, images)
+        halved: HalvedGroups | HalvedLayers
+        if isinstance(chosen, GroupCriterion):
+            halved = HalvedGroups(chosen, images)
+        else:
+            halved = HalvedLayers(chosen, images)
         try:
             unseen = shown(
                 halved, self.subject, self.dissection, self.training, self.targets, self.seed

@@ -16,7 +16,7 @@ from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.removals import shown
-from lesion.sweeps.yardstick import Halved, Yardstick
+from lesion.sweeps.yardstick import HalvedLayers, Yardstick
 
 SIZES = np.array([0.5, 3.0, 1.0, 0.25, 2.0, 1.5])  # of filters, none alike
 
@@ -120,7 +120,7 @@ class Batches(Criterion):
 
 def test_a_batch_stays_what_it_is_defined_as():
     whole = Batches()
-    halved = Halved(whole, 100)
+    halved = HalvedLayers(whole, 100)
     assert halved.batch == 20
     for start in (0, 20):
         halved.update("conv", torch.arange(start, start + 20.0)[:, None, None], None)
@@ -130,7 +130,7 @@ def test_a_batch_stays_what_it_is_defined_as():
 
 
 def test_one_batch_is_split():
-    halved = Halved(Batches(), 7)
+    halved = HalvedLayers(Batches(), 7)
     assert halved.batch == 7
     halved.update("conv", torch.arange(7.0)[:, None, None], None)
     assert [part.seen for part in halved.parts] == [[[0, 1, 2, 3]], [[4, 5, 6]]]

@@ -6,16 +6,18 @@ points:
     [project.entry-points."lesion.criteria"]
     mine = "my_package.my_criterion"
 
-A module has `score`: a function of a layer's `Filters` that gives one number a filter, or for what
-depends on images a subclass of `Criterion`.  In Python either can be given as it is
+A module has `score`: a function of a layer's `Filters` that gives one number a filter; for what
+depends on images a subclass of `Criterion`; for what looks at all that belongs to a channel, the
+weights that read it too, a subclass of `GroupCriterion`.  In Python each can be given as it is
 (`criterion=my_function`).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from lesion.errors import LesionError
@@ -42,26 +44,78 @@ class Filters:
     seed: int
 
 
-class Criterion:
-    """A criterion that depends on images, which are never scored nor kept back.  An object keeps
-    what it has seen: it is for one network.
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Numbers of a network that belong to channels of a target.
+
+    layer: the layer, or the parameter, that they are of
+    weight: (rows, …); channels: (rows,) the channel that each row belongs to, -1 for none of them
+    """
+
+    layer: str
+    weight: Tensor
+    channels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer(Part):
+    """The weights with which a layer reads channels, a row each of its input channels.
+
+    shown: (channels shown,) what `GroupCriterion.update` is shown of the layer: the target's
+        channel that each is, -1 for others
+    """
+
+    shown: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """What belongs to a target's channels, as a criterion of groups sees it.
+
+    target: its name; channels: how many it has
+    filters: of the layers that make the channels, and of depthwise ones that they go through
+    factors: γ of the norms that they go through; consumers: what layers read them with
+    shared: whether others come through the consumers too: those of a layer's part in a sum
+    seed: for criteria that draw
+    """
+
+    target: str
+    channels: int
+    filters: tuple[Part, ...]
+    factors: tuple[Part, ...]
+    consumers: tuple[Consumer, ...]
+    shared: bool
+    seed: int
+
+    @property
+    def falling(self) -> tuple[Part, ...]:
+        """What falls with the channels: all but consumers that are shared."""
+        return (*self.filters, *self.factors, *(() if self.shared else self.consumers))
+
+    def total(self, parts: Iterable[Part], number: Callable[[Tensor], Tensor]) -> Tensor:
+        """For each channel the sum of a number of each weight, such as its square, over parts.
+
+        >>> part = Part("conv", torch.tensor([[1.0, -2.0], [5.0, 5.0]]), torch.tensor([1, -1]))
+        >>> Group("conv", 2, (part,), (), (), False, 0).total([part], torch.abs)
+        tensor([0., 3.], dtype=torch.float64)
+        """
+        total = torch.zeros(self.channels, dtype=torch.float64)
+        for part in parts:
+            rows = number(part.weight.double()).reshape(len(part.weight), -1).sum(1).cpu()
+            inside = part.channels >= 0
+            total.index_add_(0, part.channels[inside], rows[inside])
+        return total
+
+
+class Observing:
+    """What is shown images, which are never scored nor kept back.  An object keeps what it has
+    seen: it is for one network.
 
     name: as in keys, tables and options; what its scores depend on belongs into it
-    needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
-        any, else of what the intact network predicts) as well; or "removals", by how much that
-        cross-entropy rises when each channel of a target alone is removed
-    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, "activated"
-        by what follows, or "rectified" where that gives exact zeros (ReLU, ReLU6, a clamp from 0,
-        a threshold to 0)
-    maps: whether it sees positions as they lie, (images, filters, height, width) of a convolution
-        in two dimensions, rather than on one axis
     images: how many it sees, batch: how many of them at once
     """
 
     name: str
-    needs: Literal["activations", "gradients", "removals"] = "activations"
-    tap: Tap = "output"
-    maps = False
     images = 1024
     batch = 64
 
@@ -75,8 +129,45 @@ class Criterion:
         """
         raise NotImplementedError
 
+
+class Criterion(Observing):
+    """A criterion that depends on images: of what a layer gives.
+
+    needs: "activations", or "gradients" (of the summed cross-entropy, of the labels if there are
+        any, else of what the intact network predicts) as well; or "removals", by how much that
+        cross-entropy rises when each channel of a target alone is removed
+    tap: of what: the layer's "output", that "normalised" by the batch norm behind it, "activated"
+        by what follows, or "rectified" where that gives exact zeros (ReLU, ReLU6, a clamp from 0,
+        a threshold to 0)
+    maps: whether it sees positions as they lie, (images, filters, height, width) of a convolution
+        in two dimensions, rather than on one axis
+    """
+
+    needs: Literal["activations", "gradients", "removals"] = "activations"
+    tap: Tap = "output"
+    maps = False
+
     def scores(self, filters: Filters) -> Tensor:
         """One number a filter, after all images. Raises LesionError where a layer has none."""
+        raise NotImplementedError
+
+
+class GroupCriterion(Observing):
+    """A criterion of all that belongs to a target's channels.
+
+    needs: "weights", or "activations" too: then `update` is shown, of each layer that reads
+        channels, what each of these adds to outputs of the layer, (images, channels, outputs): its
+        values times the weights that read them, summed over the kernel
+    outputs: how many of the layer's outputs are drawn for each image, a position and a filter
+        each; all of them where there are no more
+    """
+
+    needs: Literal["weights", "activations"] = "weights"
+    outputs = 10
+
+    def scores(self, group: Group) -> Tensor:
+        """One number a channel, after all images if it needs any. Raises LesionError where a target
+        has none."""
         raise NotImplementedError
 
 
@@ -93,7 +184,8 @@ class Weights:
         return self.score(filters)
 
 
-Given = str | Criterion | Callable[[Filters], Tensor]
+Chosen = Criterion | GroupCriterion | Weights
+Given = str | Criterion | GroupCriterion | Callable[[Filters], Tensor]
 
 
 def names() -> list[str]:
@@ -101,7 +193,7 @@ def names() -> list[str]:
     return plugins.names()
 
 
-def criterion(given: Given) -> Criterion | Weights:
+def criterion(given: Given) -> Chosen:
     """A criterion by its name, or as it is given; one that sees images has seen none yet.
 
     A name may have options behind it, such as "oracle:images=1000".
@@ -113,14 +205,15 @@ def criterion(given: Given) -> Criterion | Weights:
         if match:
             return _with_options(loaded, given, match[2])
         return loaded() if isinstance(loaded, type) else Weights(given, loaded)
-    if isinstance(given, Criterion):
+    if isinstance(given, (Criterion, GroupCriterion)):
         return given
     if callable(given):
         module = str(getattr(given, "__module__", "?")).partition("@")[0]
         return Weights(f"{module}:{getattr(given, '__qualname__', '?')}", given)
     raise LesionError(
         f"Expected a criterion ({', '.join(names())}), a function of a layer's filters or an "
-        f"object of a subclass of lesion.Criterion, got {type(given).__name__}."
+        "object of a subclass of lesion.Criterion or lesion.GroupCriterion, got "
+        f"{type(given).__name__}."
     )
 
 
