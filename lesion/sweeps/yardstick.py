@@ -53,7 +53,8 @@ class Halved(Observing, Generic[Seeing]):
 
     def __init__(self, whole: Seeing, available: int) -> None:
         """available: how many training images there are"""
-        self.whole, self.parts = whole, (deepcopy(whole), deepcopy(whole))
+        self.whole: Seeing = whole
+        self.parts: tuple[Seeing, Seeing] = deepcopy(whole), deepcopy(whole)
         self.name, self.images = whole.name, whole.images
         self.batch = min(2 * whole.batch, whole.images, available)
         self.spent = 0.0
