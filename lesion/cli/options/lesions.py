@@ -25,9 +25,10 @@ NewCriterion = Annotated[
     _lesions(
         help="which filters go first: l1, l2, fpgm, bn_scale; by what reads them too, group_norm, "
         "consumer_l1; by what they give on images of --train, apoz, chip, entropy, hrank, "
-        "mean_activation, mean_l1, mean_l2, mean_mean, mean_std, var_l2; by what the next layers "
-        "make of it, thinet, lasso; by the loss's gradients, taylor, taylor_fo, taylor_fg, gdp, "
-        "fisher_block; by the loss there without it, oracle; to compare with, random, largest; or "
+        "mean_activation, mean_l1, mean_l2, mean_mean, mean_std, var_l2; by how alike that is, "
+        "dpp, noiseout; by what the next layers make of it, thinet, lasso; by the loss's "
+        "gradients, taylor, taylor_fo, taylor_fg, gdp, fisher_block; by the loss there without "
+        "it, oracle; to compare with, random, largest; or "
         "one of another package"
     ),
 ]

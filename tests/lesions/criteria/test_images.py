@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seen import IMAGES, shown
+from test_alike import diverse, uncorrelated
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -97,6 +98,10 @@ FORMULAS = {
     ),
     "chip": lambda z, n, a, gz, gn, ga: np.mean([independence(image) for image in a], 0),
     "taylor": lambda z, n, a, gz, gn, ga: unit(abs((a * ga).mean(2)).mean(0)),
+    "dpp": lambda z, n, a, gz, gn, ga: diverse(a.transpose(0, 2, 1).reshape(-1, a.shape[1])),
+    "noiseout": lambda z, n, a, gz, gn, ga: uncorrelated(
+        a.transpose(0, 2, 1).reshape(-1, a.shape[1])
+    ),
 }
 
 
