@@ -16,8 +16,8 @@ class DPP(FilterProducts):
     v_i: what the activation behind filter i gives, a number a row; β = 10 / rows, ε = 0.01.
 
     L does not say which is first: it is the filter with the largest mean square.  The authors draw
-    the sets, of neurons of linear layers, and fold what falls into what stays: the recoveries `fold`
-    and `reconstruct` here; greedy, nothing is drawn.
+    the sets, of neurons of linear layers, and fold what falls into what stays: here the recoveries
+    `fold` and `reconstruct`; greedy, nothing is drawn.
     """
 
     name = "dpp"
