@@ -150,7 +150,7 @@ def agreement_rows(name: str, agreement: Agreement) -> list[tuple[str, ...]]:
             str(row.images or "–"),
             str(row.layers),
             number(row.spearman),
-            f"{number(row.low)} … {number(row.high)}",
+            "–" if np.isnan(row.low) else f"{number(row.low)} … {number(row.high)}",
             number(row.raw),
             number(row.scaled),
             number(row.halves),
