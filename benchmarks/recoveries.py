@@ -2,10 +2,11 @@
 
     python benchmarks/recoveries.py --network demo:resnet20 --train FOLDER -o recoveries.md
 
-For each share of the multiply-accumulates the study's rates, the smallest rate for all units that
-meets it, and a global ranking of filters; each as it is, after recoveries without training, after a
-finetune, and after both.  The study measures every lesion on `--images` images, one-shot; half of
-the images are kept back.  Means over the seeds of split and training images.
+For each share of the multiply-accumulates the study's rates, those refined after `reconstruct,bn`
+on the study's images, the smallest rate for all units that meets it, and a global ranking of
+filters; each as it is, after recoveries without training, after a finetune, and after both.  The
+study measures every lesion on `--images` images, one-shot; half of the images are kept back.  Means
+over the seeds of split and training images.
 """
 
 import argparse
@@ -23,13 +24,15 @@ import lesion
 from lesion.joint.baselines import ranked
 from lesion.joint.bench import Bench
 from lesion.joint.level import one_rate
+from lesion.joint.refine import refined
 from lesion.lesions.lesion import Joint
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.results.reading import Reading
 
 RECOVERIES = ("", "bias", "bn", "fold", "reconstruct", "reconstruct,bn")
-WAYS = ("recommended", "uniform", "global l1")
+WAYS = ("recommended", "refined", "uniform", "global l1")
+MEND = "reconstruct,bn"
 
 
 def measured(
@@ -42,7 +45,8 @@ def measured(
         plain = Bench.of(study, replace(subject, train=None))
         intact = plain.intact(held)
         yield 1.0, "", "", 100 * float(intact.outcomes["top1"].mean()), 0.0
-        rates = {left: ways(study, reading, left) for left in asked.left}
+        mended = Bench.of(study, subject, MEND)
+        rates = {left: ways(reading, mended, left, asked.tried) for left in asked.left}
         trained = (f"finetune:{asked.steps}", f"reconstruct,finetune:{asked.steps}")
         for recovery in (*RECOVERIES, *(trained if asked.steps else ())):
             bench = Bench.of(study, subject, recovery) if recovery else plain
@@ -56,11 +60,17 @@ def measured(
                     yield left, recovery, way, right, time.monotonic() - start
 
 
-def ways(study: lesion.Study, reading: Reading, left: float) -> dict[str, Allocation]:
-    """The rates that meet a budget."""
+def ways(reading: Reading, mended: Bench, left: float, images: int) -> dict[str, Allocation]:
+    """The rates that meet a budget; mended: on which rates are refined, by so many images."""
     budget = Budget(macs=left)
-    recommended = lesion.recommend(study, budget=budget)
-    rates = (recommended, one_rate(reading, budget), ranked(reading, recommended))
+    recommended = lesion.recommend(reading.study, budget=budget)
+    even = one_rate(reading, budget)
+    rates = (
+        recommended,
+        refined(reading, mended, even or recommended, budget, images),
+        even,
+        ranked(reading, recommended),
+    )
     return {way: made for way, made in zip(WAYS, rates, strict=True) if made is not None}
 
 
@@ -69,6 +79,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--left", type=float, nargs="+", default=[0.7, 0.5, 0.3])
+    parser.add_argument("--tried", type=int, default=1000, help="images that rates are refined on")
     parser.add_argument("--judged", type=int, default=5000, help="images kept back to measure on")
     parser.add_argument("--steps", type=int, default=100, help="of a finetune, 0 for none")
     asked = parser.parse_args()
