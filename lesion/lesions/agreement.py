@@ -12,9 +12,19 @@ from lesion.words import grouped
 RESAMPLES = 10_000  # of the layers, for the interval of their mean
 LAYERS = ["criterion", "layer", "kind", "channels", "spearman", "halves", "reason"]
 CRITERIA = [
-    "criterion", "needs", "images", "layers", "spearman", "low", "high", "raw", "scaled", "halves",
-    "seconds", "reason",
-]  # fmt: skip
+    "criterion",
+    "needs",
+    "images",
+    "layers",
+    "spearman",
+    "low",
+    "high",
+    "raw",
+    "scaled",
+    "halves",
+    "seconds",
+    "reason",
+]
 NAN = float("nan")
 
 
