@@ -92,8 +92,7 @@ class TrainingPasses:
 
     def count(self, images: int) -> int:
         """How many of so many images are read, in batches of equal size."""
-        there = min(images, len(self.training.images))
-        return there // min(BATCH, there) * min(BATCH, there)
+        return self.training.count(BATCH, images)
 
     def reads(
         self, consumers: Iterable[Consumer], seed: int, images: int, wide: bool

@@ -156,7 +156,8 @@ class Finetune:
 
     def loss(self, lesioned: Lesioned, training: Training, batch: Any) -> Tensor:
         """What is made smaller: the mean cross-entropy of a batch."""
-        return F.cross_entropy(lesioned.outputs(training, batch), training.targets(batch))
+        logits = training.logits(lesioned.outputs(training, batch))
+        return F.cross_entropy(logits, training.targets(batch))
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,9 @@ class Distill(Finetune):
         anatomy, intact = lesioned.anatomy, training.subject.network
         ends = stage_ends(anatomy) if self.attention else []
         with noting(lesioned.network, ends) as seen:
-            outputs = lesioned.outputs(training, batch)
+            outputs = training.logits(lesioned.outputs(training, batch))
         with torch.no_grad(), noting(intact, ends) as goals:
-            teacher = training.outputs(intact, batch)
+            teacher = training.logits(training.outputs(intact, batch))
         loss = self.share * distillation(teacher, outputs, self.temperature)
         if self.share < 1:
             labels = F.cross_entropy(outputs, training.targets(batch))

@@ -26,7 +26,7 @@ from lesion.subject.batch import cloned, moved
 from lesion.subject.ground_truth import check_labels, class_numbers
 from lesion.subject.images import Images, digests
 from lesion.subject.network import device_of, try_out
-from lesion.subject.scores import Given
+from lesion.subject.scores import Given, two_classes
 from lesion.subject.subject import EXAMPLE_IMAGES, Subject
 
 BATCH = 128
@@ -93,9 +93,19 @@ class Training:
             self._check(indices, batch)
             yield moved(batch, device_of(self.subject.network))
 
+    def count(self, size: int, most: int) -> int:
+        """How many images `epoch` gives of the first `most`, in batches of a size."""
+        there = min(most, len(self.images))
+        size = min(size, there)
+        return there // size * size
+
     def outputs(self, network: nn.Module, batch: Any) -> Tensor:
         """What a copy of the subject's network gives a batch, as it is judged."""
         return self.subject.outputs(network, cloned(batch))
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Outputs as a cross-entropy takes them: one logit stands beside a 0 for two classes."""
+        return two_classes(outputs) if self.subject.classes else outputs
 
     def targets(self, batch: Any) -> Any:
         """The labels of a batch: class numbers (N,), or for a user's own score as they are.

@@ -83,7 +83,7 @@ class Observer:
         """Of the summed cross-entropy, by node."""
         if self.criterion.needs != "gradients":
             return {}
-        logits = values[-1]
+        logits = self.training.logits(values[-1])
         loss = F.cross_entropy(logits, labels(self.training, images, logits), reduction="sum")
         nodes = sorted(wanted)
         taps = [values[node] for node in nodes]

@@ -217,7 +217,7 @@ class Planning:
         training = Training.of(self.subject, f"criterion {chosen.name}")
         training.shun(apart(self.study, self.subject))
         reasons = shown(chosen, self.subject, self.dissection, training, self._targets[0], seed)
-        count = min(chosen.images, len(training.images))
+        count = training.count(chosen.batch, chosen.images)
         self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
         return Scorer(self.dissection, chosen, seed, reasons)
 

@@ -129,12 +129,13 @@ class Yardstick:
             scores, reasons = self._scores(Scorer(self.dissection, chosen, self.seed))
             seconds = time.perf_counter() - start
             return Scored(chosen.name, chosen.needs, 0, scores, (), reasons, seconds)
-        images = min(chosen.images, len(self.training.images))
+        available = len(self.training.images)
         halved: HalvedGroups | HalvedLayers
         if isinstance(chosen, GroupCriterion):
-            halved = HalvedGroups(chosen, images)
+            halved = HalvedGroups(chosen, available)
         else:
-            halved = HalvedLayers(chosen, images)
+            halved = HalvedLayers(chosen, available)
+        images = self.training.count(halved.batch, halved.images)
         try:
             unseen = shown(
                 halved, self.subject, self.dissection, self.training, self.targets, self.seed

@@ -219,6 +219,43 @@ def test_a_users_function_can_do_what_finetune_does(tmp_path):
         assert {lesion.recovery for lesion in one.lesions} == {f"{__name__}:imitate"}
 
 
+class Binary(networks.Plain):
+    """Two classes told apart by one logit, with batch norm."""
+
+    def forward(self, x):
+        return super().forward(x)[:, :1]
+
+
+def by_sigmoid(network, batches):
+    """Fine-tuning by the cross-entropy of a sigmoid."""
+    network.train()
+    sgd = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    for _ in range(3):
+        for images, labels in batches:
+            sgd.zero_grad()
+            F.binary_cross_entropy_with_logits(network(images)[:, 0], labels.float()).backward()
+            sgd.step()
+
+
+def test_one_logit_learns_as_a_sigmoid(tmp_path):
+    """Alone, its cross-entropy would teach nothing."""
+    network, data = networks.plain(40)
+    binary = Binary()
+    binary.load_state_dict(network.state_dict())
+    data, train = (TensorDataset(d.tensors[0], d.tensors[1] % 2) for d in (data, training()))
+    like = []
+    for recover in (by_sigmoid, "finetune:6"):
+        with sweep(
+            binary.eval(), data, tmp_path / f"{len(like)}", recover=recover, train=train,
+            score="tv",
+        ) as study:  # fmt: skip
+            like.append([study.outcomes(lesion)["tv"] for lesion in study.lesions])
+    assert np.allclose(*like, atol=2e-3)
+    assert min(map(np.min, like)) < 0.99  # it learned
+    soft = distillation(*(F.pad(torch.tensor([[z]]), (1, 0)) for z in (2.0, 0.0)), 2.0)
+    assert float(soft) == pytest.approx(0.44378, abs=1e-5)  # the golden's classes, turned
+
+
 # --- never the scored images
 
 

@@ -151,3 +151,35 @@ def test_a_network_without_what_a_criterion_looks_at_is_told_so(tmp_path):
     train = networks.random_images(20, 1, 6, 6, classes=3, seed=1)
     with pytest.raises(SubjectError, match=r"got none: 0: no batch norm follows it directly"):
         sweep(network, data, tmp_path / "s", criterion="taylor_fo", train=train)
+
+
+class Binary(nn.Module):
+    """Two classes: by one logit, or by two of which the first is always 0."""
+
+    def __init__(self, logits):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 1)
+        self.logits = logits
+
+    def forward(self, x):
+        y = self.fc(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+        return F.pad(y, (1, 0)) if self.logits == 2 else y
+
+
+@pytest.mark.parametrize("name", ["taylor", "taylor_fo", "gdp", "fisher_block"])
+@pytest.mark.parametrize("labels", [True, False])
+def test_one_logit_is_the_second_of_two(name, labels, tmp_path):
+    """Alone, its cross-entropy would not depend on anything."""
+    data, train = (networks.random_images(64, 1, 6, 6, classes=2, seed=seed) for seed in (0, 1))
+    if not labels:
+        train = [image for image, _ in train]
+    scores = []
+    for logits in (1, 2):
+        with sweep(
+            Binary(logits).eval(), data, tmp_path / f"{logits}", criterion=name, train=train,
+            ratios=(0.5,), full=True, score="agreement",
+        ) as study:  # fmt: skip
+            scores.append(study.scores("conv", "free", name, 0))
+    assert scores[0].any()
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
