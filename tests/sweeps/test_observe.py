@@ -172,6 +172,19 @@ def test_the_study_remembers_the_images_and_goes_on_without_them(subject, tmp_pa
         )  # fmt: skip
 
 
+def test_a_study_counts_the_images_that_were_read(subject, tmp_path):
+    """A last batch that is not full is left out: of 40 images two batches of 16 are seen."""
+    network, data = subject
+    criterion = Seen()
+    criterion.images, criterion.batch = 40, 16
+    with sweep(
+        network, data, tmp_path / "s", criterion=criterion, train=training(), ratios=(0.5,),
+        full=True, layers=["a"],
+    ) as study:  # fmt: skip
+        assert study.criteria["seen"].startswith("32 of 40 images, ")
+    assert sum(map(len, criterion.values["a"])) == 32
+
+
 def test_without_images_a_criterion_that_needs_them_is_refused(subject, tmp_path):
     with pytest.raises(LesionError, match="Expected training images for criterion seen, got none"):
         sweep(*subject, tmp_path / "s", criterion=Seen())
