@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ import torch
 from scipy.stats import t as student
 from subjects import add_arguments, named, opened, table
 from torch import nn
+from torch.nn import functional as F
 
 import lesion
 from lesion.engine.retrain import Finetune
@@ -38,7 +40,7 @@ from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.results.reading import Reading
 from lesion.subject.subject import Subject
-from lesion.subject.training_images import Training
+from lesion.subject.training_images import Epochs, Training
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.goals import Full
 from lesion.sweeps.prepare import prepare
@@ -119,8 +121,13 @@ def ways(
 
 def retrained(small: nn.Module, training: Training, steps: int, order: int) -> nn.Module:
     """A copy after a finetune in one order of the training images."""
-    network = copy.deepcopy(small)
-    Finetune(steps)(network, training, order)
+    network, how = copy.deepcopy(small).train(), Finetune(steps)
+    sgd = torch.optim.SGD(network.parameters(), how.rate, how.momentum, weight_decay=how.decay)
+    for batch in islice(chain.from_iterable(repeat(Epochs(training, order))), steps):
+        loss = F.cross_entropy(training.outputs(network, batch), training.targets(batch))
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
     return network.eval()
 
 
