@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lesion.engine.base import Batches, Cut, Engine, Measurable, Name
@@ -76,6 +77,7 @@ class MendedReplay(Engine):
         self.mended({name: edit})[name].mend(network)
         return network
 
+    @torch.no_grad()
     def around(self, dropped: np.ndarray) -> Engine | None:
         """See `MendedAround`; None where no least squares mends, or nothing falls."""
         fits = [m for m in self.mending.mends if isinstance(m, Fit) and m.wide]

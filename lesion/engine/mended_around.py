@@ -38,6 +38,7 @@ class MendedAround(Replay):
         """From now on an image with one of these digests is refused as a training image."""
         self.mending.images.training.shun(digests)
 
+    @torch.no_grad()
     def edit(self, target: Target, dropped: np.ndarray) -> "Moved":
         """The edit to a network without `dropped` that differs in a target's units."""
         moved = Channels(edges(self.dissection, target), dropped)

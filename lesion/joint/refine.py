@@ -153,7 +153,8 @@ def refine(
     allocation: rates that were allocated from this study by this budget
     images: how many of the study's order to try them on; those kept back are not touched
     after, by: where the bench has a recovery, which lesions the rates go by, and how, see
-        `recommend`; the rates are then those that are best after it, see `lesion.joint.level`
+        `recommend`; the rates are then those of a few that are best after it, see
+        `lesion.joint.level`, and where it is least squares without training moved on from there
 
     Where layers share their stage's rate, those that skip it keep skipping it.
     A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
@@ -183,7 +184,7 @@ def improved(
     if not bench.engine.recovery:
         return refined(reading, bench, allocation, budget, images, rounds, times)
     level = levelled(reading, bench, allocation, budget, images, times, by)
-    if not bench.engine.replays:  # it trains: of many sets the best would be so by chance
+    if bench.around(level.dropped(reading.anatomy)) is None:  # where it trains, or fits nothing
         return level
     return refined(reading, bench, level, budget, images, rounds, times)
 

@@ -151,3 +151,11 @@ def test_one_rate_for_all_is_a_start(subject, study):
     after = refined(Reading.of(study), ready, even, budget)
     assert losses(study, ready, after, used)[0] < losses(study, ready, even, used)[0]
     assert after.pruned.macs <= 0.55 * after.intact.macs
+
+
+@pytest.mark.parametrize("recovery", ["bias", "reconstruct"])
+def test_rates_move_on_where_least_squares_make_that_cheap(subject, study, recovery):
+    """Elsewhere they are the best of a few."""
+    budget, ready = Budget(macs=0.5), mended(subject, study, recovery)
+    after = refine(study, ready, recommend(study, budget=budget), budget, images=100)
+    assert ("sets of rates" in after.guarantee) == (recovery == "bias")
