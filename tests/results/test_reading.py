@@ -4,9 +4,9 @@ import planted
 import pytest
 
 from lesion.errors import EvidenceError, LesionError
-from lesion.rates.allocate import allocated, by_stage
+from lesion.rates.allocate import by_stage
 from lesion.rates.budget import Budget
-from lesion.rates.recommend import recommend
+from lesion.rates.recommend import recommend, within
 from lesion.results.advise import advise
 from lesion.results.curves import curves, table
 from lesion.results.reading import Reading, column_of, last_aim
@@ -82,7 +82,7 @@ def test_one_reading_gives_what_each_function_gives(study):
     assert advise(reading.asking(None, None)) == recommend(study)
     advice = recommend(study, 1.0, 95)
     assert advise(reading.asking(1.0, 95)) == advice
-    assert allocated(reading, Budget(macs=0.9)) == recommend(study, budget=Budget(macs=0.9))
+    assert within(reading, Budget(macs=0.9)) == recommend(study, budget=Budget(macs=0.9))
     expected = by_stage(Reading.of(study), advice)
     assert by_stage(reading.asking(1.0, 95), advice) == expected  # drops by the last aim
 
