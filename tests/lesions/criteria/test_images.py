@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seen import IMAGES, shown
-from test_alike import diverse, uncorrelated
+from test_resemblance import diverse, uncorrelated
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
