@@ -114,4 +114,4 @@ def falling(anatomy: Anatomy, dropped: np.ndarray) -> Target:
     """The units of which some channel falls, as one target."""
     labels = (slice(unit.first, unit.first + unit.channels) for unit in anatomy.units)
     pairs = zip(anatomy.units, labels, strict=True)
-    return Target("", "joint", tuple(unit.name for unit, own in pairs if dropped[own].any()))
+    return Target("", "joint", tuple(unit.name for unit, at in pairs if dropped[at].any()))

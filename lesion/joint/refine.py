@@ -272,8 +272,8 @@ def _where(choices: Candidates, allocation: Allocation) -> Choice:
     """The number of the choice that each unit has."""
     kept = {rate.unit: rate.kept for rate in allocation.rates}
     stay = {
-        unit: [tuple(np.flatnonzero(~choice.fallen).tolist()) for choice in some]
-        for unit, some in choices.items()
+        unit: [tuple(np.flatnonzero(~choice.fallen).tolist()) for choice in candidates_of_unit]
+        for unit, candidates_of_unit in choices.items()
     }
     return {unit: stay[unit].index(kept[unit]) for unit in choices}
 

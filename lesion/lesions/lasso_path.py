@@ -82,12 +82,12 @@ class _Fit:
 
     def _enter(self, column: int) -> None:
         """A column more, unless it depends on the active ones."""
-        own, others = self.products[column, column], self.products[self.active, column]
-        beside = torch.linalg.solve_triangular(self.root, others[:, None], upper=False)[:, 0]
-        beyond = own - beside @ beside
+        square, others = self.products[column, column], self.products[self.active, column]
+        explained = torch.linalg.solve_triangular(self.root, others[:, None], upper=False)[:, 0]
+        rest = square - explained @ explained
         self.waiting[column] = False
-        if beyond > DEPENDENT * own:
-            corner = torch.cat([beside, beyond.sqrt()[None]])[None]
+        if rest > DEPENDENT * square:
+            corner = torch.cat([explained, rest.sqrt()[None]])[None]
             self.root = torch.cat([functional.pad(self.root, (0, 1)), corner])
             self.signs = torch.cat([self.signs, self.rest[column].sign()[None]])
             self.active.append(column)

@@ -77,9 +77,9 @@ def candidates(
             f"Expected channels aligned to {widest} or fewer, the most that a unit here has, got "
             f"{budget.align}."
         )
-    beside = more or {}
+    added = more or {}
     return {
-        name: _of_unit(reading, lesions, budget, pins.get(name), beside.get(name, ()))
+        name: _of_unit(reading, lesions, budget, pins.get(name), added.get(name, ()))
         for name, lesions in units.items()
     }
 

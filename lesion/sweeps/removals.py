@@ -96,8 +96,8 @@ class Removals:
         """Lets the criterion see its images, the first of the training images' seeded order."""
         images, batch = self.criterion.images, self.criterion.batch
         with evaluating(self.training.subject.network):
-            for some in self.training.epoch(seed, 0, batch, images):
-                self._see(some)
+            for together in self.training.epoch(seed, 0, batch, images):
+                self._see(together)
 
     def _see(self, images: Any) -> None:
         """Shows the criterion one batch."""
@@ -112,8 +112,8 @@ class Removals:
             for channel, logits in self._without(rows_of(tensors, rows)):
                 rises[channel].append(_loss(logits, targets[rows]) - base[rows])
         by_target: dict[Target, list[Tensor]] = {}
-        for channel, some in rises.items():
-            by_target.setdefault(channel.target, []).append(torch.cat(some))
+        for channel, of_parts in rises.items():
+            by_target.setdefault(channel.target, []).append(torch.cat(of_parts))
         for target, each in by_target.items():
             values = torch.stack(each, 1).unsqueeze(2)
             if values.isfinite().all():
@@ -124,8 +124,8 @@ class Removals:
     def _without(self, tensors: Sequence[Tensor]) -> Iterator[tuple[Channel, Tensor]]:
         """The outputs without each channel."""
         for start in range(0, len(self.channels), AT_ONCE):
-            some = self.channels[start : start + AT_ONCE]
-            cuts = {channel: Cut(_edit(self.engine, channel)) for channel in some}
+            channels = self.channels[start : start + AT_ONCE]
+            cuts = {channel: Cut(_edit(self.engine, channel)) for channel in channels}
             for channel, outputs in self.engine.run(tensors, cuts, intact=False):
                 assert channel is not None
                 yield channel, outputs
