@@ -190,7 +190,7 @@ def refine(
     """Improve the rates of a budget by measuring them and their neighbours together.
 
     With --recover: measure after it rates from the predicted ones to one rate for all, and take
-    the best.
+    the best; after least squares (reconstruct, fold) move on from there.
     """
     from lesion.joint.bench import check_images
     from lesion.joint.refine import improved
