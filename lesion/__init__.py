@@ -18,7 +18,9 @@ from lesion.boundary.public import public
 if TYPE_CHECKING:
     from lesion.errors import EvidenceError, LesionError, StudyError, SubjectError
     from lesion.exports.export import export
-    from lesion.exports.pruned import apply, export_pruned, load_pruned, save_pruned
+    from lesion.exports.programs import export_pruned
+    from lesion.exports.pruned import apply
+    from lesion.exports.pruned_files import load_pruned, save_pruned
     from lesion.exports.targets.torch_prune import to_torch_prune
     from lesion.exports.targets.torch_pruning import to_torch_pruning
     from lesion.joint.bench import bench
@@ -135,9 +137,9 @@ _MODULES = {
         "SubjectError",
     ),
     "exports.export": ("export",),
-    "exports.pruned": (
-        "apply",
-        "export_pruned",
+    "exports.programs": ("export_pruned",),
+    "exports.pruned": ("apply",),
+    "exports.pruned_files": (
         "load_pruned",
         "save_pruned",
     ),

@@ -333,7 +333,7 @@ UNITS: dict[str, dict[str, tuple[str, int, int]]] = {
         "e.conv1": ("free", 4, 1),
     },
     "flattened": {"a": ("free", 6, 1), "f": ("free", 10, 1)},
-    "pixel_shuffle": {"a": ("tied", 16, 1), "d": ("free", 6, 1)},
+    "pixel_shuffle": {"a": ("free", 4, 1), "d": ("free", 6, 1)},
     "shared": {"a": ("coupled", 8, 1), "c": ("free", 6, 1)},
     "added_to_its_input": {"a": ("coupled", 8, 1)},
     "gated_halves": {"a": ("free", 6, 1), "b": ("free", 4, 1)},

@@ -41,7 +41,7 @@ NO_TORCH = (
     "rates.allocate rates.allocation rates.budget rates.calibration rates.candidates rates.costs",
     "rates.knobs rates.local_search rates.margins rates.milp rates.optimise rates.prediction",
     "rates.recommend",
-    "exports.export exports.layer_ratios exports.origin exports.parameter_masks exports.targets",
+    "exports.export exports.layer_ratios exports.origin exports.targets network.parameter_masks",
 )
 
 

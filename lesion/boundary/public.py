@@ -168,6 +168,12 @@ DAMAGE = Kind("the name of a damage", take.damage, "or an object of a subclass o
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
     **{(function, "criterion"): CRITERION for function in ("sweep", "evaluate")},
     **{(function, "damage"): DAMAGE for function in ("sweep", "evaluate")},
+    ("load_pruned", "network"): Kind(
+        "a torch.nn.Module or a function that makes one",
+        take.either(NETWORK.take, take.called),
+        NETWORK.more,
+        SubjectError,
+    ),
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),
 }

@@ -66,14 +66,16 @@ def apply(
     train: options.Train = None,
     device: options.Device = None,
 ) -> None:
-    """Prune the network by the rates with Torch-Pruning, and save it.
+    """Prune the network by the rates, run it, and save it.
 
     With --recover: with the weights that it has after that, cut by these rates. A file that ends in
-    .pt2 holds a program of torch.export, any other the weights as safetensors, which
-    `lesion.load_pruned` puts into a whole network, and a network that Torch-Pruning has pruned by
-    these rates takes as its state_dict.
+    .onnx or .pt2 holds a program (ONNX, torch.export), any other the weights as safetensors, which
+    `lesion.load_pruned` puts into a whole network, and which a network that Torch-Pruning has
+    pruned by these rates takes as its state_dict.
     """
-    from lesion.exports.pruned import applied, export_pruned, save_pruned
+    from lesion.exports.programs import export_pruned
+    from lesion.exports.pruned import applied
+    from lesion.exports.pruned_files import save_pruned
 
     check_out(out, study, *measured.inputs, *rates.inputs)
     if train is not None and not recover:
@@ -94,10 +96,10 @@ def apply(
             network = network.to("cpu")
     example, adapter = tried.example, tried.adapter
     small, note = applied(allocation, network, example, adapter)
-    if out.suffix == ".pt2":
+    if out.suffix in (".onnx", ".pt2"):
         export_pruned(small, allocation, out, example, adapter)
     else:
-        save_pruned(small, allocation, out, example, adapter)
+        save_pruned(small, allocation, out)
     if note:
         tell(note)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (tried.network, small))

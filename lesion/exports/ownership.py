@@ -6,28 +6,24 @@ it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lesion.engine.copy import copied
 from lesion.exports.match import Match
-from lesion.exports.parameter_masks import masks
+from lesion.exports.plain_weights import calls, computing, make_plain, note
 from lesion.network.anatomy import Unit
-from lesion.network.constants import WEIGHTED
 from lesion.network.dissect import Dissection, dissect
-from lesion.network.graph import Graph, Node, Ref, resolve, state_of
+from lesion.network.graph import Graph, resolve
+from lesion.network.parameter_masks import masks
 from lesion.rates.allocation import UnitRate
 from lesion.subject.network import evaluating
 
-CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
-TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 Place = tuple[str, str]  # a module's name, and what a tensor is called there
 
 
@@ -46,13 +42,7 @@ class Owned:
     @property
     def note(self) -> str:
         """What became of computed weights, in words; "" where there are none."""
-        if not self.computed:
-            return ""
-        return (
-            f"The weights of {', '.join(self.computed)} are computed from others (as by weight "
-            "norm); in the pruned network they are plain parameters with the values that they "
-            "have now."
-        )
+        return note(self.computed)
 
     @cached_property
     def apart(self) -> tuple[str, ...]:
@@ -79,101 +69,14 @@ def owning(matched: Match) -> Owned:
     one of torch's layers does with them; others stay computed.
     """
     network = copied(matched.network)
-    layers = {node.module: node for _, node in computed(matched) if _is_layer(matched, node)}
-    _make_plain(network, matched.dissection.graph, layers)
+    layers = computing(matched)
+    make_plain(network, matched.dissection.graph, layers)
     shared = tuple(_shared(network))
     _part(network, shared)
     dissection = _followed(matched, network) if layers or shared else None
     if dissection is None:
         return Owned(replace(matched, network=copied(matched.network)), (), ())
     return Owned(_transferred(matched, network, dissection), tuple(layers), shared)
-
-
-def computed(matched: Match) -> list[tuple[str, Node]]:
-    """The weights and biases that lose something and are computed, each with its layer's call."""
-    losing, graph = masks(matched.anatomy, matched.dropped), matched.dissection.graph
-    return [
-        (leaf.name, node)
-        for node in _calls(matched.dissection)
-        for leaf in _leaves(graph, node).values()
-        if leaf.name in losing and _sources(graph, leaf)
-    ]
-
-
-def _leaves(graph: Graph, node: Node) -> dict[str, Node]:
-    """The weight and bias that a layer's call takes."""
-    pairs = zip(("weight", "bias"), node.args[1:3], strict=False)
-    return {leaf: graph.nodes[ref.index] for leaf, ref in pairs if isinstance(ref, Ref)}
-
-
-def _sources(graph: Graph, leaf: Node) -> list[str]:
-    """The parameters that one is computed from; none where it is another layer's, turned round.
-
-    A computed one may have the name of the parameter whose place it takes.
-    """
-    names = [graph.nodes[ref.index].name for ref in leaf.args]
-    turned = names != [leaf.name] and all(
-        graph.parameters[name] is graph.parameters[leaf.name] for name in names
-    )
-    return [] if turned else names
-
-
-def _is_layer(matched: Match, node: Node) -> bool:
-    """Whether a call is all that a module of torch's kinds does with the images, or torch's own."""
-    module = matched.network.get_submodule(node.module)
-    if not node.module or not isinstance(module, LAYERS):
-        return False
-    graph = matched.dissection.graph
-    varying = (graph.nodes[index] for index in graph.varying())
-    inside = f"{node.module}."
-    steps = {step.operation for step in varying if f"{step.module}.".startswith(inside)}
-    return type(module).forward is _kind(module).forward or steps == {node.operation}
-
-
-def _kind(module: nn.Module) -> type[nn.Module]:
-    return next(kind for kind in LAYERS if isinstance(module, kind))
-
-
-def _calls(dissection: Dissection) -> list[Node]:
-    """The calls that are layers."""
-    return [node for node in dissection.graph.nodes if node.operation in WEIGHTED]
-
-
-def _make_plain(network: nn.Module, graph: Graph, layers: Mapping[str, Node]) -> None:
-    """Puts torch's own layers in the place of modules, with the weights that those compute."""
-    tensors = dict(state_of(network))
-    made: dict[str, nn.Parameter] = {}
-    for path, node in layers.items():
-        module = network.get_submodule(path)
-        plain = _settings(module)
-        for leaf, source in _leaves(graph, node).items():
-            if source.name not in made:
-                made[source.name] = _parameter(tensors, graph, source)
-            setattr(plain, leaf, made[source.name])
-        for parent in list(network.modules()):
-            for name, child in list(parent._modules.items()):
-                if child is module:
-                    setattr(parent, name, plain)
-
-
-def _parameter(tensors: Mapping[str, Tensor], graph: Graph, leaf: Node) -> nn.Parameter:
-    """The parameter that a weight or bias is, or one with the value that is computed."""
-    names = _sources(graph, leaf)
-    tensor = tensors.get(leaf.name)
-    if not names and isinstance(tensor, nn.Parameter):
-        return tensor
-    learns = any(tensors[name].requires_grad for name in names if name in tensors)
-    return nn.Parameter(graph.parameters[leaf.name].detach().clone(), learns)
-
-
-def _settings(module: nn.Module) -> Any:
-    """One of torch's own layers, set as a module that is of its kind, without weights."""
-    plain: Any = _kind(module)(1, 1, 1, device="meta")
-    for name in vars(plain).keys() - vars(nn.Module()).keys():
-        setattr(plain, name, getattr(module, name))
-    plain.weight = plain.bias = None
-    plain.training = module.training
-    return plain
 
 
 def _shared(network: nn.Module) -> Iterator[tuple[Place, ...]]:
@@ -233,7 +136,7 @@ def _layers(dissection: Dissection) -> list[str]:
     """The names of the layers, call by call; "" for one without."""
     names = {layer.weight: layer.name for layer in dissection.anatomy.layers}
     nodes = dissection.graph.nodes
-    return [names.get(nodes[call.args[1].index].name, "") for call in _calls(dissection)]
+    return [names.get(nodes[call.args[1].index].name, "") for call in calls(dissection)]
 
 
 def _rate(unit: Unit, gone: np.ndarray) -> UnitRate:

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from lesion.errors import LesionError, first_line
 from lesion.exports.layer_ratios import Share
 from lesion.exports.match import Match
-from lesion.exports.ownership import computed
-from lesion.exports.parameter_masks import masks
+from lesion.exports.plain_weights import INSTEAD
+from lesion.network.parameter_masks import masks
 from lesion.subject.network import evaluating
-
-INSTEAD = "hand over which filters stay (--to masks)"
 
 
 @dataclass(frozen=True)
@@ -92,18 +90,6 @@ def check(matched: Match, together: Sequence[Group]) -> None:
                 f"Expected Torch-Pruning to remove {len(wanted)} {what} of {layer.name}, but by "
                 f"its dependency graph it would remove {len(removed)}, {len(removed & wanted)} of "
                 f"them the right ones; {INSTEAD}."
-            )
-
-
-def check_plain(matched: Match) -> None:
-    """Raises LesionError where what falls lies in weights that are no parameters of a layer."""
-    wanting = {name for name, _ in computed(matched)}
-    for layer in matched.anatomy.layers:
-        if layer.weight in wanting or layer.bias in wanting:
-            raise LesionError(
-                f"Expected weights that are parameters, but that of {layer.name} is computed from "
-                "others at every pass; make it a parameter (remove_parametrizations or "
-                f"prune.remove of torch.nn.utils) and sweep that network, or {INSTEAD}."
             )
 
 

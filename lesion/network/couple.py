@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lesion.network.graph import Graph, Node
-from lesion.network.labels import Coupling
+from lesion.network.labels import Coupling, floats
 from lesion.network.lost_labels import Noted, tie_lost
 from lesion.network.rules import (
     elementwise,
@@ -46,7 +46,25 @@ SHAPED = {"expand_as", "view_as", "reshape_as", "type_as"}  # by their second ar
 
 def couple(graph: Graph, tensors: tuple[Tensor, ...]) -> Coupling:
     """Sends labels through the graph, beside the values that `tensors`, one batch, give."""
-    return Walk(graph, tensors, _rule).go()
+    coupling = Walk(graph, tensors, _rule).go()
+    scored = graph.reaching()
+    for made in coupling.makings.values():
+        if not scored.intersection(made.nodes):
+            reason = "reaches another output than the one that is scored"
+            coupling.tie(floats(made.makes), reason)
+    return coupling
+
+
+def couple_again(graph: Graph, tensors: tuple[Tensor, ...], known: Coupling) -> None:
+    """Adds what the labels of another graph of the same network tell."""
+    Walk(graph, tensors, _rule, known).go()
+
+
+def labels(graph: Graph, tensors: tuple[Tensor, ...]) -> dict[int, Any]:
+    """The same walk's labels of every node, as they are before any are joined."""
+    walk = Walk(graph, tensors, _rule, keep=True)
+    walk.go()
+    return walk.labels
 
 
 def _rule(walk: Walk, node: Node, value: Any) -> Any:

@@ -22,6 +22,7 @@ from lesion.network.parameter_axes import parameters
 from lesion.network.record import record
 from lesion.network.stages import places
 from lesion.network.trace import TraceError, trace
+from lesion.network.training_only import with_training
 from lesion.network.units import Joined, join
 from lesion.subject.checks import check_network
 from lesion.subject.snapshot import unchanged
@@ -31,19 +32,23 @@ from lesion.subject.snapshot import unchanged
 class Dissection:
     """A traced network: its anatomy, its graph, and the edges where channels are cut.
 
-    reads: the edges of operations that mix channels, with final labels
+    reads: the edges of operations that mix channels, with final labels, on the way to the output
+        that is scored; beside: those on the way to others alone
     flows: for each layer the edges at which its channels, not yet united with others, arrive; a
         depthwise layer on the way follows, so that its bias is not left
     sizes: bytes of each node's value for one image; nodes: where each layer runs
+    joined: the final label of each that the walk over the graph gave
     """
 
     anatomy: Anatomy
     graph: Graph
     call: Call
     reads: tuple[Edge, ...]
+    beside: tuple[Edge, ...]
     flows: dict[str, tuple[Edge, ...]]
     sizes: dict[int, int]
     nodes: dict[str, tuple[int, ...]]
+    joined: Joined
 
     @cached_property
     def readers(self) -> dict[str, list[int]]:
@@ -73,6 +78,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         graph, whole = _followed_through(call, network, forward, batch)
     with torch.no_grad():
         coupling = couple(graph, call.tensors(batch))
+    coupling = with_training(coupling, call, batch)
     names = _names(coupling.makings)
     joined = join(coupling, names)
     makings = {names[weight]: made for weight, made in coupling.makings.items()}
@@ -84,9 +90,14 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         notes=tuple(dict.fromkeys(coupling.notes)),
         whole=whole,
     )
-    reads = tuple(_final(edge, joined) for edge in coupling.edges if edge.role in ("read", "norm"))
+    mixing = [edge for edge in coupling.edges if edge.role in ("read", "norm")]
+    scored = graph.reaching()
+    reads, beside = (
+        tuple(_final(edge, joined) for edge in mixing if (edge.node in scored) is on_the_way)
+        for on_the_way in (True, False)
+    )
     nodes = {name: tuple(made.nodes) for name, made in makings.items()}
-    return Dissection(anatomy, graph, call, reads, flows, coupling.sizes, nodes)
+    return Dissection(anatomy, graph, call, reads, beside, flows, coupling.sizes, nodes, joined)
 
 
 def _followed_through(
@@ -147,11 +158,12 @@ def _final(edge: Edge, joined: Joined) -> Edge:
 def _flow(made: Making, coupling: Coupling, joined: Joined) -> tuple[Edge, ...]:
     """The edges where the layer's own labels arrive, other layers' labels there made CONSTANT."""
     mine, followers = _followed(made, coupling)
-    flow = []
+    flow, scored = [], coupling.graph.reaching()
     for edge in coupling.edges:
         raw = edge.labels.numpy().astype(int)
         arriving = np.isin(raw, mine)
-        if arriving.any() and edge.node not in followers:
+        on_the_way = edge.node in scored or edge.role == "output"
+        if arriving.any() and on_the_way and edge.node not in followers:
             labels = np.where(arriving, joined.labels(raw), CONSTANT)
             flow.append(replace(edge, labels=torch.from_numpy(labels)))
     return tuple(flow)

@@ -1,12 +1,14 @@
 """A network as a list of functional operations that can be run from any of them on."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
+
+from lesion.subject.batch import every_tensor
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def resolve(args: Any, values: Any) -> Any:
 class Graph:
     """The nodes in order of execution, the tensors behind the parameters, and the output node.
 
+    output: the one that is scored; others: what else the network gives
     written: parameters and buffers that the forward itself changes; turns: numbers of images a
     batch from which on it takes another way
     """
@@ -79,6 +82,7 @@ class Graph:
     nodes: tuple[Node, ...]
     parameters: dict[str, Tensor]
     output: int
+    others: tuple[int, ...] = ()
     written: tuple[str, ...] = ()
     turns: tuple[int, ...] = ()
 
@@ -91,10 +95,19 @@ class Graph:
         return consumers
 
     def last_use(self) -> list[int]:
-        """For each node the last one that reads it; the output is read by the node after all."""
+        """For each node the last one that reads it; outputs are read by the node after all."""
         last = [max(users, default=index) for index, users in enumerate(self.users())]
-        last[self.output] = len(self.nodes)
+        for index in (self.output, *self.others):
+            last[index] = len(self.nodes)
         return last
+
+    def reaching(self) -> set[int]:
+        """The nodes on which the output that is scored depends."""
+        reaching = {self.output}
+        for node in reversed(self.nodes):
+            if node.index in reaching:
+                reaching.update(node.inputs)
+        return reaching
 
     def varying(self, *, by_size: bool = True) -> set[int]:
         """The nodes that depend on the inputs; by_size: on the size of the batch alone too."""
@@ -160,6 +173,24 @@ class Call(nn.Module):
         rest = iter(tensors)
         leaves = [next(rest) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         return self.adapted(self.network, pytree.tree_unflatten(leaves, self.structure))
+
+
+class CallOfAll(Call):
+    """The same, which gives all tensors that the network gives, the scored one first."""
+
+    def forward(self, *tensors: Tensor) -> list[Tensor]:
+        given: list[Any] = []
+        hook = self.network.register_forward_hook(lambda *called: given.append(called[-1]))
+        try:
+            scored = super().forward(*tensors)
+        finally:
+            hook.remove()
+        others = (tensor for tensor in every_tensor(given) if tensor is not scored)
+        return [scored, *(tensor for tensor in others if not _is_given(tensor, tensors))]
+
+
+def _is_given(tensor: Tensor, tensors: Sequence[Tensor]) -> bool:
+    return any(tensor is given for given in tensors)
 
 
 def state_of(network: nn.Module, tied: bool = True) -> Iterator[tuple[str, Tensor]]:

@@ -64,6 +64,9 @@ class Coupling:
     united: pairs of label arrays that fall together, and how: "sum", "gate", "meet" or "same"
     tied: label arrays that cannot be removed, each with the reason
     cells: (groups, channels) label arrays that must lose equally many in every row
+    parts: the same where a forward divides channels by numbers of its own, in a split or a view
+    crossed: those in which such parts are exchanged with what they hold, so that their columns
+        fall together
     attention: label arrays that meet in a product of activations
     axes: the labels of every element of the parameters that no layer owns
     passive: which of the labels, as intervals, belong to such parameters
@@ -74,6 +77,8 @@ class Coupling:
     united: list[tuple[np.ndarray, np.ndarray, str]] = field(default_factory=list)
     tied: list[tuple[np.ndarray, str]] = field(default_factory=list)
     cells: list[np.ndarray] = field(default_factory=list)
+    parts: list[np.ndarray] = field(default_factory=list)
+    crossed: list[np.ndarray] = field(default_factory=list)
     attention: list[np.ndarray] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     makings: dict[str, Making] = field(default_factory=dict)
@@ -105,6 +110,27 @@ class Coupling:
         starts, ends = np.array(self.passive, int).reshape(-1, 2).T
         place = np.searchsorted(starts, known, "right")
         return known[known >= np.append(0, ends)[place]]
+
+    def by_place(self, labels: Tensor, axis: int) -> Tensor | None:
+        """One label for each place along an axis, with which all falls that lies there.
+
+        None where there is one place, or a layer's channel lies at several.
+        """
+        rows = labels.movedim(axis, 0).flatten(1)
+        made = len(self.of_layers(labels)) == len(np.unique(ids(labels)))  # no parameter's
+        if len(rows) == 1 or not made or not self._apart(rows):
+            return None
+        shape = [1] * labels.dim()
+        shape[axis] = len(rows)
+        result = self.fresh(tuple(shape))
+        self.unite(labels, result, "same")
+        return result
+
+    @staticmethod
+    def _apart(rows: Tensor) -> bool:
+        """Whether no label is in two rows."""
+        each = [np.unique(ids(row)) for row in rows]
+        return len(np.unique(np.concatenate(each))) == sum(map(len, each))
 
     def unite(self, a: Tensor, b: Tensor, how: str) -> None:
         """Notes that labels at equal positions fall together; none falls with what is fixed."""

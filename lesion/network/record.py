@@ -9,13 +9,13 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from lesion.network.functional import changes, written
-from lesion.network.graph import Call, Forward, Graph, state_of
-from lesion.network.trace import functional, graph_of, named, output_of, quiet
+from lesion.network.graph import CallOfAll, Forward, Graph, state_of
+from lesion.network.trace import functional, graph_of, named, outputs_of, quiet
 
 
 def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     """The graph of what the network does with this very batch, whatever it would do with others."""
-    call = Call(network, forward, batch)
+    call = CallOfAll(network, forward, batch)
     state = {name: value.detach() for name, value in state_of(network, tied=False)}
 
     def run(parameters: dict[str, Tensor], *tensors: Tensor) -> Any:
@@ -37,8 +37,7 @@ def record(network: nn.Module, forward: Forward, batch: Any) -> Graph:
             names[fx_node.name] = fx_node.target
             values[fx_node.target] = getattr(traced, fx_node.target)
     (end,) = (n for n in traced.graph.nodes if n.op == "output")
-    (output,) = end.args[0] if isinstance(end.args[0], (list, tuple)) else end.args
-    return graph_of(traced.graph, names, values, output)
+    return graph_of(traced.graph, names, values, end.args[0])
 
 
 def _recorded_anew(
@@ -58,5 +57,5 @@ def _recorded_anew(
         if spec.target is not None:
             names[spec.arg.name] = spec.target
             values[spec.target] = getattr(traced, spec.target)
-    graph = graph_of(program.graph, names, values, output_of(program))
+    graph = graph_of(program.graph, names, values, outputs_of(program))
     return replace(graph, written=changed)

@@ -36,11 +36,12 @@ class Builder:
     def built(self) -> Graph:
         """The new graph, without calls that neither its output nor the network's own code needs."""
         output = self.refs[self.graph.output].index
-        wanted = {output, *(node.index for node in self.nodes if node.operation == "item")}
+        others = tuple(self.refs[index].index for index in self.graph.others)
+        wanted = {output, *others, *(node.index for node in self.nodes if node.operation == "item")}
         for node in reversed(self.nodes):
             if node.index in wanted:
                 wanted.update(node.inputs)
-        whole = Graph(tuple(self.nodes), self.parameters, output)
+        whole = Graph(tuple(self.nodes), self.parameters, output, others)
         calls = {node.index for node in self.nodes if node.kind == "call"}
         return whole if calls <= wanted else _without(whole, calls - wanted)
 

@@ -42,14 +42,16 @@ class _Item:
 
 def places(graph: Graph, makings: Mapping[str, Making]) -> dict[str, Place]:
     """The place of every layer; `makings` by layer name, in order of execution."""
-    layer_at = {node: name for name, made in makings.items() for node in made.nodes}
+    running = {name: made for name, made in makings.items() if made.nodes}
+    layer_at = {node: name for name, made in running.items() for node in made.nodes}
     spans = blocks(graph, layer_at)
     inside = {name: span for span in sorted(spans, key=len, reverse=True) for name in span}
-    shortcuts = set(_shortcuts(graph, makings))
-    items = list(_items(makings, inside, shortcuts))
+    shortcuts = set(_shortcuts(graph, running))
+    items = list(_items(running, inside, shortcuts))
     stages = _stages(items)
-    number, by_layer = 0, {}
-    for name in makings:
+    number = 0
+    by_layer = {name: Place(None, None, None, ()) for name in makings}
+    for name in running:
         number += name not in shortcuts
         stage, item, position = stages[name]
         by_layer[name] = Place(None if name in shortcuts else number, stage, item.block, position)

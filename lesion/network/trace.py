@@ -22,7 +22,16 @@ from torch.fx import Node as FxNode
 
 from lesion.errors import LesionError, first_line
 from lesion.network.functional import rewritten, written
-from lesion.network.graph import BATCH_NORM, Call, Forward, Graph, Node, Ref, batch_norm, state_of
+from lesion.network.graph import (
+    BATCH_NORM,
+    CallOfAll,
+    Forward,
+    Graph,
+    Node,
+    Ref,
+    batch_norm,
+    state_of,
+)
 
 
 class TraceError(LesionError):
@@ -34,7 +43,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
 
     Raises TraceError with torch's reason where the network cannot be traced.
     """
-    call = Call(network, forward, batch)
+    call = CallOfAll(network, forward, batch)
     tensors = tuple(t.detach() for t in call.tensors(batch))  # torch.export marks what it is given
     images = tensors[0].shape[0]
     dynamic = tuple(
@@ -56,7 +65,7 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
             name = spec.target.removeprefix("network.")
             names[spec.arg.name] = name
             values[name] = state[name] if name in state else program.constants[spec.target]
-    graph = graph_of(program.graph, names, values, output_of(program))
+    graph = graph_of(program.graph, names, values, outputs_of(program))
     return replace(graph, written=named(changed, names), turns=turns)
 
 
@@ -74,12 +83,15 @@ def _size(program: ExportedProgram) -> Any:
     return int(size) if symbol is None or symbol.is_number else symbol
 
 
-def output_of(program: ExportedProgram) -> FxNode:
+def outputs_of(program: ExportedProgram) -> list[FxNode]:
     """What the network gives, among what it gives and what it changes."""
     (end,) = (node for node in program.graph.nodes if node.op == "output")
-    kinds = [spec.kind for spec in program.graph_signature.output_specs]
-    result: FxNode = end.args[0][kinds.index(OutputKind.USER_OUTPUT)]
-    return result
+    specs = program.graph_signature.output_specs
+    return [
+        node
+        for node, spec in zip(end.args[0], specs, strict=True)
+        if spec.kind == OutputKind.USER_OUTPUT
+    ]
 
 
 def named(nodes: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
@@ -107,9 +119,9 @@ def quiet() -> Iterator[None]:
 
 
 def graph_of(
-    graph: FxGraph, names: dict[str, str], values: dict[str, Tensor], output: FxNode
+    graph: FxGraph, names: dict[str, str], values: dict[str, Tensor], outputs: Sequence[FxNode]
 ) -> Graph:
-    """fx's graph as ours; `names` says which nodes are parameters."""
+    """fx's graph as ours; names: which nodes are parameters; outputs: the scored one first."""
     nodes: list[Node] = []
     parameters: dict[str, Tensor] = {}
     numbers: dict[FxNode, int] = {}
@@ -130,7 +142,8 @@ def graph_of(
             node = _call(index, fx_node, numbers)
         numbers[fx_node] = index
         nodes.append(node)
-    return Graph(tuple(nodes), parameters, numbers[output])
+    output, *others = (numbers[fx_node] for fx_node in outputs)
+    return Graph(tuple(nodes), parameters, output, tuple(others))
 
 
 def _first_of_batch_norm(fx_node: FxNode) -> bool:

@@ -1,6 +1,6 @@
 """From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +26,13 @@ class Joined:
 
 def join(coupling: Coupling, names: dict[str, str]) -> Joined:
     """Units in order of execution; `names` gives the layer's name for each weight."""
-    component = components(coupling.count, [(a, b) for a, b, _ in coupling.united])
-    makings = list(coupling.makings.values())
+    component = _components(coupling)
     reasons = _reasons(coupling, component, names)
+    if united := list(_crossed(coupling, component, reasons)):
+        coupling = replace(coupling, united=coupling.united + united)
+        component = _components(coupling)
+        reasons = _reasons(coupling, component, names)
+    makings = list(coupling.makings.values())
     several = np.unique(component[added(coupling)])
     number = np.full(component.max(initial=0) + 1, CONSTANT)
     units, first = [], 0
@@ -40,7 +44,36 @@ def join(coupling: Coupling, names: dict[str, str]) -> Joined:
         first += len(group)
     joined = Joined(tuple(units), number[component])
     cells = [joined.labels(raw) for raw in coupling.cells]
-    return replace(joined, units=tuple(_with_cells(unit, cells) for unit in units))
+    parts = [rows for raw in coupling.parts if not _whole(rows := joined.labels(raw))]
+    divided = (_with_cells(unit, cells if unit.kind == "tied" else cells + parts) for unit in units)
+    return replace(joined, units=tuple(divided))
+
+
+def _components(coupling: Coupling) -> np.ndarray:
+    return components(coupling.count, [(a, b) for a, b, _ in coupling.united])
+
+
+def _crossed(
+    coupling: Coupling, component: np.ndarray, reasons: Container[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    """What falls together where rows of channels are exchanged with what they hold: columns."""
+    for rows in coupling.crossed:
+        known = component[np.maximum(rows, 0)]
+        if (
+            (rows >= 0).all()
+            and not _whole(known)
+            and not any(channel in reasons for channel in np.unique(known).tolist())
+        ):
+            yield (
+                np.broadcast_to(rows[:1], rows[1:].shape).reshape(-1),
+                rows[1:].reshape(-1),
+                "same",
+            )
+
+
+def _whole(rows: np.ndarray) -> bool:
+    """Whether every row is one channel, so that it falls as a whole."""
+    return bool((rows == rows[:, :1]).all())
 
 
 def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]:

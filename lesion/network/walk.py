@@ -28,14 +28,23 @@ class Walk:
         making: those whose values end in a layer's weight
     """
 
-    def __init__(self, graph: Graph, tensors: tuple[Tensor, ...], rule: Rule) -> None:
-        self.graph, self.rule = graph, rule
+    def __init__(
+        self,
+        graph: Graph,
+        tensors: tuple[Tensor, ...],
+        rule: Rule,
+        out: Coupling | None = None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """out: what is known already; keep: whether labels stay after their last use"""
+        self.graph, self.rule, self.keep = graph, rule, keep
         self.inputs, self.images = iter(tensors), tensors[0].shape[0]
         self.values: dict[int, Any] = {}
         self.labels: dict[int, Any] = {}
         self.varying, self.shared = graph.varying(), shared(graph)
         self.making = making_weights(graph)
-        self.out = Coupling(graph)
+        self.out = out or Coupling(graph)
 
     @cached_property
     def users(self) -> list[list[int]]:
@@ -52,11 +61,13 @@ class Walk:
             self._step(node)
             for index in ends.get(node.index, ()):
                 self.values.pop(index, None)
-                self.labels.pop(index, None)
-        labels = self.labels_of(self.graph.output)
-        if isinstance(labels, Tensor):
-            self.out.tie(labels, "its channels are the network's outputs")
-            self.out.edges.append(Edge(len(self.graph.nodes), 0, labels, "output"))
+                if not self.keep:
+                    self.labels.pop(index, None)
+        for index in (self.graph.output, *self.graph.others):
+            labels = self.labels_of(index)
+            if isinstance(labels, Tensor):
+                self.out.tie(labels, "its channels are the network's outputs")
+                self.out.edges.append(Edge(len(self.graph.nodes), 0, labels, "output"))
         return self.out
 
     def _step(self, node: Node) -> None:

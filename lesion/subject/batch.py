@@ -1,6 +1,7 @@
 """What is found in a batch and in a network's outputs: tensors, logits, labels, rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeGuard
 
 import torch
@@ -79,6 +80,22 @@ def tensors_in(outputs: Any) -> dict[str | int, Tensor]:
     elif not isinstance(outputs, Tensor) and hasattr(outputs, "__dict__"):
         parts = vars(outputs).items()
     return {name: value for name, value in parts if isinstance(value, Tensor)}
+
+
+def every_tensor(outputs: Any) -> Iterator[Tensor]:
+    """The tensors in a network's outputs, however deep: in sequences, mappings and dataclasses.
+
+    >>> [tensor.item() for tensor in every_tensor({"a": (torch.tensor(1), [torch.tensor(2)])})]
+    [1, 2]
+    """
+    if isinstance(outputs, Tensor):
+        yield outputs
+        return
+    if is_dataclass(outputs) and not isinstance(outputs, (type, Mapping)):
+        outputs = vars(outputs)
+    parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+    for value in parts if isinstance(outputs, (tuple, list, Mapping)) else ():
+        yield from every_tensor(value)
 
 
 def moved(batch: Any, device: torch.device) -> Any:

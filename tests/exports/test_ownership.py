@@ -15,7 +15,9 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from lesion.errors import LesionError
 from lesion.exports.export import export
-from lesion.exports.pruned import applied, apply, export_pruned, load_pruned, save_pruned
+from lesion.exports.programs import export_pruned
+from lesion.exports.pruned import applied, apply
+from lesion.exports.pruned_files import load_pruned, save_pruned
 from lesion.exports.targets.torch_prune import to_torch_prune
 from lesion.exports.targets.torch_pruning import to_torch_pruning
 from lesion.network.cost import cost
@@ -147,7 +149,7 @@ def test_what_modules_share_they_share_pruned(name, tmp_path):
     assert small.a.weight.numel() < network.a.weight.numel()
     assert network.b.weight is network.a.weight
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    save_pruned(small, rates, tmp_path / "small.safetensors", x)
+    save_pruned(small, rates, tmp_path / "small.safetensors")
     again = load_pruned(sharing(make, seed=1), tmp_path / "small.safetensors")
     assert again.b.weight is again.a.weight
     assert torch.equal(again(x), small(x))
@@ -198,7 +200,7 @@ def test_shared_biases_and_batch_norms():
     assert len(small.m.weight) == 4
 
 
-def test_a_module_that_never_runs_keeps_what_it_shared():
+def test_a_module_that_never_runs_shares_what_stays():
     network = chain(conv(3, 6), nn.ReLU(), conv(6, 4), out=4).eval()
     network.unused = conv(3, 6)
     network.unused.weight = network.a.weight
@@ -206,7 +208,7 @@ def test_a_module_that_never_runs_keeps_what_it_shared():
     (unit,) = (entry.name for entry in layers(network, x).units if entry.channels == 6)
     small = apply(rates_of(network, unit, [1, 2], x), network, x)
     check(small, network, {"c": [1, 2]}, x)
-    assert torch.equal(small.unused.weight, network.a.weight)
+    assert small.unused.weight is small.a.weight
 
 
 def test_torch_pruning_in_place_cannot_share():
@@ -344,7 +346,7 @@ def test_computed_weights_are_parameters_of_the_smaller_network(name, tmp_path):
     assert all(part.requires_grad for part in small.parameters())
     assert [type(part) for part in network.modules()] == kinds
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    save_pruned(small, rates, tmp_path / "small.safetensors", x)
+    save_pruned(small, rates, tmp_path / "small.safetensors")
     again = load_pruned(computing(COMPUTED[name], seed=1), tmp_path / "small.safetensors")
     assert torch.equal(again.eval()(x), small(x))
     export_pruned(small, rates, tmp_path / "small.pt2", x)

@@ -46,7 +46,7 @@ PrunedFile = Annotated[
     typer.Option(
         "-o",
         "--out",
-        help="file for the pruned network, .safetensors or .pt2",
+        help="file for the pruned network, .safetensors, .onnx or .pt2",
         metavar="FILE",
         show_default=False,
     ),

@@ -22,10 +22,10 @@ from lesion.errors import LesionError
 from lesion.exports.match import Match, match
 from lesion.exports.origin import texts
 from lesion.exports.ownership import owning
-from lesion.exports.parameter_masks import masks
+from lesion.exports.plain_weights import INSTEAD, check_plain
 from lesion.exports.targets import Handover
-from lesion.exports.torch_pruning_groups import INSTEAD, check_plain
 from lesion.network.anatomy import keeps
+from lesion.network.parameter_masks import masks
 from lesion.network.rules.elementwise import SUMS
 from lesion.rates.allocation import Allocation
 from lesion.subject.adapter import Adapter

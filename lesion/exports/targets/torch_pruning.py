@@ -29,8 +29,9 @@ from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
 from lesion.exports.origin import about
 from lesion.exports.ownership import Owned, owning
+from lesion.exports.plain_weights import INSTEAD, check_plain
 from lesion.exports.targets import Handover
-from lesion.exports.torch_pruning_groups import INSTEAD, check, check_plain, check_pruned, groups
+from lesion.exports.torch_pruning_groups import check, check_pruned, groups
 from lesion.network.program import layout
 from lesion.rates.allocation import Allocation
 from lesion.subject.adapter import Adapter

@@ -58,10 +58,16 @@ def layer(walk: Walk, node: Node, value: Tensor) -> Tensor:
 
 
 def _on_axis(walk: Walk, node: Node, labels: Tensor, axis: int) -> Tensor:
-    """Labels that change along the channel axis alone; what a layer makes is tied where it does
-    not lie there, and parameters that do not, such as coordinates, are channels that stay."""
+    """Labels that change along the channel axis alone.
+
+    What lies in one channel, as behind a pixel shuffle, falls together; what a layer makes is tied
+    where it does not lie on that axis, and parameters that do not, such as coordinates, are
+    channels that stay.
+    """
     if not _off_axis(labels, axis):
         return labels
+    if (by_channel := walk.out.by_place(labels, axis)) is not None:
+        return by_channel
     reason = f"does not lie on the channel axis of {node.module or node.name}"
     passive = torch.ones(labels.shape, dtype=torch.bool)
     for label in walk.out.of_layers(labels):

@@ -1,13 +1,15 @@
 """Operations that move positions and change no value: they are run on the labels themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lesion.network.anatomy import CONSTANT
 from lesion.network.graph import Node, Ref, resolve
-from lesion.network.labels import compress
+from lesion.network.labels import compress, ids
 from lesion.network.rules.elementwise import join
 from lesion.network.rules.opaque import unknown
 from lesion.network.signatures import argument, takes
@@ -73,8 +75,37 @@ STACKED = {"hstack": 1, "column_stack": 1, "vstack": 0, "row_stack": 0, "dstack"
 
 def move(walk: Walk, node: Node, value: Any) -> Any:
     """The labels where the operation puts them."""
-    result = _run(walk, node, _arguments(walk, node))
-    return compress(result) if isinstance(result, Tensor) else [compress(part) for part in result]
+    args = _arguments(walk, node)
+    result = _run(walk, node, args)
+    if not isinstance(result, Tensor):
+        _divided(walk, node, result)
+        return [compress(part) for part in result]
+    result = compress(result)
+    if isinstance(args[0], Tensor):
+        _turned(walk, compress(args[0]), result)
+    return result
+
+
+def _divided(walk: Walk, node: Node, parts: Sequence[Tensor]) -> None:
+    """Equal parts lose equally many, since a forward cuts them by their number or their size."""
+    alike = len({part.shape for part in parts}) == 1
+    if len(parts) > 1 and alike and any(map(walk.out.active, parts)):
+        rows = [ids(compress(part)) for part in parts]
+        if len({len(row) for row in rows}) == 1 and not all(map(np.array_equal, rows, rows[1:])):
+            walk.out.parts.append(np.stack(rows))
+
+
+def _turned(walk: Walk, before: Tensor, after: Tensor) -> None:
+    """Channels that are laid out in rows, which all stay, lose equally many of each; and where the
+    rows are exchanged with what they hold, the same of each."""
+    varying = [axis for axis, size in enumerate(after.shape) if size > 1]
+    if len(varying) < 2 or not walk.out.active(after):
+        return
+    if sum(size > 1 for size in before.shape) < 2:
+        walk.out.parts.append(ids(after).reshape(after.shape[varying[0]], -1))
+    elif not torch.equal(before.flatten(), after.flatten()):
+        first = next(axis for axis, size in enumerate(before.shape) if size > 1)
+        walk.out.crossed.append(ids(before).reshape(before.shape[first], -1))
 
 
 def cat(walk: Walk, node: Node, value: Tensor) -> Any:

@@ -41,7 +41,10 @@ def _follow(walk: Walk, node: Node, parameters: Sequence[Any]) -> Tensor:
     """The labels of what is normalised, the parameters on axis 1 united with them."""
     labels: Tensor = walk.labels_of(node.args[0].index)
     if any(size > 1 for size in labels.shape[2:]):
-        return _crossed(walk, node, labels)
+        by_channel = walk.out.by_place(labels, 1)
+        if by_channel is None:
+            return _crossed(walk, node, labels)
+        labels = by_channel
     shape = (1, -1, *(1,) * (labels.dim() - 2))
     for argument in parameters:
         if isinstance(argument, Ref):

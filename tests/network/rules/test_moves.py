@@ -33,16 +33,16 @@ def test_writing_into_a_slice_moves_labels():
     assert {traced.unit[traced.layer[name].unit].kind for name in "ab"} == {"coupled"}
 
 
-def test_writing_into_a_row_of_pixels_ties_the_channels():
+def test_channels_of_which_a_row_of_pixels_is_written_into_others_fall_with_them():
     def step(n: nn.Module, x: Tensor) -> Tensor:
         y = n.a(x).clone()
         y[:, :, 0] = n.b(x)[:, :, 1]
         return n.c(y)
 
     traced = net(step, a=conv(3, 6), b=conv(3, 6), c=conv(6, 4), fc=fc(4))
-    for name in "ab":
-        unit = traced.unit[traced.layer[name].unit]
-        assert (unit.kind, unit.reason) == ("tied", "does not lie on the channel axis of c")
+    assert traced.layer["a"].makes == traced.layer["b"].makes == traced.layer["c"].reads
+    unit = traced.unit[traced.layer["a"].unit]
+    assert (unit.kind, unit.channels) == ("coupled", 6)
 
 
 def test_a_write_into_channels_is_followed_in_a_graph_of_one_batch_too():
@@ -71,6 +71,8 @@ def test_a_shuffle_sends_each_group_into_every_group():
     assert cells == {frozenset(pair) for pair in ((0, 1), (2, 3), (4, 5), (6, 7))}
 
 
-def test_a_pixel_shuffle_ties_the_channels_that_it_turns_into_pixels():
-    reason = planted("pixel_shuffle").unit["a"].reason
-    assert reason == "does not lie on the channel axis of d"
+def test_the_channels_that_a_pixel_shuffle_turns_into_pixels_of_one_fall_together():
+    unit = planted("pixel_shuffle").unit["a"]
+    assert (unit.kind, unit.channels) == ("free", 4)
+    makes = planted("pixel_shuffle").made_by("a")
+    assert makes == tuple(unit.first + channel for channel in range(4) for _ in range(4))

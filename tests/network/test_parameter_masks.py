@@ -8,7 +8,7 @@ from allocations import networks
 from anatomies import planted
 from slicing import shrink
 
-from lesion.exports.parameter_masks import masks
+from lesion.network.parameter_masks import masks
 
 
 def left(value: torch.Tensor, mask: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:

@@ -25,6 +25,23 @@ def masks(anatomy: Anatomy, dropped: np.ndarray) -> dict[str, np.ndarray]:
     return by_parameter
 
 
+def lengths(stay: np.ndarray) -> list[int]:
+    """How long each axis of a tensor is without what does not stay.
+
+    Rows of a matrix of channels lose equally many each, though not the same.
+
+    >>> lengths(np.array([[True, False], [False, True]]))
+    [2, 1]
+    """
+    last = max((axis for axis, size in enumerate(stay.shape) if size > 1), default=0)
+    return [
+        int(stay.sum(axis).max())
+        if axis == last
+        else int(np.moveaxis(stay, axis, 0).reshape(size, -1).any(1).sum())
+        for axis, size in enumerate(stay.shape)
+    ]
+
+
 def _weight(anatomy: Anatomy, layer: Layer, dropped: np.ndarray) -> np.ndarray:
     """Along the first two axes of a layer's weight: a filter of a group reads that group alone."""
     made = keeps(anatomy.made_by(layer.name), dropped).reshape(layer.groups, -1)

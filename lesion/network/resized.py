@@ -1,0 +1,106 @@
+"""How long the axes of a network's values are once channels fall, and who holds such a number."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lesion.network.anatomy import CONSTANT, keeps
+from lesion.network.couple import labels
+from lesion.network.dissect import Dissection
+from lesion.network.graph import Node, Ref
+from lesion.network.parameter_masks import lengths
+
+PADS = {"pad", "constant_pad_nd"}
+Sizes = dict[int, tuple[int, int]]  # by axis its size before and after
+
+
+class Resized:
+    """The sizes of values where labels fall.
+
+    dissection: of the network; dropped: the labels that fall, as booleans over all labels
+    """
+
+    def __init__(self, dissection: Dissection, dropped: np.ndarray) -> None:
+        self.dissection, self.dropped = dissection, dropped
+
+    @cached_property
+    def _labels(self) -> dict[int, Any]:
+        call = self.dissection.call
+        return labels(self.dissection.graph, call.tensors(call.leaves))
+
+    @cached_property
+    def _users(self) -> list[list[int]]:
+        return self.dissection.graph.users()
+
+    def sizes(self, index: int) -> Sizes:
+        """The axes of a node's value that become shorter; of several tensors those of the first."""
+        given = self._labels.get(index)
+        several = given if isinstance(given, list) else [given]
+        for part in several:
+            if isinstance(part, Tensor) and (sizes := self._sizes(part)):
+                return sizes
+        return {}
+
+    def numbers(self) -> Iterator[tuple[str, int, int]]:
+        """Numbers of channels with which a module's forward may reckon, before and after."""
+        for node in self.dissection.graph.nodes:
+            if node.kind == "call" and node.module:
+                for old, new in self._numbers(node):
+                    if old != new:
+                        yield node.module, old, new
+
+    def _numbers(self, node: Node) -> Iterator[tuple[int, int]]:
+        for index in (node.index, *node.inputs):
+            given = self._labels.get(index)
+            for part in given if isinstance(given, list) else [given]:
+                if isinstance(part, Tensor):
+                    yield from self._sizes(part).values()
+        if node.operation in PADS:
+            yield from self._padding(node)
+        if node.operation in ("slice", "narrow", "select"):
+            yield from self._bounds(node)
+
+    def _padding(self, node: Node) -> Iterator[tuple[int, int]]:
+        """How much is padded, by what the padding meets."""
+        for reader in self._users[node.index]:
+            stay = self._stay(reader)
+            for place, much in enumerate(node.args[1]):
+                axis = stay.ndim - 1 - place // 2 if stay is not None else 0
+                if stay is not None and much > 0 and stay.shape[axis] > 1:
+                    along = stay.sum(axis=tuple(a for a in range(stay.ndim) if a != axis)) > 0
+                    part = along[-much:] if place % 2 else along[:much]
+                    yield much, int(part.sum())
+
+    def _bounds(self, node: Node) -> Iterator[tuple[int, int]]:
+        """Where a slice begins and ends."""
+        source = node.args[0]
+        stay = self._stay(source.index) if isinstance(source, Ref) else None
+        axis = node.args[1] if len(node.args) > 1 else 0
+        if stay is None or not isinstance(axis, int) or stay.shape[axis] == 1:
+            return
+        along = np.asarray(np.moveaxis(stay, axis, 0).reshape(stay.shape[axis], -1).any(axis=1))
+        for bound in node.args[2:4]:
+            if isinstance(bound, int) and abs(bound) <= len(along):
+                left = along[bound:] if bound < 0 else along[:bound]
+                yield abs(bound), int(left.sum())
+
+    def _stay(self, index: int) -> np.ndarray | None:
+        """Which positions of a node's labels stay."""
+        given = self._labels.get(index)
+        if not isinstance(given, Tensor):
+            return None
+        final = self.dissection.joined.labels(given.numpy().astype(int))
+        return keeps(final, self.dropped) if (final != CONSTANT).any() else None
+
+    def _sizes(self, given: Tensor) -> Sizes:
+        final = self.dissection.joined.labels(given.numpy().astype(int))
+        if (final == CONSTANT).all():
+            return {}
+        stay = keeps(final, self.dropped)
+        if stay.all():
+            return {}
+        before_and_after = enumerate(zip(stay.shape, lengths(stay), strict=True))
+        return {axis: (old, new) for axis, (old, new) in before_and_after if old != new}

@@ -1,0 +1,72 @@
+"""Pruned networks as programs of torch.export and ONNX."""
+
+import json
+
+import allocations
+import pytest
+import removal
+import torch
+from torch import nn
+
+from lesion.errors import LesionError
+from lesion.exports.programs import export_pruned
+from lesion.exports.pruned import apply
+from lesion.subject.adapter import BatchAdapter, Unlabelled
+
+
+@pytest.fixture(scope="module")
+def case():
+    return removal.small("flattened")
+
+
+@pytest.fixture(scope="module")
+def rates(case):
+    return allocations.by_channels(case.dissection.anatomy, {"a": [1, 4], "f": [0, 2, 9]})
+
+
+class Named:
+    """An adapter for batches that hold more than images and labels."""
+
+    def forward(self, network, batch):
+        return network(batch["views"][:, 0])
+
+    def targets(self, batch):
+        return None
+
+
+def test_as_a_program_of_torch_export(case, rates, tmp_path):
+    path = tmp_path / "small.pt2"
+    small = apply(rates, case.network, case.x).train()
+    export_pruned(small, rates, path, case.x)
+    assert small.training and vars(case.x) == {}
+    extra = {"lesion.json": ""}
+    program = torch.export.load(path, extra_files=extra).module()
+    small.eval()
+    other = torch.randn(5, 3, 6, 6, dtype=torch.float64)
+    for images in (case.x, other):  # of any number of images
+        assert torch.allclose(program(images), small(images), atol=1e-12)
+    said = json.loads(extra["lesion.json"])
+    assert (said["subject"], said["guarantee"]) == (allocations.SUBJECT, allocations.GUARANTEE)
+
+
+@pytest.mark.parametrize(("batch", "adapter", "arguments"), [
+    (lambda x: (x, torch.zeros(2).long()), None, lambda x: x),
+    (lambda x: [x, torch.zeros(2).long()], BatchAdapter(), lambda x: x),
+    (lambda x: x, Unlabelled(), lambda x: x),
+    (lambda x: {"views": x.unsqueeze(1)}, Named(), lambda x: x.unsqueeze(1)),
+])  # fmt: skip
+def test_programs_for_batches_of_any_kind(batch, adapter, arguments, case, rates, tmp_path):
+    path = tmp_path / "small.pt2"
+    small = apply(rates, case.network, batch(case.x), adapter)
+    export_pruned(small, rates, path, batch(case.x), adapter)
+    program = torch.export.load(path).module()
+    assert torch.allclose(program(arguments(case.x)), small(case.x), atol=1e-12)
+
+
+def test_a_network_that_torch_cannot_export(rates, tmp_path):
+    class Choosy(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(LesionError, match=r"that torch\.export can trace, but it refuses Choosy"):
+        export_pruned(Choosy(), rates, tmp_path / "a.pt2", torch.ones(2, 3))
