@@ -13,6 +13,7 @@ the same rates.  A row is kept in a folder as soon as it is known, so that a run
 import argparse
 import json
 import re
+import signal
 import tempfile
 import time
 import warnings
@@ -26,7 +27,6 @@ import torch
 from many_networks import FAMILIES, Entry, entries
 from torch import Tensor, nn
 
-from lesion.engine.copy import copied
 from lesion.errors import LesionError
 from lesion.exports.match import match
 from lesion.exports.programs import export_pruned
@@ -37,11 +37,13 @@ from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import falling
 from lesion.lesions.readers import Readers
 from lesion.network.anatomy import Anatomy, keeps
+from lesion.network.copy import copied
 from lesion.network.cost import cost
 from lesion.network.layers import layers
 from lesion.rates.allocation import Allocation, UnitRate
 from lesion.subject.batch import every_tensor
 
+PATIENCE = 60  # seconds for Torch-Pruning, which follows some reshapes index by index
 RATIOS = (0.0, 0.15, 0.3, 0.5, 0.8)
 HEADER = (
     "network", "measured by", "layers free / coupled / tied", "removed", "applied equals lesioned",
@@ -123,7 +125,7 @@ def random_rates(anatomy: Anatomy, seed: int = 0) -> Allocation:
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
-    """All that a network is: tensors, attributes, hooks and modes, in forms that can be compared."""
+    """All that a network is: tensors, attributes, hooks, modes, in forms that can be compared."""
     state: dict[str, Any] = {"random": torch.get_rng_state().tolist()}
     for path, module in network.named_modules():
         for name, value in vars(module).items():
@@ -245,13 +247,27 @@ def _exported(small: nn.Module, rates: Allocation, x: Tensor, entry: Entry) -> s
 
 
 def _torch_pruning(rates: Allocation, network: nn.Module, x: Tensor, entry: Entry) -> str:
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(PATIENCE)
     try:
         to_torch_pruning(rates, network, x, entry.adapter)
     except LesionError as error:
         return "other filters or fails" if "Torch-Pruning" in str(error) else "refused"
+    except _TooLong:
+        return f"not done in {PATIENCE} s"
     except Exception as error:  # Torch-Pruning raises what it likes
         return f"fails ({type(error).__name__})"
+    finally:
+        signal.alarm(0)
     return "the same"
+
+
+def _stop(*_: object) -> None:
+    raise _TooLong
+
+
+class _TooLong(BaseException):
+    """Torch-Pruning was not done in time."""
 
 
 def general(reason: str) -> str:

@@ -13,7 +13,7 @@ from lesion.lesions.ratios import falling
 from lesion.lesions.scores import Scorer
 from lesion.network.anatomy import Anatomy, Unit, keeps
 from lesion.network.cost import Cost, cost
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.rates.allocation import Allocation, UnitRate
 
 SUBJECT = {"weights": "3f5a", "preprocessing": "mean 0.5, |std| 0.25", "order": "seed 0"}

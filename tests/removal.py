@@ -18,7 +18,8 @@ from lesion.engine.replay import Replay
 from lesion.lesions.edits import edges
 from lesion.lesions.lesion import Lesion, Target
 from lesion.network.anatomy import Unit
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.zoo import networks
 
 TOLERANCE = 1e-6  # of the removal's own effect

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lesion.lesions.edits import Channels, Edit, channels
 from lesion.lesions.lesion import Target
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 
 
 class Measurable(Hashable, Protocol):

@@ -12,7 +12,7 @@ from torch import Tensor
 from lesion.engine.moments import FITTED
 from lesion.lesions.edits import Edit, Mended
 from lesion.lesions.readers import Readers
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.downstream import behind
 from lesion.network.graph import Ref, state_of
 from lesion.network.layout import Layout

@@ -11,7 +11,7 @@ from lesion.engine.masks import Masks
 from lesion.engine.whole import Whole
 from lesion.lesions.edits import Channels, Edit
 from lesion.network.anatomy import Anatomy
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Call
 from lesion.subject.training_images import Training
 

@@ -21,7 +21,7 @@ from lesion.engine.memory import peak
 from lesion.engine.moments import MOST, Moments, chosen
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.downstream import Behind, behind
 from lesion.network.program import Program, Run, compile_program
 from lesion.subject.training_images import Training, drawing

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from lesion.engine.base import Batches, Cut, Engine, Measurable, Name
 from lesion.engine.copies import Recovered
-from lesion.engine.copy import copied
 from lesion.engine.memory import networks
 from lesion.engine.mend import Mending, TrainingPasses
 from lesion.engine.mended_around import MendedAround, falling
@@ -21,6 +20,7 @@ from lesion.engine.retrain import BatchNorm, Recover
 from lesion.errors import LesionError
 from lesion.lesions.edits import Edit, Mended
 from lesion.lesions.lesion import Joint
+from lesion.network.copy import copied
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training
 

@@ -15,7 +15,7 @@ from lesion.engine.cache import Kept, places
 from lesion.engine.memory import that_fit
 from lesion.lesions.edits import Channels, Edit, edges
 from lesion.lesions.lesion import Target
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.downstream import Behind, behind
 from lesion.network.labels import Edge
 from lesion.network.program import Program, Run, Step, compile_program

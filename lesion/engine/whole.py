@@ -17,7 +17,7 @@ from lesion.engine.base import Cut, Engine, Name
 from lesion.errors import SubjectError
 from lesion.lesions.edits import Edit
 from lesion.lesions.readers import Readers
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Call
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy, keeps
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.rates.allocation import Allocation, UnitRate
 from lesion.subject.adapter import Adapter, BatchAdapter
-from lesion.subject.batch import cloned, moved, output
+from lesion.subject.batch import cloned, first_output, moved
 from lesion.subject.network import Behind, device_of, evaluating, try_out
 
 
@@ -52,8 +53,8 @@ class Match:
         return outputs(network, cloned(batch), self.adapter)
 
     def forward(self, network: nn.Module, batch: Any) -> Tensor:
-        """The tensor that is scored among them."""
-        return output(outputs(network, batch, self.adapter))
+        """The tensor that is scored among them, or the first."""
+        return first_output(outputs(network, batch, self.adapter))
 
 
 def match(
@@ -68,11 +69,12 @@ def match(
     batch = moved(example, device_of(network))
 
     def forward(module: nn.Module, images: Any) -> Tensor:
-        return output(outputs(module, images, adapter))
+        return first_output(outputs(module, images, adapter))
 
     try_out(network, Behind(forward), batch)
     with evaluating(network):
-        matched = Match(allocation, network, batch, adapter, dissect(network, forward, batch))
+        dissection = dissect(network, forward, batch, scored=False)
+    matched = Match(allocation, network, batch, adapter, dissection)
     _check_units(allocation, matched.anatomy)
     _check_filters(matched)
     return matched

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from lesion.engine.copy import copied
 from lesion.exports.match import Match
 from lesion.exports.plain_weights import calls, computing, make_plain, note
 from lesion.network.anatomy import Unit
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.copy import copied
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Graph, resolve
 from lesion.network.parameter_masks import masks
 from lesion.rates.allocation import UnitRate

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lesion.errors import LesionError
 from lesion.exports.match import Match
 from lesion.network.constants import WEIGHTED
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Graph, Node, Ref, state_of
 from lesion.network.parameter_masks import masks
 from lesion.network.torch_layers import LAYERS, as_layer, kind_of, put_in_place

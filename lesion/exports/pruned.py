@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lesion.engine.copy import copied
 from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
 from lesion.lesions.edits import Channels
+from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
 from lesion.network.program import Run, compile_program
 from lesion.network.resized import Resized

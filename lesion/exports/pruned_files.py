@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lesion.boundary.files import write
-from lesion.engine.copy import copied
 from lesion.errors import LesionError, first_line
 from lesion.exports.origin import texts
 from lesion.harmless import line
+from lesion.network.copy import copied
 from lesion.network.graph import state_of
 from lesion.network.torch_layers import LAYERS, as_layer, put_in_place
 from lesion.rates.allocation import Allocation

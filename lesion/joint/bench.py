@@ -11,7 +11,7 @@ from lesion.engine.base import Cut, Engine
 from lesion.engine.retrain import Recover
 from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Joint
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter
 from lesion.subject.outcomes import EVALUATION, Intact, Outcomes

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lesion.lesions.lesion import Target
 from lesion.lesions.readers import Readers, tensor_of
 from lesion.lesions.removal import without
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.labels import Edge
 from lesion.network.program import Program, Step
 

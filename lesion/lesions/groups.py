@@ -12,7 +12,7 @@ from lesion.lesions.criteria import Consumer, Group, Part
 from lesion.lesions.lesion import Target
 from lesion.network.anatomy import Layer
 from lesion.network.canonical import groups_of
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Graph, Ref
 from lesion.network.labels import Edge
 from lesion.network.layout import Layout

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lesion.lesions.criteria import criterion
 from lesion.lesions.scores import Scorer
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 
 SPREAD = 0.25  # at least: standard deviation of the norms by their mean
 SMALLEST = 0.25  # at most: the smallest norm by the mean

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lesion.lesions.removal import along_weight
 from lesion.network.anatomy import keeps
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import state_of
 from lesion.network.labels import Edge
 from lesion.network.rules.layers import CONVOLUTIONS, TRANSPOSED

@@ -14,7 +14,7 @@ from lesion.lesions.groups import Groups, by_filter
 from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import labels_of
 from lesion.network.anatomy import Layer
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Ref
 
 

@@ -41,15 +41,23 @@ RULES: dict[str, Rule] = {
 MOVING: tuple[Rule, ...] = (*moves.RULES.values(), moves.item, elementwise.copy, opaque.fill)
 INDEXED: tuple[Rule, ...] = (moves.move, moves.repeated)  # others say where positions go
 UNFOLLOWED: tuple[Rule, ...] = (opaque.unknown, opaque.product, products.product)
+# that are given sizes or places, which may be a forward's own numbers of channels
+NUMBERED = {
+    *("view", "_unsafe_view", "reshape", "unflatten", "split", "split_with_sizes", "tensor_split"),
+    *("slice", "narrow", "select", "expand", "pad", "constant_pad_nd", "index", "index_select"),
+}
 SHAPED = {"expand_as", "view_as", "reshape_as", "type_as"}  # by their second argument
 
 
-def couple(graph: Graph, tensors: tuple[Tensor, ...]) -> Coupling:
-    """Sends labels through the graph, beside the values that `tensors`, one batch, give."""
+def couple(graph: Graph, tensors: tuple[Tensor, ...], *, scored: bool = True) -> Coupling:
+    """Sends labels through the graph, beside the values that `tensors`, one batch, give.
+
+    scored: whether layers are tied that the output that is scored does not depend on
+    """
     coupling = Walk(graph, tensors, _rule).go()
-    scored = graph.reaching()
+    reaching = graph.reaching() if scored else set(range(len(graph.nodes)))
     for made in coupling.makings.values():
-        if not scored.intersection(made.nodes):
+        if not reaching.intersection(made.nodes):
             reason = "reaches another output than the one that is scored"
             coupling.tie(floats(made.makes), reason)
     return coupling
@@ -73,9 +81,25 @@ def _rule(walk: Walk, node: Node, value: Any) -> Any:
     if rule in UNFOLLOWED:
         layers.unfollowed(walk, node, value)
     labels = rule(walk, node, value)
+    if node.name in NUMBERED and rule in (moves.move, moves.pad):
+        _note_numbers(walk, node, labels)
     if value is not None and node.name not in SHAPED:
         tie_lost(walk, node, before, () if rule in INDEXED else labels, rule in MOVING)
     return labels
+
+
+def _note_numbers(walk: Walk, node: Node, labels: Any) -> None:
+    """Notes channels that are laid out anew by numbers; -1 stands for whatever there is."""
+    source, free = walk.labels_of(node.args[0].index), any(-1 in a for a in _lists(node.args))
+    if isinstance(labels, Tensor) and (free or torch.equal(source.flatten(), labels.flatten())):
+        unchanged = [s for s in source.shape if s > 1] == [s for s in labels.shape if s > 1]
+        if free or unchanged:
+            return
+    walk.out.numbered.append(walk.out.of_layers(source))
+
+
+def _lists(args: Any) -> list[list[Any]]:
+    return [list(part) for part in args if isinstance(part, (list, tuple))]
 
 
 def _chosen(walk: Walk, node: Node, value: Any) -> Rule:

@@ -1,8 +1,8 @@
 """From a network and one batch to its anatomy, with the graph and edges that the engine cuts."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from lesion.network.alike import Alike
 from lesion.network.anatomy import CONSTANT, Anatomy, Layer
 from lesion.network.canonical import lowered
 from lesion.network.couple import couple
+from lesion.network.dissection import Dissection
 from lesion.network.eager import check_eager
 from lesion.network.graph import Call, Forward, Graph, of_the_batch
 from lesion.network.hidden_inputs import others, with_hidden
 from lesion.network.labels import Coupling, Edge, Making
 from lesion.network.parameter_axes import parameters
 from lesion.network.record import record
+from lesion.network.sliceable import sliceable
 from lesion.network.stages import places
 from lesion.network.trace import TraceError, trace
 from lesion.network.training_only import with_training
@@ -28,44 +30,11 @@ from lesion.subject.checks import check_network
 from lesion.subject.snapshot import unchanged
 
 
-@dataclass(frozen=True)
-class Dissection:
-    """A traced network: its anatomy, its graph, and the edges where channels are cut.
-
-    reads: the edges of operations that mix channels, with final labels, on the way to the output
-        that is scored; beside: those on the way to others alone
-    flows: for each layer the edges at which its channels, not yet united with others, arrive; a
-        depthwise layer on the way follows, so that its bias is not left
-    sizes: bytes of each node's value for one image; nodes: where each layer runs
-    joined: the final label of each that the walk over the graph gave
-    """
-
-    anatomy: Anatomy
-    graph: Graph
-    call: Call
-    reads: tuple[Edge, ...]
-    beside: tuple[Edge, ...]
-    flows: dict[str, tuple[Edge, ...]]
-    sizes: dict[int, int]
-    nodes: dict[str, tuple[int, ...]]
-    joined: Joined
-
-    @cached_property
-    def readers(self) -> dict[str, list[int]]:
-        """For each unit the places in `reads` of the edges that read any of its channels."""
-        units = sorted(self.anatomy.units, key=lambda unit: unit.first)
-        firsts = np.array([unit.first for unit in units])
-        readers: dict[str, list[int]] = {unit.name: [] for unit in units}
-        for place, edge in enumerate(self.reads):
-            labels = np.unique(edge.labels.numpy())
-            numbers = np.searchsorted(firsts, labels[labels != CONSTANT], side="right") - 1
-            for number in np.unique(numbers).tolist():
-                readers[units[number].name].append(place)
-        return readers
-
-
-def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
+def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = True) -> Dissection:
     """The anatomy of `forward(network, batch)`, the network being in evaluation mode.
+
+    scored: whether what `forward` gives is all that counts, so that layers which only other outputs
+        of the network depend on are tied
 
     A network that cannot be traced for any input is traced for this batch alone; then its anatomy
     says under `whole` why it has to be measured by whole forward passes.  The network comes back as
@@ -77,7 +46,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
     with unchanged(network):
         graph, whole = _followed_through(call, network, forward, batch)
     with torch.no_grad():
-        coupling = couple(graph, call.tensors(batch))
+        coupling = couple(graph, call.tensors(batch), scored=scored)
     coupling = with_training(coupling, call, batch)
     names = _names(coupling.makings)
     joined = join(coupling, names)
@@ -91,13 +60,26 @@ def dissect(network: nn.Module, forward: Forward, batch: Any) -> Dissection:
         whole=whole,
     )
     mixing = [edge for edge in coupling.edges if edge.role in ("read", "norm")]
-    scored = graph.reaching()
+    counting = graph.reaching() if scored else {node.index for node in graph.nodes}
     reads, beside = (
-        tuple(_final(edge, joined) for edge in mixing if (edge.node in scored) is on_the_way)
+        tuple(_final(edge, joined) for edge in mixing if (edge.node in counting) is on_the_way)
         for on_the_way in (True, False)
     )
     nodes = {name: tuple(made.nodes) for name, made in makings.items()}
-    return Dissection(anatomy, graph, call, reads, beside, flows, coupling.sizes, nodes, joined)
+    numbered = frozenset(_numbered(coupling, joined))
+    dissection = Dissection(
+        anatomy, graph, call, reads, beside, flows, coupling.sizes, nodes, joined, numbered
+    )
+    return sliceable(dissection, batch)
+
+
+def _numbered(coupling: Coupling, joined: Joined) -> Iterator[str]:
+    """The units whose channels are laid out by numbers."""
+    places = [joined.labels(labels) for labels in coupling.numbered]
+    labels = np.unique(np.concatenate([np.zeros(0, int), *places]))
+    for unit in joined.units:
+        if ((labels >= unit.first) & (labels < unit.first + unit.channels)).any():
+            yield unit.name
 
 
 def _followed_through(

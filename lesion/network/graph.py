@@ -1,6 +1,6 @@
 """A network as a list of functional operations that can be run from any of them on."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from lesion.subject.batch import every_tensor
+from lesion.subject.batch import every_tensor, first_output
 
 
 @dataclass(frozen=True)
@@ -169,28 +169,30 @@ class Call(nn.Module):
         """The leaves of a batch with their places in it, as texts."""
         return [(pytree.keystr(k), leaf) for k, leaf in pytree.tree_flatten_with_path(batch)[0]]
 
-    def forward(self, *tensors: Tensor) -> Any:
+    def given(self, tensors: Iterable[Tensor]) -> Any:
+        """What the adapter gives of the network's outputs."""
         rest = iter(tensors)
         leaves = [next(rest) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         return self.adapted(self.network, pytree.tree_unflatten(leaves, self.structure))
+
+    def forward(self, *tensors: Tensor) -> Any:
+        return first_output(self.given(tensors))
 
 
 class CallOfAll(Call):
     """The same, which gives all tensors that the network gives, the scored one first."""
 
     def forward(self, *tensors: Tensor) -> list[Tensor]:
-        given: list[Any] = []
-        hook = self.network.register_forward_hook(lambda *called: given.append(called[-1]))
+        outputs: list[Any] = []
+        hook = self.network.register_forward_hook(lambda *called: outputs.append(called[-1]))
         try:
-            scored = super().forward(*tensors)
+            outputs.append(self.given(tensors))
         finally:
             hook.remove()
-        others = (tensor for tensor in every_tensor(given) if tensor is not scored)
-        return [scored, *(tensor for tensor in others if not _is_given(tensor, tensors))]
-
-
-def _is_given(tensor: Tensor, tensors: Sequence[Tensor]) -> bool:
-    return any(tensor is given for given in tensors)
+        scored = first_output(outputs[-1])
+        known = {id(tensor) for tensor in (scored, *tensors)}
+        others = {id(tensor): tensor for tensor in every_tensor(outputs) if id(tensor) not in known}
+        return [scored, *others.values()]
 
 
 def state_of(network: nn.Module, tied: bool = True) -> Iterator[tuple[str, Tensor]]:

@@ -67,6 +67,7 @@ class Coupling:
     parts: the same where a forward divides channels by numbers of its own, in a split or a view
     crossed: those in which such parts are exchanged with what they hold, so that their columns
         fall together
+    numbered: labels that an operation takes with numbers that may be numbers of channels
     attention: label arrays that meet in a product of activations
     axes: the labels of every element of the parameters that no layer owns
     passive: which of the labels, as intervals, belong to such parameters
@@ -79,6 +80,7 @@ class Coupling:
     cells: list[np.ndarray] = field(default_factory=list)
     parts: list[np.ndarray] = field(default_factory=list)
     crossed: list[np.ndarray] = field(default_factory=list)
+    numbered: list[np.ndarray] = field(default_factory=list)
     attention: list[np.ndarray] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     makings: dict[str, Making] = field(default_factory=dict)

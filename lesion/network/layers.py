@@ -5,9 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from lesion.network.anatomy import Anatomy
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.subject.adapter import Adapter, BatchAdapter
-from lesion.subject.batch import moved, output
+from lesion.subject.batch import first_output, moved
 from lesion.subject.checks import check_network
 from lesion.subject.network import Behind, device_of, evaluating, try_out
 
@@ -40,9 +41,9 @@ def opened(network: nn.Module, example: Any, adapter: Adapter | None = None) -> 
 
     def forward(module: nn.Module, images: Any) -> Tensor:
         plain = isinstance(images, Tensor) and adapter is None
-        return output(module(images) if plain else given.forward(module, images))
+        return first_output(module(images) if plain else given.forward(module, images))
 
     check_network(network)
     try_out(network, Behind(forward), batch)  # what fails is told in a sentence
     with evaluating(network):
-        return dissect(network, forward, batch)
+        return dissect(network, forward, batch, scored=False)

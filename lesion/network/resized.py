@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lesion.network.anatomy import CONSTANT, keeps
 from lesion.network.couple import labels
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Node, Ref
 from lesion.network.parameter_masks import lengths
 
@@ -47,7 +47,7 @@ class Resized:
     def numbers(self) -> Iterator[tuple[str, int, int]]:
         """Numbers of channels with which a module's forward may reckon, before and after."""
         for node in self.dissection.graph.nodes:
-            if node.kind == "call" and node.module:
+            if node.kind == "call":
                 for old, new in self._numbers(node):
                     if old != new:
                         yield node.module, old, new

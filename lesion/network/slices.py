@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lesion.network.anatomy import Layer, keeps
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Ref, state_of
 from lesion.network.parameter_masks import lengths, masks
 from lesion.network.program import layout

@@ -44,20 +44,17 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
     Raises TraceError with torch's reason where the network cannot be traced.
     """
     call = CallOfAll(network, forward, batch)
-    tensors = tuple(t.detach() for t in call.tensors(batch))  # torch.export marks what it is given
+    tensors = call.tensors(batch)
     images = tensors[0].shape[0]
-    dynamic = tuple(
-        {0: torch.export.Dim.AUTO} if t.dim() and t.shape[0] == images else None for t in tensors
-    )
-    try:
-        with torch.no_grad(), quiet():
-            program = torch.export.export(call, tensors, dynamic_shapes=(dynamic,), strict=False)
-            changed, turns = written(program.graph), _turns(program)
-            program = functional(program)
-    except Exception as error:  # torch.export raises a different class for each thing it refuses
-        raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
+    program = _program(call, tensors)
     if images > 1 and isinstance(_size(program), int):
-        raise TraceError(f"its forward works for batches of {images} images alone")
+        # it may compare the batch with that of an earlier call, as detectors do for their anchors
+        program = _program(call, [_with_one_more(t, images) for t in tensors])
+        if isinstance(_size(program), int):
+            raise TraceError(f"its forward works for batches of {images} images alone")
+    changed, turns = written(program.graph), _turns(program)
+    with _telling():
+        program = functional(program)
     state = {name: value.detach() for name, value in state_of(network)}
     names, values = {}, {}
     for spec in program.graph_signature.input_specs:
@@ -67,6 +64,33 @@ def trace(network: nn.Module, forward: Forward, batch: Any) -> Graph:
             values[name] = state[name] if name in state else program.constants[spec.target]
     graph = graph_of(program.graph, names, values, outputs_of(program))
     return replace(graph, written=named(changed, names), turns=turns)
+
+
+def _program(call: CallOfAll, tensors: Sequence[Tensor]) -> ExportedProgram:
+    """What torch.export makes of the call, for any number of images if it can."""
+    images = tensors[0].shape[0]
+    dynamic = tuple(
+        {0: torch.export.Dim.AUTO} if t.dim() and t.shape[0] == images else None for t in tensors
+    )
+    given = tuple(t.detach() for t in tensors)  # torch.export marks what it is given
+    with _telling():
+        return torch.export.export(call, given, dynamic_shapes=(dynamic,), strict=False)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """What torch.export raises becomes a TraceError."""
+    try:
+        with torch.no_grad(), quiet():
+            yield
+    except Exception as error:  # torch.export raises a different class for each thing it refuses
+        raise TraceError(f"torch.export cannot trace it ({first_line(error)})") from error
+
+
+def _with_one_more(tensor: Tensor, images: int) -> Tensor:
+    """The tensor with its first image once more."""
+    rows = tensor.dim() > 0 and len(tensor) == images
+    return torch.cat([tensor, tensor[:1]]) if rows else tensor
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:

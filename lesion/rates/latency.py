@@ -24,7 +24,7 @@ from torch.utils.benchmark import Timer
 from lesion.boundary.files import write
 from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy, Layer
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.program import Run, Step, compile_program, layout
 from lesion.network.rules.layers import CONVOLUTIONS
 from lesion.rates.candidates import Candidates

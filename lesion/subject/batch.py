@@ -45,6 +45,14 @@ def output(outputs: Any) -> Tensor:
     return tensor
 
 
+def first_output(outputs: Any) -> Tensor:
+    """The tensor that `output` finds, or the first of all, however deep they lie."""
+    found = _tensor(outputs)
+    if found is None:
+        found = next(every_tensor(outputs), None)
+    return output(outputs) if found is None else found
+
+
 def _tensor(outputs: Any) -> Tensor | None:
     if isinstance(outputs, Tensor):
         return outputs

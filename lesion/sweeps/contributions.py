@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from lesion.lesions.criteria import GroupCriterion
 from lesion.lesions.groups import Reading, inputs, readings
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.labels import Edge
 from lesion.network.program import Program, Run, Step, compile_program
 from lesion.subject.training_images import Training

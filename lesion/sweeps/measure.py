@@ -9,7 +9,7 @@ import torch
 
 from lesion.engine.base import Batches, Cut, Engine, Name
 from lesion.errors import SubjectError
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.study.ledger import check_digests, check_scored
 from lesion.subject.batch import moved
 from lesion.subject.ground_truth import rows_of

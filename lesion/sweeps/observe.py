@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lesion.errors import LesionError
 from lesion.lesions.criteria import Criterion, Observing
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Node
 from lesion.network.program import Program, compile_program
 from lesion.study.study import Study

@@ -17,7 +17,7 @@ from lesion.lesions.damage import plan
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.scores import Scorer, norms
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.study import error_shares
 from lesion.study.aim import Aim
 from lesion.study.study import Study

@@ -17,7 +17,7 @@ from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Target
 from lesion.lesions.ratios import labels_of
 from lesion.network.anatomy import Anatomy
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.network.program import compile_program
 from lesion.subject.network import evaluating
 from lesion.subject.scores import two_classes

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from lesion.engine.whole import Whole
 from lesion.errors import LesionError, StudyError, SubjectError, first_line
@@ -18,7 +16,8 @@ from lesion.lesions.criteria import Given
 from lesion.lesions.damage import Damage
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Lesion
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.network.graph import Call, Forward
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter, BatchAdapter
@@ -207,27 +206,20 @@ def _check(network: nn.Module, evaluate: Evaluate, part: str) -> None:
 
 
 def _forward(part: str, adapter: Adapter | None) -> Forward:
-    """How the part of a network runs on a batch, all tensors of its outputs in one."""
+    """How the part of a network runs on a batch."""
     given = adapter or BatchAdapter()
 
-    def forward(network: nn.Module, batch: Any) -> Tensor:
+    def forward(network: nn.Module, batch: Any) -> Any:
         module = network.get_submodule(part)
         plain = isinstance(batch, Tensor) and adapter is None
-        return _joined(module(batch) if plain else given.forward(module, batch))
+        return module(batch) if plain else given.forward(module, batch)
 
     return forward
 
 
-def _joined(outputs: Any) -> Tensor:
-    found = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-    if not found:
-        raise SubjectError(f"Expected tensors among the outputs, got {describe(outputs)}.")
-    return found[0] if len(found) == 1 else torch.cat([one.flatten(1) for one in found], 1)
-
-
 def _dissected(network: nn.Module, forward: Forward, example: Any, part: str) -> Dissection:
     try:
-        found = dissect(network, forward, moved(example, device_of(network)))
+        found = dissect(network, forward, moved(example, device_of(network)), scored=False)
     except LesionError:
         raise
     except Exception as error:  # what torch makes of a network that it cannot follow

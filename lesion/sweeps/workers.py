@@ -16,7 +16,8 @@ from lesion.engine.retrain import Recover
 from lesion.engine.whole import Whole
 from lesion.errors import LesionError, SubjectError
 from lesion.lesions.edits import Edit
-from lesion.network.dissect import Dissection, dissect
+from lesion.network.dissect import dissect
+from lesion.network.dissection import Dissection
 from lesion.network.last_operation import check_ending
 from lesion.subject.batch import cloned, describe, moved
 from lesion.subject.network import device_of, evaluating

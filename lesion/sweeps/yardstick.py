@@ -24,7 +24,7 @@ from lesion.lesions.criteria import (
 from lesion.lesions.lesion import Target
 from lesion.lesions.norm_conditions import norm_conditions
 from lesion.lesions.scores import Scorer
-from lesion.network.dissect import Dissection
+from lesion.network.dissection import Dissection
 from lesion.study.aim import Aim
 from lesion.subject.adapter import Adapter
 from lesion.subject.subject import Subject

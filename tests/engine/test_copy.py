@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lesion.engine.copy import copied
+from lesion.network.copy import copied
 
 
 def test_a_network_that_keeps_what_it_computed():

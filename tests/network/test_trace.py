@@ -121,3 +121,27 @@ def test_a_number_of_images_that_became_a_constant_is_no_trace_for_any():
     with pytest.raises(trace.TraceError, match="works for batches of 2 images alone"):
         traced(Counting(), torch.randn(2, 1, 8, 8))
     assert layers(Counting().eval(), torch.randn(2, 1, 8, 8)).whole.startswith("its forward")
+
+
+class Anchored(nn.Module):
+    """Keeps what it made for the last batch's shape, as detectors keep their anchors."""
+
+    shape = None
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        if self.shape != x.shape:
+            self.anchors, self.shape = torch.arange(x.shape[-1]) * 1.0, x.shape
+        return (self.a(x) + self.anchors).mean((2, 3))
+
+
+def test_a_network_that_compares_a_batch_with_the_last_one_is_traced_for_any_number_of_images():
+    network, x = Anchored(), torch.randn(2, 3, 4, 4)
+    network(x)
+    program = compile_program(traced(network, x))
+    images = torch.randn(5, 3, 4, 4)
+    with torch.no_grad():
+        assert torch.allclose(Run(program, [images]).output(), network(images))

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lesion.engine.copy import copied
 from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
 from lesion.exports.origin import about
@@ -32,10 +31,12 @@ from lesion.exports.ownership import Owned, owning
 from lesion.exports.plain_weights import INSTEAD, check_plain
 from lesion.exports.targets import Handover
 from lesion.exports.torch_pruning_groups import check, check_pruned, groups
+from lesion.network.copy import copied
 from lesion.network.program import layout
 from lesion.rates.allocation import Allocation
 from lesion.subject.adapter import Adapter
 from lesion.subject.network import evaluating
+from lesion.subject.snapshot import unchanged
 
 SUFFIX = ".json"
 RESOLVED = True
@@ -155,7 +156,7 @@ def pruned(owned: Owned) -> nn.Module:
 
 
 def _resolved(matched: Match) -> TorchPruning:
-    with _followed(matched.network) as tp:
+    with unchanged(matched.network), _followed(matched.network) as tp:
         graph = tp.DependencyGraph().build_dependency(
             matched.network,
             matched.batch,

@@ -24,7 +24,7 @@ from lesion.plugins import Plugins
 
 if TYPE_CHECKING:
     from lesion.lesions.edits import Edit
-    from lesion.network.dissect import Dissection
+    from lesion.network.dissection import Dissection
 
 plugins = Plugins(__name__, "lesion.damage", "a damage", "damage")
 

@@ -15,7 +15,7 @@ from lesion.network.anatomy import Anatomy
 
 if TYPE_CHECKING:
     from lesion.lesions.edits import Edit
-    from lesion.network.dissect import Dissection
+    from lesion.network.dissection import Dissection
 
 
 class Filters(Damage):

@@ -82,8 +82,20 @@ def move(walk: Walk, node: Node, value: Any) -> Any:
         return [compress(part) for part in result]
     result = compress(result)
     if isinstance(args[0], Tensor):
-        _turned(walk, compress(args[0]), result)
+        before = compress(args[0])
+        if node.name in ("slice", "narrow"):
+            _part(walk, before, result)
+        _turned(walk, before, result)
     return result
+
+
+def _part(walk: Walk, before: Tensor, after: Tensor) -> None:
+    """Channels of which a part is taken: the parts of that size, where they divide them evenly."""
+    whole, part = ids(before), ids(after)
+    if 1 < len(part) < len(whole) and len(whole) % len(part) == 0 and walk.out.active(after):
+        rows = whole.reshape(-1, len(part))
+        if max(before.shape) == len(whole) and any(map(np.array_equal, rows, [part] * len(rows))):
+            walk.out.parts.append(rows)
 
 
 def _divided(walk: Walk, node: Node, parts: Sequence[Tensor]) -> None:
