@@ -104,7 +104,7 @@ def random_rates(anatomy: Anatomy, seed: int = 0) -> Allocation:
     numbers, rates = np.random.default_rng(seed), []
     gone = np.zeros(anatomy.channels, bool)
     for unit in anatomy.units:
-        if unit.kind != "tied":
+        if unit.kind != "tied" and not unit.held:
             scores, ratio = numbers.random(unit.channels), float(numbers.choice(RATIOS))
             target = Target(unit.name, unit.kind)
             fallen = falling(anatomy, target, scores, ratio, "floor-kept")
@@ -213,10 +213,11 @@ def _fill(row: Row, entry: Entry, onnx: bool, seed: int) -> None:
     row.kinds = (kinds["free"], kinds["coupled"], kinds["tied"])
     convolutions = [layer for layer in anatomy.layers if layer.kernel]
     row.convolutions = (
-        len(convolutions), sum(unit[layer.name].kind != "tied" for layer in convolutions)
-    )  # fmt: skip
-    tied = (unit[layer.name].reason for layer in anatomy.layers if unit[layer.name].kind == "tied")
-    row.reasons = dict(Counter(general(reason) for reason in tied))
+        len(convolutions),
+        sum(not unit[layer.name].reason + unit[layer.name].held for layer in convolutions),
+    )
+    tied = (unit[layer.name].reason or unit[layer.name].held for layer in anatomy.layers)
+    row.reasons = dict(Counter(general(reason) for reason in tied if reason))
     rates = random_rates(anatomy, seed)
     matched = match(rates, network, x, entry.adapter)
     row.removed = f"{1 - rates.pruned.macs / max(rates.intact.macs, 1):.0%} of MACs"

@@ -27,7 +27,7 @@ def by_ratio(
     fallen = {}
     for unit in dissection.anatomy.units:
         ratio = ratios if isinstance(ratios, float) else ratios.get(unit.name, 0.0)
-        if unit.kind != "tied" and ratio:
+        if unit.kind != "tied" and not unit.held and ratio:
             target = Target(unit.name, unit.kind)
             own = Scorer(dissection, known_criterion(criterion)).scores(target)
             gone = falling(dissection.anatomy, target, own, ratio, "floor-kept")

@@ -83,15 +83,22 @@ def time(
     out: options.TimesOut,
     batch: options.BatchTimed = 32,
     device: options.Device = None,
+    runtime: options.WhichRuntime = "torch",
 ) -> None:
-    """Measure how long each layer takes at several widths on this device, for --latency."""
+    """Measure how long each layer takes at several widths, for --latency.
+
+    On this device in torch, in ONNX Runtime on the CPU, or wherever a function of yours runs a
+    module: it takes the module and images and gives milliseconds.
+    """
+    from lesion import zoo
     from lesion.rates.time import time as measure
     from lesion.sweeps.prepare import move
 
     check_out(out, *measured.inputs)
     tried = measured.tried()
-    move(tried.network, device or best_device())
-    times = measure(tried.network, tried.example, tried.adapter, batch=batch)
+    chosen = zoo.open_runtime(runtime)
+    move(tried.network, device or (best_device() if runtime == "torch" else "cpu"))
+    times = measure(tried.network, tried.example, tried.adapter, batch=batch, runtime=chosen)
     say(
         f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
         f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers"

@@ -15,7 +15,7 @@ from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
 from lesion.rates.allocation import Allocation, UnitRate
 from lesion.subject.adapter import Adapter, BatchAdapter
-from lesion.subject.batch import cloned, first_output, moved
+from lesion.subject.batch import cloned, moved
 from lesion.subject.network import Behind, device_of, evaluating, try_out
 
 
@@ -52,9 +52,9 @@ class Match:
         """What a network gives for a batch, as it gives it."""
         return outputs(network, cloned(batch), self.adapter)
 
-    def forward(self, network: nn.Module, batch: Any) -> Tensor:
-        """The tensor that is scored among them, or the first."""
-        return first_output(outputs(network, batch, self.adapter))
+    def forward(self, network: nn.Module, batch: Any) -> Any:
+        """What a network gives for that very batch, which it may change."""
+        return outputs(network, batch, self.adapter)
 
 
 def match(
@@ -68,8 +68,8 @@ def match(
     """
     batch = moved(example, device_of(network))
 
-    def forward(module: nn.Module, images: Any) -> Tensor:
-        return first_output(outputs(module, images, adapter))
+    def forward(module: nn.Module, images: Any) -> Any:
+        return outputs(module, images, adapter)
 
     try_out(network, Behind(forward), batch)
     with evaluating(network):
@@ -113,6 +113,8 @@ def _problem(rate: UnitRate, anatomy: Anatomy) -> str:
         return f"{rate.unit} is to keep channels that it does not have, or none"
     if rate.pruned and unit.kind == "tied":
         return f"{rate.unit} cannot be removed ({unit.reason})"
+    if rate.pruned and unit.held:
+        return f"{rate.unit} cannot be made smaller ({unit.held})"
     unknown = [layer for layer in rate.filters if layer not in anatomy.layer]
     return f"it has no layer {unknown[0]}" if unknown else ""
 

@@ -61,7 +61,9 @@ class Unit:
         layers add into them) or "tied" (cannot be removed, `reason` says why)
     first: its channels carry the labels first, first + 1, … first + channels - 1
     layers: the layers whose filters make the channels, in order of execution
-    cells: labels that must lose equally many, one tuple a cell (grouped convolutions, group norm)
+    cells: labels that must lose equally many, one tuple a cell (grouped convolutions, group norm,
+        equal parts into which a forward divides its channels)
+    held: why it can be lesioned but not be made smaller: its forward holds numbers of channels
     """
 
     name: str
@@ -71,6 +73,7 @@ class Unit:
     layers: tuple[str, ...]
     cells: tuple[tuple[int, ...], ...]
     reason: str = ""
+    held: str = ""
 
     @property
     def labels(self) -> range:
@@ -159,7 +162,7 @@ class Anatomy:
                 "status": unit.kind,
                 "macs": layer.macs,
                 "params": self._numbers(layer),
-                "reason": unit.reason,
+                "reason": unit.reason or unit.held,
             }
 
     def _numbers(self, layer: Layer) -> int:

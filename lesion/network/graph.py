@@ -1,10 +1,12 @@
 """A network as a list of functional operations that can be run from any of them on."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
@@ -184,11 +186,13 @@ class CallOfAll(Call):
 
     def forward(self, *tensors: Tensor) -> list[Tensor]:
         outputs: list[Any] = []
-        hook = self.network.register_forward_hook(lambda *called: outputs.append(called[-1]))
-        try:
+        with ExitStack() as hooks:
+            if not isinstance(self.network, ScriptModule):  # which takes no hooks
+                keep = self.network.register_forward_hook(
+                    lambda *called: outputs.append(called[-1])
+                )
+                hooks.callback(keep.remove)
             outputs.append(self.given(tensors))
-        finally:
-            hook.remove()
         scored = first_output(outputs[-1])
         known = {id(tensor) for tensor in (scored, *tensors)}
         others = {id(tensor): tensor for tensor in every_tensor(outputs) if id(tensor) not in known}

@@ -8,7 +8,7 @@ from lesion.network.anatomy import Anatomy
 from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
 from lesion.subject.adapter import Adapter, BatchAdapter
-from lesion.subject.batch import first_output, moved
+from lesion.subject.batch import moved
 from lesion.subject.checks import check_network
 from lesion.subject.network import Behind, device_of, evaluating, try_out
 
@@ -39,9 +39,9 @@ def opened(network: nn.Module, example: Any, adapter: Adapter | None = None) -> 
     given = adapter or BatchAdapter()
     batch = moved(example, device_of(network))
 
-    def forward(module: nn.Module, images: Any) -> Tensor:
+    def forward(module: nn.Module, images: Any) -> Any:
         plain = isinstance(images, Tensor) and adapter is None
-        return first_output(module(images) if plain else given.forward(module, images))
+        return module(images) if plain else given.forward(module, images)
 
     check_network(network)
     try_out(network, Behind(forward), batch)  # what fails is told in a sentence

@@ -24,22 +24,22 @@ from lesion.network.slices import Slices
 from lesion.subject.batch import cloned
 from lesion.subject.snapshot import unchanged
 
-REASON = "its number of channels is held by {}, which fails without some of them ({})"
+HELD = "its number of channels is held by {}, which fails without some of them ({})"
 
 
 def sliceable(dissection: Dissection, batch: Any) -> Dissection:
-    """The dissection with units tied that cannot be sliced, where operations take numbers that
+    """The dissection with units held that cannot be sliced, where operations take numbers that
     could hinder that."""
     suspects = [
         unit
         for unit in dissection.anatomy.units
-        if unit.kind != "tied" and unit.name in dissection.numbered
+        if unit.kind != "tied" and not unit.held and unit.name in dissection.numbered
     ]
     if not suspects:
         return dissection
     held = dict(_held(_Trial(dissection, batch), suspects))
     units = tuple(
-        replace(unit, kind="tied", reason=held[unit.name]) if unit.name in held else unit
+        replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
     )
     return replace(dissection, anatomy=replace(dissection.anatomy, units=units))
@@ -85,10 +85,10 @@ class _Trial:
         try:
             shapes = self._shapes(small)
         except Exception as error:  # the network is the user's: it may raise anything
-            return REASON.format(_place(small, error.__traceback__), first_line(error))
+            return HELD.format(_place(small, error.__traceback__), first_line(error))
         if shapes == self._wanted:
             return ""
-        return REASON.format(type(small).__name__, f"it gives {shapes}")
+        return HELD.format(type(small).__name__, f"it gives {shapes}")
 
     @cached_property
     def _wanted(self) -> list[torch.Size]:

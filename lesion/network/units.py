@@ -1,6 +1,6 @@
 """From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from lesion.network.anatomy import CONSTANT, Unit
 from lesion.network.labels import Coupling, Making
 from lesion.network.sums import added, components
 
+HELD = "its forward divides its channels into parts that cannot lose equally many"
 READ_BY_HEADS = "residual stream of attention: {} reads it for queries, keys and values"
 
 
@@ -25,14 +26,30 @@ class Joined:
 
 
 def join(coupling: Coupling, names: dict[str, str]) -> Joined:
-    """Units in order of execution; `names` gives the layer's name for each weight."""
-    component = _components(coupling)
-    reasons = _reasons(coupling, component, names)
-    if united := list(_crossed(coupling, component, reasons)):
-        coupling = replace(coupling, united=coupling.united + united)
-        component = _components(coupling)
-        reasons = _reasons(coupling, component, names)
+    """Units in order of execution; `names` gives the layer's name for each weight.
+
+    What a forward divides by numbers of its own loses equal parts; it is held where it cannot.
+    """
+    plain = _joined(coupling, names)
+    crossed = [rows for rows in coupling.crossed if _divisible(plain, rows)]
+    pairs = [(np.broadcast_to(rows[:1], rows[1:].shape), rows[1:]) for rows in crossed]
+    united = [(first.reshape(-1), rest.reshape(-1), "same") for first, rest in pairs]
+    joined = _joined(replace(coupling, united=coupling.united + united), names) if pairs else plain
+    divided = replace(joined, units=tuple(_divided(joined, coupling)))
+    blocked = {unit.name for unit in divided.units if unit.held}
+    if not pairs or not blocked:
+        return divided
+    held = {name for unit in divided.units if unit.name in blocked for name in unit.layers}
+    units = (replace(unit, held=HELD) if held.intersection(unit.layers) else unit
+             for unit in _divided(plain, replace(coupling, parts=[])))  # fmt: skip
+    return replace(plain, units=tuple(units))
+
+
+def _joined(coupling: Coupling, names: dict[str, str]) -> Joined:
+    """The units with the cells of grouped operations."""
+    component = components(coupling.count, [(a, b) for a, b, _ in coupling.united])
     makings = list(coupling.makings.values())
+    reasons = _reasons(coupling, component, names)
     several = np.unique(component[added(coupling)])
     number = np.full(component.max(initial=0) + 1, CONSTANT)
     units, first = [], 0
@@ -44,31 +61,25 @@ def join(coupling: Coupling, names: dict[str, str]) -> Joined:
         first += len(group)
     joined = Joined(tuple(units), number[component])
     cells = [joined.labels(raw) for raw in coupling.cells]
+    return replace(joined, units=tuple(_with_cells(unit, cells) for unit in units))
+
+
+def _divisible(joined: Joined, rows: np.ndarray) -> bool:
+    """Whether rows of channels are exchanged with what they hold, and none of these is tied."""
+    labels = joined.labels(rows)
+    inside = (labels[labels >= 0] if (labels >= 0).all() else labels[:0]).tolist()
+    kinds = {unit.kind for unit in joined.units if set(inside).intersection(unit.labels)}
+    return bool(inside) and not _whole(labels) and "tied" not in kinds
+
+
+def _divided(joined: Joined, coupling: Coupling) -> Iterator[Unit]:
+    """The units, those that can be cut with the cells that parts of them ask for as well."""
+    cells = [joined.labels(raw) for raw in coupling.cells]
     parts = [rows for raw in coupling.parts if not _whole(rows := joined.labels(raw))]
-    divided = (_with_cells(unit, cells if unit.kind == "tied" else cells + parts) for unit in units)
-    return replace(joined, units=tuple(divided))
-
-
-def _components(coupling: Coupling) -> np.ndarray:
-    return components(coupling.count, [(a, b) for a, b, _ in coupling.united])
-
-
-def _crossed(
-    coupling: Coupling, component: np.ndarray, reasons: Container[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    """What falls together where rows of channels are exchanged with what they hold: columns."""
-    for rows in coupling.crossed:
-        known = component[np.maximum(rows, 0)]
-        if (
-            (rows >= 0).all()
-            and not _whole(known)
-            and not any(channel in reasons for channel in np.unique(known).tolist())
-        ):
-            yield (
-                np.broadcast_to(rows[:1], rows[1:].shape).reshape(-1),
-                rows[1:].reshape(-1),
-                "same",
-            )
+    for unit in joined.units:
+        divided = unit if unit.kind == "tied" else _with_cells(unit, cells + parts)
+        tied = unit.kind != "tied" and divided.kind == "tied"
+        yield replace(unit, held=HELD) if tied else divided
 
 
 def _whole(rows: np.ndarray) -> bool:

@@ -173,7 +173,7 @@ def calibrated(study: Study, known: Basis) -> Calibration | None:
 
 
 def _rate(anatomy: Anatomy, unit: Unit, choice: Candidate | None) -> UnitRate:
-    candidate = choice or Candidate(0.0, np.zeros(unit.channels, bool))
+    candidate = choice or Candidate(0.0, np.zeros(unit.channels, bool), reason=unit.held)
     gone = np.zeros(anatomy.channels, bool)
     gone[unit.first : unit.first + unit.channels] = candidate.fallen
     return UnitRate(

@@ -179,10 +179,11 @@ def fixed(anatomy: Anatomy, budget: Budget) -> dict[str, float]:
                 f"Expected the pattern of a layer, got '{pattern}'; lesion layers lists them."
             )
         for unit in dict.fromkeys(anatomy.layer[name].unit for name in names):
-            if ratio and anatomy.unit[unit].kind == "tied":
+            reason = anatomy.unit[unit].reason or anatomy.unit[unit].held
+            if ratio and reason:
                 raise LesionError(
                     f"Expected a layer that can be removed for the rate of {pattern}, but {unit}: "
-                    f"{anatomy.unit[unit].reason}."
+                    f"{reason}."
                 )
             before, by = asked.setdefault(unit, (ratio, pattern))
             if before != ratio:

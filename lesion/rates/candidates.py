@@ -97,6 +97,8 @@ def _of_unit(
     scores = reading.study.scores(unit.name, unit.kind, first.criterion, first.seed)
     assert scores is not None
     none = Candidate(0.0, np.zeros(unit.channels, bool))
+    if unit.held:
+        return (replace(none, reason=unit.held),)
     if pin == 0:
         return (replace(none, reason="stays whole, as asked"),)
     ratios = {*(lesion.amount for lesion in lesions), *more}

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 from lesion.boundary.files import write
 from lesion.errors import LesionError
@@ -29,13 +28,13 @@ from lesion.network.program import Run, Step, compile_program, layout
 from lesion.network.rules.layers import CONVOLUTIONS
 from lesion.rates.candidates import Candidates
 from lesion.rates.costs import Account, Product, Terms, axis_terms
+from lesion.rates.runtimes import BRIEF, KINDS, Runtime, measured, milliseconds, module_of
 from lesion.subject.batch import moved
 from lesion.subject.network import device_of
 
 WIDTHS = (0.2, 0.42, 0.55, 0.68, 0.8, 1.0)  # that tell blocks apart, whatever the channels
 BLOCKS = (1, 4, 8, 16, 32)
 WORSE = 1.05  # by so much larger blocks have to fit better than smaller ones
-BRIEF = 0.02  # seconds for each width of each layer
 
 
 @dataclass(frozen=True)
@@ -133,11 +132,14 @@ class Times:
 
 
 @torch.no_grad()
-def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
+def time_layers(
+    dissection: Dissection, example: Any, batch: int = 32, runtime: Runtime | None = None
+) -> Times:
     """The table for a network as it runs now: its device, its number of threads.
 
     example: a batch of images, repeated or cut to `batch`. Batch norm is not folded, as in a
     network that is run as it is.
+    runtime: where layers and network run, by default in torch; see `lesion.rates.runtimes`
     """
     call = dissection.call
     device = device_of(call.network)
@@ -152,9 +154,12 @@ def time_layers(dissection: Dissection, example: Any, batch: int = 32) -> Times:
             layer, x = dissection.anatomy.layer[layer_at[step.index]], step_inputs(step, run)
             key = (step.name, x.shape, step.args[1].shape, repr((step.args[3:], step.kwargs)))
             if key not in known:
-                known[key] = _timed(layer, step, x)
+                known[key] = _timed(layer, step, x, runtime)
             times.append(replace(known[key], layer=layer.name))
-    whole = _milliseconds(lambda: call(*tensors), 20 * BRIEF)
+    if runtime is None:
+        whole = milliseconds(lambda: call(*tensors), 20 * BRIEF)
+    else:
+        whole = measured(runtime, call, tensors[0])
     merged = tuple(_merged(times))
     full = 0.0
     for timed in merged:
@@ -191,13 +196,19 @@ def step_inputs(step: Step, run: Run) -> Tensor:
     return value
 
 
-def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
+def _timed(layer: Layer, step: Step, x: Tensor, runtime: Runtime | None) -> LayerTime:
     """A layer's law from its times at several widths; in proportion to them where it has groups."""
+
+    def took(x: Tensor, weight: Tensor, *rest: Any) -> float:
+        if runtime is None or step.name not in KINDS:
+            return milliseconds(lambda: step.op(x, weight, *rest, **step.kwargs))
+        return measured(runtime, module_of(step, weight, rest[0] if rest else None), x)
+
     weight = step.args[1]
     wide, deep = len(layer.reads), len(layer.makes)
     plain = layer.groups == 1 and step.name in CONVOLUTIONS | {"linear"}
     if not plain:
-        time = _milliseconds(lambda: step.op(x, *step.args[1:], **step.kwargs), BRIEF)
+        time = took(x, *step.args[1:])
         each = (time / deep, 0.0) if layer.depthwise else (0.0, time / wide / deep)
         return LayerTime(layer.name, (0.0, 0.0, *each), 0.1 * time)
     axis = x.dim() - 1 if step.name == "linear" else 1
@@ -209,7 +220,7 @@ def _timed(layer: Layer, step: Step, x: Tensor) -> LayerTime:
             kernel = weight[:makes, :reads].contiguous(memory_format=layout(weight))
             bias = step.args[2] if len(step.args) > 2 else None
             rest = (None if bias is None else bias[:makes].contiguous(), *step.args[3:])
-            times.append(_milliseconds(lambda i=inputs, w=kernel, r=rest: step.op(i, w, *r), BRIEF))
+            times.append(took(inputs, kernel, *rest))
             widths.append((reads, makes))
     return fitted(layer.name, widths, times)
 
@@ -233,12 +244,6 @@ def fitted(layer: str, widths: Sequence[tuple[int, int]], times: Sequence[float]
         laws.append((missed, law))
     least = min(missed for missed, _ in laws)
     return next(law for missed, law in laws if missed <= WORSE * least + 1e-9)
-
-
-def _milliseconds(call: Any, seconds: float) -> float:
-    """The median time of a call; on a GPU its work is waited for."""
-    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
-    return 1000 * float(timer.blocked_autorange(min_run_time=seconds).median)
 
 
 def _merged(times: Sequence[LayerTime]) -> Iterator[LayerTime]:

@@ -4,14 +4,21 @@ from typing import Any
 
 from torch import nn
 
+from lesion.errors import LesionError
 from lesion.network.layers import opened
 from lesion.rates.latency import Times, time_layers
+from lesion.rates.runtimes import RUNTIMES, Runtime
 from lesion.subject.adapter import Adapter
 from lesion.subject.network import evaluating
 
 
 def time(
-    network: nn.Module, example: Any, adapter: Adapter | None = None, *, batch: int = 32
+    network: nn.Module,
+    example: Any,
+    adapter: Adapter | None = None,
+    *,
+    batch: int = 32,
+    runtime: str | Runtime = "torch",
 ) -> Times:
     """The table of a network's times, for budgets of latency: what `lesion time` writes.
 
@@ -19,7 +26,16 @@ def time(
     threads; see `lesion.rates.latency` for the law that is fitted.
 
     example, adapter: as for `lesion.layers`; batch: how many images at once
+    runtime: "torch", "onnxruntime" (on the CPU; needs the extra `onnx`), or a function that takes a
+        module and images and gives milliseconds: see `lesion.rates.runtimes`
+
+    Raises LesionError for an unknown runtime, and where it fails on the network or a layer.
     """
+    chosen = RUNTIMES.get(runtime) if isinstance(runtime, str) else runtime
+    if chosen is None:
+        raise LesionError(
+            f"Expected a runtime, {' or '.join(RUNTIMES)} or a function, got '{runtime}'."
+        )
     dissection = opened(network, example, adapter)
     with evaluating(network):
-        return time_layers(dissection, example, batch)
+        return time_layers(dissection, example, batch, None if runtime == "torch" else chosen)

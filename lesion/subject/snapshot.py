@@ -9,7 +9,7 @@ import gc
 import random
 import sys
 import types
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -129,24 +129,33 @@ class _Snapshot:
         self.undo.append(undo)
 
     def _items(self, mapping: dict[Any, Any]) -> None:
-        before = dict(mapping)
+        # a subclass may give, and take, other things than it holds
+        kind: Any = OrderedDict if isinstance(mapping, OrderedDict) else dict
+
+        def held() -> list[tuple[Any, Any]]:
+            return [(key, dict.__getitem__(mapping, key)) for key in kind.__iter__(mapping)]
+
+        before = held()
 
         def undo() -> None:
-            same = list(map(id, mapping.values())) == list(map(id, before.values()))
-            if not same or [*mapping] != [*before]:
-                mapping.clear()
-                mapping.update(before)
+            now = held()
+            same = [id(value) for _, value in now] == [id(value) for _, value in before]
+            if not same or [key for key, _ in now] != [key for key, _ in before]:
+                kind.clear(mapping)
+                for key, value in before:
+                    kind.__setitem__(mapping, key, value)
 
         self.undo.append(undo)
-        self.todo.extend(before.values())
+        self.todo.extend(value for _, value in before)
 
     def _members(self, collection: Any) -> None:
-        before = list(collection)
+        kind: Any = next(kind for kind in (list, deque, set) if isinstance(collection, kind))
+        before = list(kind.__iter__(collection))
 
         def undo() -> None:
-            if list(map(id, collection)) != list(map(id, before)):
-                collection.clear()
-                (collection.update if isinstance(collection, set) else collection.extend)(before)
+            if list(map(id, kind.__iter__(collection))) != list(map(id, before)):
+                kind.clear(collection)
+                (kind.update if kind is set else kind.extend)(collection, before)
 
         self.undo.append(undo)
         self.todo.extend(before)

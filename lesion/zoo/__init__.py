@@ -6,6 +6,7 @@ from lesion.zoo.subjects import (
     Tried,
     open_evaluation,
     open_recovery,
+    open_runtime,
     open_subject,
     try_network,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "open_evaluation",
     "open_network",
     "open_recovery",
+    "open_runtime",
     "open_subject",
     "try_network",
 ]

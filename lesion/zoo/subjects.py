@@ -165,6 +165,11 @@ def open_recovery(text: str) -> str | Recover:
     return references.found(text) if ":" in text and not known else text
 
 
+def open_runtime(text: str) -> Any:
+    """The runtime that a text names: a function as FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION."""
+    return references.found(text) if ":" in text else text
+
+
 def open_evaluation(
     network: str,
     weights: str | None,

@@ -53,6 +53,19 @@ def test_a_copy_without_what_falls(case, rates):
     assert torch.equal(small.eval()(case.x), expected(case.x))
 
 
+@pytest.mark.parametrize("name", allocations.networks())
+def test_what_is_applied_is_what_slicing_by_hand_gives(name):
+    case = removal.small(name)
+    given = allocations.mixed(case.dissection)
+    small = apply(given, case.network, case.x)
+    dropped = given.dropped(case.dissection.anatomy)
+    expected = shrink(case.network, case.dissection.anatomy, dropped)
+    assert same(values(small), values(expected))
+    assert repr(small) == repr(expected)  # out_channels, num_features and the like
+    assert torch.allclose(small(case.x), expected(case.x), atol=1e-12)
+    assert sum(p.numel() for p in small.parameters()) == given.pruned.parameters
+
+
 def test_channels_last_stays_so(case, rates):
     network = copy.deepcopy(case.network).to(memory_format=torch.channels_last)
     for whole, wanted in ((network, torch.channels_last), (case.network, torch.contiguous_format)):
@@ -67,16 +80,21 @@ def test_channels_last_stays_so(case, rates):
     assert sum(parameter.numel() for parameter in small.parameters()) == rates.pruned.parameters
 
 
-def test_a_forward_that_holds_numbers_of_channels():
+def test_a_forward_that_holds_numbers_of_channels_is_seen_when_it_is_taken_apart():
     def step(n, x):
         out = n.a(x)
         return n.b(out * out.new_ones(1, 8, 1, 1))
 
     case = removal.case(Net(step, a=conv(3, 8), b=conv(8, 4), fc=fc(4)), 3, 6, 6)
+    unit = case.dissection.anatomy.unit["a"]
+    assert unit.kind == "free"  # it can be lesioned
+    assert unit.held == (
+        "its number of channels is held by Net, which fails without some of them (The size of "
+        "tensor a (7) must match the size of tensor b (8) at non-singleton dimension 1)"
+    )
     rates = allocations.by_channels(case.dissection.anatomy, {"a": [0]})
-    with pytest.raises(LesionError) as error:
+    with pytest.raises(LesionError, match=r"but a cannot be made smaller \(its number of channels"):
         apply(rates, case.network, case.x)
-    assert "but its forward fails (RuntimeError: The size of tensor a (7)" in str(error.value)
 
 
 def test_a_network_that_answers_otherwise_is_noticed(case, rates, monkeypatch):

@@ -157,8 +157,8 @@ def test_so_does_one_that_is_broken_off(place, error, monkeypatch):
     network, x = Building(place == "record"), torch.randn(2, 1, 8, 8)
     before, inner = everything(network), getattr(dissect, place)
 
-    def breaking(*given):
-        inner(*given)
+    def breaking(*given, **options):
+        inner(*given, **options)
         raise error("stop")
 
     monkeypatch.setattr(dissect, place, breaking)
@@ -208,3 +208,40 @@ def test_what_was_remembered_without_a_trace_is_kept():
     assert positions.cache_info().currsize >= 1
     hits = positions.cache_info().hits
     assert type(positions(8)) is Tensor and positions.cache_info().hits == hits + 1
+
+
+class Makes(collections.OrderedDict):
+    """Gives what its entries make, as a table of activations by name does."""
+
+    def __getitem__(self, name):
+        return super().__getitem__(name)()
+
+
+class Doubled(list):
+    """Gives other things than it holds."""
+
+    def __iter__(self):
+        return iter([2 * value for value in super().__iter__()])
+
+
+TABLE = Makes(relu=nn.ReLU, gelu=nn.GELU)
+TABLE.move_to_end("relu")
+NUMBERS = Doubled([1, 2])
+
+
+class Looking(nn.Module):
+    def forward(self, x):
+        return TABLE["relu"](x) * len(NUMBERS)
+
+
+def test_collections_that_give_other_things_than_they_hold_come_back_with_what_they_hold():
+    network = Looking()
+    with unchanged(network):
+        TABLE["gelu"] = nn.SiLU
+        list.append(NUMBERS, 3)
+    assert dict.__getitem__(TABLE, "gelu") is nn.GELU
+    assert [*TABLE] == ["gelu", "relu"]
+    assert list.copy(NUMBERS) == [1, 2]
+    with unchanged(network):
+        pass
+    assert dict.__getitem__(TABLE, "relu") is nn.ReLU

@@ -22,4 +22,12 @@ WhichRunner = Annotated[
     str, _means("--runner", help="where it is measured: here, or by one of another package")
 ]
 Workers = Annotated[int | None, _means(help="processes that read images", metavar="N", min=0)]
+WhichRuntime = Annotated[
+    str,
+    _means(
+        "--with",
+        help="where layers are timed: torch, onnxruntime, or FILE.py:FUNCTION of module and images",
+        metavar="RUNTIME",
+    ),
+]
 BatchTimed = Annotated[int, typer.Option("--batch", help="images at once", metavar="N", min=1)]

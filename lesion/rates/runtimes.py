@@ -1,0 +1,144 @@
+"""How long a module takes, in torch or in another runtime.
+
+A runtime is a function `runtime(module, images) -> milliseconds`, the median of some runs: the
+module is a network, or one layer at one width (`nn.Conv2d`, `nn.Linear`, …), in evaluation mode,
+the images a tensor (batch, …).  It exports the module to wherever it runs.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+
+from lesion.errors import LesionError, first_line
+from lesion.network.program import Step
+from lesion.network.trace import quiet
+
+Runtime = Callable[[nn.Module, Tensor], float]
+KINDS = {
+    **{f"conv{d}d": kind for d, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), 1)},
+    "linear": nn.Linear,
+}
+BRIEF = 0.02  # seconds for each width of each layer
+
+
+def milliseconds(call: Callable[[], Any], seconds: float = BRIEF) -> float:
+    """The median time of a call in this process; on a GPU its work is waited for."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return 1000 * float(timer.blocked_autorange(min_run_time=seconds).median)
+
+
+def in_torch(module: nn.Module, images: Tensor) -> float:
+    """Milliseconds in torch, as the module runs here."""
+    return milliseconds(lambda: module(images))
+
+
+def in_onnxruntime(module: nn.Module, images: Tensor) -> float:
+    """Milliseconds in ONNX Runtime on the CPU, with torch's number of threads."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise LesionError(
+            f"Expected {' and '.join(missing)} to measure times with onnxruntime; pip install "
+            '"lesion[onnx]".'
+        )
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
+    content = _as_onnx(module, images)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    given = {session.get_inputs()[0].name: images.numpy()}
+    return milliseconds(lambda: session.run(None, given))
+
+
+RUNTIMES: dict[str, Runtime] = {"torch": in_torch, "onnxruntime": in_onnxruntime}
+
+
+def measured(runtime: Runtime, module: nn.Module, images: Tensor) -> float:
+    """What a runtime says. Raises LesionError where it fails, or gives no time."""
+    try:
+        with torch.no_grad(), quiet():
+            time = float(runtime(module.eval(), images))
+    except LesionError:
+        raise
+    except Exception as error:  # the runtime is the user's, or one that lacks an operation
+        raise LesionError(
+            f"Expected a runtime that runs {type(module).__name__} on {tuple(images.shape)}, but "
+            f"it fails ({type(error).__name__}: {first_line(error)}); time it in torch, or give a "
+            "function runtime(module, images) that gives milliseconds."
+        ) from error
+    if not 0 < time < float("inf"):
+        raise LesionError(
+            f"Expected milliseconds from the runtime for {type(module).__name__}, got {time:g}."
+        )
+    return time
+
+
+def module_of(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """The module that computes what a step computes, with such a weight and bias.
+
+    >>> import torch.nn.functional as F
+    >>> step = Step(0, "linear", F.linear, (None, None, None), {})
+    >>> module_of(step, torch.ones(2, 3), None)
+    Linear(in_features=3, out_features=2, bias=False)
+    """
+    kind: Any = KINDS[step.name]
+    settings = dict(zip(("stride", "padding", "dilation", "groups"), step.args[3:], strict=False))
+    settings |= {name: step.kwargs[name] for name in settings.keys() & step.kwargs.keys()}
+    sizes = [weight.shape[1] * settings.get("groups", 1), weight.shape[0]]
+    if step.name != "linear":
+        sizes.append(tuple(weight.shape[2:]))
+        settings = {name: _pair(value) for name, value in settings.items()}
+    made = kind(*sizes, **settings, bias=bias is not None)
+    made.weight.data = weight
+    if bias is not None:
+        made.bias.data = bias
+    module: nn.Module = made.eval().requires_grad_(False)
+    return module
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_onnx(module: nn.Module, images: Tensor) -> bytes:
+    """One of torch's own layers written out here, since there are many of them; others by torch."""
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+        return _layer_as_onnx(module, images)
+    file = BytesIO()
+    converted = torch.onnx.export(module, (images,), dynamo=True, verbose=False)
+    assert converted is not None
+    file.write(converted.model_proto.SerializeToString())
+    return file.getvalue()
+
+
+def _layer_as_onnx(module: Any, images: Tensor) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = module.weight.detach()
+    if isinstance(module, nn.Linear):
+        weights = [("w", weight.T), ("b", module.bias)]
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["y" if module.bias is None else "z"])]
+        if module.bias is not None:
+            nodes.append(helper.make_node("Add", ["z", "b"], ["y"]))
+    else:
+        weights = [("w", weight), ("b", module.bias)]
+        names = ["x", "w"] + ["b"] * (module.bias is not None)
+        pads = [*module.padding, *module.padding] if module.padding != "same" else None
+        settings = {"strides": module.stride, "dilations": module.dilation, "group": module.groups}
+        settings |= {"pads": pads} if pads else {"auto_pad": "SAME_UPPER"}
+        nodes = [helper.make_node("Conv", names, ["y"], **settings)]
+    held = [
+        numpy_helper.from_array(value.detach().contiguous().numpy(), name)
+        for name, value in weights
+        if value is not None
+    ]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(images.shape))
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "layer", [given], [result], held)
+    content: bytes = helper.make_model(graph).SerializeToString()
+    return content

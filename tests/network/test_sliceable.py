@@ -1,0 +1,115 @@
+"""Numbers of channels that a forward holds: followed where an attribute has them, else told."""
+
+import allocations
+import pytest
+import torch
+from small_networks import Net, conv, fc
+from torch import nn
+from torch.nn import functional as F
+
+from lesion import apply, layers
+
+
+def divided(n, x):
+    """By a number of its own."""
+    x = n.a(x)
+    return n.d(n.b(x[:, :4]) + n.c(x[:, 4:]))
+
+
+def halved(n, x):
+    x = n.a(x)
+    half = x.shape[1] // 2
+    return n.d(n.b(x[:, :half]) + n.c(x[:, half:]))
+
+
+def by_attribute(n, x):
+    x = n.a(x)
+    return n.d(n.b(x[:, : n.width]) + n.c(x[:, n.width :]))
+
+
+def split(n, x):
+    first, second = n.a(x).split((n.width, n.width), 1)
+    return n.d(n.b(first) + n.c(second))
+
+
+def chunked(n, x):
+    first, second = n.a(x).chunk(2, 1)
+    return n.d(n.b(first) + n.c(second))
+
+
+def network(step):
+    torch.manual_seed(0)
+    net = Net(step, a=conv(3, 8), b=conv(4, 6), c=conv(4, 6), d=conv(6, 4), fc=fc(4))
+    net.width = 4
+    return net.eval()
+
+
+def images():
+    return torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("step", [halved, by_attribute, split, chunked])
+def test_equal_parts_lose_equally_many_and_attributes_follow(step):
+    net, x = network(step), images()
+    anatomy = layers(net, x)
+    unit = anatomy.unit["a"]
+    assert (unit.kind, [len(cell) for cell in unit.cells]) == ("free", [4, 4])
+    rates = allocations.by_channels(anatomy, {"a": [1, 2, 5, 7], "b": [0]})
+    small = apply(rates, net, x)
+    kept = [0, 3, 4, 6]
+    assert torch.equal(small.a.weight, net.a.weight[kept])
+    assert torch.equal(small.c.weight, net.c.weight[1:][:, [0, 2]])
+    assert small.width == (2 if step in (by_attribute, split) else 4)
+    with torch.no_grad():
+        for layer, fallen in ((net.b, [1, 2]), (net.c, [1, 3]), (net.d, [0])):
+            layer.weight[:, fallen] = 0
+        assert torch.allclose(small(x), net(x), atol=1e-6)
+
+
+def test_a_number_in_the_code_itself_holds_what_it_divides():
+    unit = layers(network(divided), images()).unit["a"]
+    assert unit.kind == "free"  # it can be lesioned
+    assert unit.held.startswith(
+        "its number of channels is held by Net, which fails without some of them (Given groups=1, "
+    )
+
+
+class Padded(nn.Module):
+    """A shortcut that pads channels, by a number that it keeps."""
+
+    def __init__(self, new):
+        super().__init__()
+        self.new, self.a, self.b, self.c = new, conv(3, 5), conv(5, 8), conv(8, 4)
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.c(F.pad(x, (0, 0, 0, 0, 0, self.new)) + self.b(x)).mean((2, 3))
+
+
+def test_a_padded_shortcut_is_padded_with_what_stays():
+    torch.manual_seed(0)
+    net, x = Padded(3).eval(), images()
+    anatomy = layers(net, x)
+    assert (anatomy.unit["a"].kind, anatomy.unit["a"].channels) == ("coupled", 8)
+    small = apply(allocations.by_channels(anatomy, {"a": [1, 5, 7]}), net, x)
+    assert (small.new, small.a.out_channels, small.b.out_channels) == (1, 4, 5)
+    assert (small.b.in_channels, small.c.in_channels) == (4, 5)
+
+
+class Viewed(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.a, self.f = size, conv(3, 8), nn.Linear(288, 4)
+
+    def forward(self, x):
+        return self.f(self.a(x).view(len(x), self.size))
+
+
+@pytest.mark.parametrize(("size", "kind"), [(-1, "free"), (288, "free")])
+def test_a_flattened_map_of_a_fixed_size(size, kind):
+    torch.manual_seed(0)
+    net, x = Viewed(size).eval(), images()
+    anatomy = layers(net, x)
+    assert anatomy.unit["a"].kind == kind
+    small = apply(allocations.by_channels(anatomy, {"a": [0, 3]}), net, x)
+    assert (small.size, small.f.in_features) == (size if size < 0 else 216, 216)
