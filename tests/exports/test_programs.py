@@ -6,9 +6,12 @@ import allocations
 import pytest
 import removal
 import torch
+from small_networks import NETWORKS
 from torch import nn
 
+from lesion import layers
 from lesion.errors import LesionError
+from lesion.exports import programs
 from lesion.exports.programs import export_pruned
 from lesion.exports.pruned import apply
 from lesion.subject.adapter import BatchAdapter, Unlabelled
@@ -70,3 +73,43 @@ def test_a_network_that_torch_cannot_export(rates, tmp_path):
 
     with pytest.raises(LesionError, match=r"that torch\.export can trace, but it refuses Choosy"):
         export_pruned(Choosy(), rates, tmp_path / "a.pt2", torch.ones(2, 3))
+
+
+def test_as_onnx(tmp_path):
+    """Run by ONNX Runtime when it is written, for any number of images afterwards."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = NETWORKS["flattened"]().eval()
+    x, path = torch.randn(2, 3, 6, 6), tmp_path / "small.onnx"
+    rates = allocations.by_channels(layers(network, x), {"a": [1, 4], "f": [0, 2, 9]})
+    small = apply(rates, network, x)
+    export_pruned(small, rates, path, x)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    other = torch.randn(5, 3, 6, 6)
+    for images in (x, other):
+        (given,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        assert torch.allclose(torch.from_numpy(given), small(images), atol=1e-5)
+    said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(said["lesion"])["subject"] == allocations.SUBJECT
+
+
+def test_a_program_that_gives_other_outputs_is_not_written(case, rates, tmp_path, monkeypatch):
+    path = tmp_path / "small.pt2"
+    small = apply(rates, case.network, case.x)
+    real = programs._exported
+
+    def otherwise(network, module, tensors):
+        with torch.no_grad():
+            module.f.bias += 1.0
+        return real(network, module, tensors)
+
+    monkeypatch.setattr(programs, "_exported", otherwise)
+    with pytest.raises(LesionError, match=r"to give what the network gives, but its outputs diff"):
+        export_pruned(small, rates, path, case.x)
+    assert not path.exists()
+
+
+def test_onnx_that_is_not_installed(case, rates, tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "find_spec", lambda name: None)
+    with pytest.raises(LesionError, match=r"Expected onnx and onnxscript for an \.onnx file; pip"):
+        export_pruned(case.network, rates, tmp_path / "small.onnx", case.x)
