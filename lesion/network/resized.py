@@ -1,5 +1,6 @@
 """How long the axes of a network's values are once channels fall, and who holds such a number."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,9 @@ from lesion.network.graph import Node, Ref
 from lesion.network.parameter_masks import lengths
 
 PADS = {"pad", "constant_pad_nd"}
+BOUNDED = {"slice", "narrow", "select"}
+SIZED = {"view", "reshape", "unflatten", "split", "split_with_sizes", "expand", "chunk"}
+Numbers = dict[int, set[int]]  # what a number becomes, where it stands for several one of these
 Sizes = dict[int, tuple[int, int]]  # by axis its size before and after
 
 
@@ -44,24 +48,35 @@ class Resized:
                 return sizes
         return {}
 
-    def numbers(self) -> Iterator[tuple[str, int, int]]:
-        """Numbers of channels with which a module's forward may reckon, before and after."""
+    def numbers(self) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
+        """The numbers of channels with which each module's forward may reckon, before and after.
+
+        Those that stand in its operations' arguments, and those of all values that it sees.
+        """
+        arguments, values = (defaultdict[str, Numbers](lambda: defaultdict(set)) for _ in "av")
         for node in self.dissection.graph.nodes:
             if node.kind == "call":
-                for old, new in self._numbers(node):
-                    if old != new:
-                        yield node.module, old, new
+                for old, new in self._arguments(node):
+                    arguments[node.module][old].add(new)
+                for index in (node.index, *node.inputs):
+                    for old, new in self._each(index):
+                        values[node.module][old].add(new)
+        return arguments, values
 
-    def _numbers(self, node: Node) -> Iterator[tuple[int, int]]:
-        for index in (node.index, *node.inputs):
-            given = self._labels.get(index)
-            for part in given if isinstance(given, list) else [given]:
-                if isinstance(part, Tensor):
-                    yield from self._sizes(part).values()
+    def _arguments(self, node: Node) -> Iterator[tuple[int, int]]:
         if node.operation in PADS:
             yield from self._padding(node)
-        if node.operation in ("slice", "narrow", "select"):
+        elif node.operation in BOUNDED:
             yield from self._bounds(node)
+        elif node.operation in SIZED:
+            yield from self._each(node.index)
+
+    def _each(self, index: int) -> Iterator[tuple[int, int]]:
+        """The sizes that differ of a node's value, or of several."""
+        given = self._labels.get(index)
+        for part in given if isinstance(given, list) else [given]:
+            if isinstance(part, Tensor):
+                yield from self._sizes(part).values()
 
     def _padding(self, node: Node) -> Iterator[tuple[int, int]]:
         """How much is padded, by what the padding meets."""

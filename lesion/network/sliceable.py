@@ -18,7 +18,8 @@ from lesion.errors import first_line
 from lesion.network.anatomy import Unit
 from lesion.network.copy import copied
 from lesion.network.dissection import Dissection
-from lesion.network.graph import CallOfAll
+from lesion.network.graph import CallOfAll, state_of
+from lesion.network.parameter_masks import masks
 from lesion.network.resized import Resized
 from lesion.network.slices import Slices
 from lesion.subject.batch import cloned
@@ -37,7 +38,7 @@ def sliceable(dissection: Dissection, batch: Any) -> Dissection:
     ]
     if not suspects:
         return dissection
-    held = dict(_held(_Trial(dissection, batch), suspects))
+    held = dict(_held(Slicer(dissection, batch), suspects))
     units = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
@@ -45,40 +46,71 @@ def sliceable(dissection: Dissection, batch: Any) -> Dissection:
     return replace(dissection, anatomy=replace(dissection.anatomy, units=units))
 
 
-def _held(trial: "_Trial", units: Sequence[Unit]) -> Iterator[tuple[str, str]]:
+def _held(slicer: "Slicer", units: Sequence[Unit]) -> Iterator[tuple[str, str]]:
     """Of some units those of which the network cannot lose a part, each with the reason."""
-    problem = trial.problem(units)
+    problem = slicer.problem(units)
     if not problem:
         return
     if len(units) == 1:
         yield units[0].name, problem
         return
     half = len(units) // 2
-    yield from _held(trial, units[:half])
-    yield from _held(trial, units[half:])
+    yield from _held(slicer, units[:half])
+    yield from _held(slicer, units[half:])
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """A traced network and a batch, on which smaller ones are tried."""
+class Slicer:
+    """Makes smaller copies of a traced network, and tries them on a batch."""
 
     dissection: Dissection
     batch: Any
 
     def problem(self, units: Sequence[Unit]) -> str:
-        """Why it does not run without one channel of each group of some units, "" if it does."""
-        return self._problem(units, -1) or self._problem(units, 0)
+        """Why it does not run without some channels of each group of units, "" if it does: the
+        last, the first, and a third of them at random."""
+        numbers = np.random.default_rng(0)
+        patterns = (lambda cell: cell[-1:], lambda cell: cell[:1],
+                    lambda cell: numbers.choice(cell, -(-len(cell) // 3), False))  # fmt: skip
+        for pattern in patterns:
+            dropped = np.zeros(self.dissection.anatomy.channels, bool)
+            for unit in units:
+                for cell in unit.cells:
+                    dropped[list(pattern(cell))] = True
+                for name in unit.layers:  # none may be left without filters
+                    made = [label for label in self.dissection.anatomy.made_by(name) if label >= 0]
+                    if dropped[made].all():
+                        dropped[made[0]] = False
+            if problem := self.smaller(dropped)[1]:
+                return problem
+        return ""
 
-    def _problem(self, units: Sequence[Unit], place: int) -> str:
-        dropped = np.zeros(self.dissection.anatomy.channels, bool)
-        dropped[[cell[place] for unit in units for cell in unit.cells]] = True
+    def smaller(self, dropped: np.ndarray) -> tuple[nn.Module, str]:
+        """A copy without some labels, and why it does not run, "" if it does."""
         resized, small = Resized(self.dissection, dropped), copied(self.dissection.call.network)
         slices = Slices.of(small, self.dissection, resized)
         slices.cut(small)
-        if not self._failure(small):
-            return ""
-        slices.with_numbers(small, resized).number(small)
-        return self._failure(small)
+        if self._failure(small):
+            slices.with_numbers(small, resized).number(small)
+            return small, self._failure(small)
+        return small, ""
+
+    def slices(self, dropped: np.ndarray) -> bool:
+        """Whether a copy without some labels gives what the network gives without them: none of
+        their units is held, and no weight that loses something is computed from others."""
+        labels = np.flatnonzero(dropped)
+        held = (unit for unit in self.dissection.anatomy.units if unit.held or unit.reason)
+        if any(((labels >= u.first) & (labels < u.first + u.channels)).any() for u in held):
+            return False
+        weights = {name for x in self.dissection.anatomy.layers for name in (x.weight, x.bias)}
+        losing = weights.intersection(masks(self.dissection.anatomy, dropped))
+        return losing <= dict(state_of(self.dissection.call.network)).keys() - self._computed
+
+    @cached_property
+    def _computed(self) -> set[str]:
+        """The names of weights that are computed from parameters."""
+        nodes = self.dissection.graph.nodes
+        return {node.name for node in nodes if node.kind == "parameter" and node.args}
 
     def _failure(self, small: nn.Module) -> str:
         """Where and how a smaller network fails, "" where it gives outputs of the same shapes."""

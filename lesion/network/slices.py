@@ -17,7 +17,7 @@ from lesion.network.dissection import Dissection
 from lesion.network.graph import Ref, state_of
 from lesion.network.parameter_masks import lengths, masks
 from lesion.network.program import layout
-from lesion.network.resized import Resized
+from lesion.network.resized import Numbers, Resized
 
 NORMS = {"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "prelu"}
 FEATURES = ("num_features", "num_channels", "num_parameters", "normalized_shape")
@@ -47,13 +47,11 @@ class Slices:
 
     def with_numbers(self, network: nn.Module, resized: Resized) -> "Slices":
         """The same, and other attributes that hold a number of channels of their module's steps."""
-        numbers = defaultdict[str, dict[int, set[int]]](lambda: defaultdict(set))
-        for path, old, new in resized.numbers():
-            numbers[path][old].add(new)
-        changed = {path: dict(values) for path, values in self.attributes.items()}
-        for path, known in numbers.items():
+        arguments, values = resized.numbers()
+        changed = {path: dict(known) for path, known in self.attributes.items()}
+        for path in arguments.keys() | values.keys():
+            certain = _certain(values[path]) | _certain(arguments[path])
             module = network.get_submodule(path)
-            certain = {old: min(new) for old, new in known.items() if len(new) == 1}
             for name, value in vars(module).items():
                 if name.startswith("_") or name in changed.get(path, {}):
                     continue
@@ -80,6 +78,11 @@ class Slices:
             module = network.get_submodule(path)
             for name, value in values.items():
                 setattr(module, name, value)
+
+
+def _certain(numbers: Numbers) -> dict[int, int]:
+    """The numbers that become one and the same everywhere."""
+    return {old: min(new) for old, new in numbers.items() if len(new) == 1}
 
 
 def _sliced(value: Tensor, mask: np.ndarray) -> Tensor:

@@ -14,11 +14,12 @@ from lesion.engine.whole import Whole
 from lesion.errors import LesionError, StudyError, SubjectError, first_line
 from lesion.lesions.criteria import Given
 from lesion.lesions.damage import Damage
-from lesion.lesions.edits import Edit
+from lesion.lesions.edits import Channels, Edit
 from lesion.lesions.lesion import Lesion
 from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
 from lesion.network.graph import Call, Forward
+from lesion.network.sliceable import Slicer
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter, BatchAdapter
 from lesion.subject.batch import describe, moved
@@ -37,19 +38,34 @@ Evaluate = Callable[[nn.Module], Any]
 
 
 class Copies(Whole):
-    """Copies of a network that are edited for good."""
+    """Copies of a network that are edited for good: where channels fall, smaller networks."""
+
+    def __init__(self, dissection: Dissection, batch: Any) -> None:
+        super().__init__(dissection)
+        self.slicer = Slicer(dissection, batch)
 
     def obstacle(self, edit: Edit) -> str:
         """Why an edit cannot be made exactly; "" if it can."""
-        where = edit.obstacle(self.readers)
+        where = "" if self._slices(edit) else edit.obstacle(self.readers)
         return f"hooks cannot cut its channels at {where}" if where else ""
 
     def copy(self, edit: Edit | None) -> nn.Module:
         """A copy of the network, edited if there is an edit."""
+        if isinstance(edit, Channels) and self._slices(edit):
+            small, problem = self.slicer.smaller(edit.dropped)
+            if problem:
+                raise SubjectError(f"Expected a network that can be made smaller, but {problem}.")
+            return small
         network = _copied(self.call.network)
         if edit is not None:
             self.edited(Call(network, self.call.adapted, ()), edit)
         return network
+
+    def _slices(self, edit: Edit) -> bool:
+        """Whether an edit is of channels that are gone from the whole network, not of a branch."""
+        reads = {id(edge) for edge in self.dissection.reads}
+        whole = isinstance(edit, Channels) and all(id(edge) in reads for edge in edit.edges)
+        return whole and self.slicer.slices(edit.dropped)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -175,7 +191,7 @@ def prepare_whole(
     _check(network, evaluate, part)
     with evaluating(network):
         dissection = _dissected(network, _forward(part, adapter), example, part)
-        copies = Copies(dissection)
+        copies = Copies(dissection, moved(example, device_of(network)))
     choices.kind.targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file
     own = {"evaluation": named(evaluate), **({"part": part} if part else {})}
     study, warnings = open_evaluated(
