@@ -50,3 +50,19 @@ def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
             f"Expected numbers with commas between them for {option}, got '{text}'; "
             "such as 0.1,0.5."
         ) from error
+
+
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """The shape of one input, None where the option was not given.
+
+    >>> shape_of("3x224x224"), shape_of("64"), shape_of(None)
+    ((3, 224, 224), (64,), None)
+    """
+    if text is None:
+        return None
+    sizes = tuple(int(part) if part.isdecimal() else 0 for part in text.split("x"))
+    if not all(sizes):
+        raise LesionError(
+            f"Expected the shape of one input for --input, such as 3x224x224, got '{text}'."
+        )
+    return sizes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lesion.cli import options
 from lesion.cli.app import app
 from lesion.cli.joint import bench_of
-from lesion.cli.option_groups import Rates, Recalled, check_out, taking
+from lesion.cli.option_groups import Rates, Recalled, Reshown, check_out, taking
 from lesion.cli.output import put, say, tell
 from lesion.cli.rates import rated
 from lesion.cli.recall import recalled
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@taking(measured=Recalled, rates=Rates)
+@taking(measured=Reshown, rates=Rates)
 def export(
     study: options.StudyFile,
-    measured: Recalled,
+    measured: Reshown,
     rates: Rates,
     to: options.To,
     out: options.Exported = None,
@@ -56,10 +56,10 @@ def export(
 
 
 @app.command()
-@taking(measured=Recalled, rates=Rates)
+@taking(measured=Reshown, rates=Rates)
 def apply(
     study: options.StudyFile,
-    measured: Recalled,
+    measured: Reshown,
     rates: Rates,
     out: options.PrunedFile,
     recover: options.Recover = "",

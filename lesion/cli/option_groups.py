@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lesion.boundary.files import check_file, check_folder
-from lesion.boundary.texts import listed, numbers
+from lesion.boundary.texts import listed, numbers, shape_of
 from lesion.cli import options
 from lesion.errors import LesionError
 from lesion.rates.budget import Budget, share
@@ -61,8 +61,19 @@ class Measured:
         """The network, run on two images; nothing is scored."""
         from lesion import zoo
 
-        named = zoo.Named(self.network, self.weights, self.data, seed=seed, **self.named)
-        return zoo.try_network(named, self.output)
+        shape = shape_of(getattr(self, "input", None))
+        if not shape and self.data is None:
+            raise LesionError("Expected --data or the shape of an input, such as --input 3x32x32.")
+        named = zoo.Named(self.network, self.weights, self.data or "", seed=seed, **self.named)
+        return zoo.try_network(named, self.output, shape)
+
+
+@dataclass(frozen=True)
+class Shown(Measured):
+    """The same where nothing is scored, so that the shape of an input is enough."""
+
+    data: options.ShownData = None  # type: ignore[assignment]
+    input: options.InputShape = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,13 @@ class Recalled(Measured):
 
     network: options.KnownNetwork = None  # type: ignore[assignment]
     data: options.KnownData = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Reshown(Recalled):
+    """The same, where the shape of an input is enough."""
+
+    input: options.InputShape = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lesion.cli import options
 from lesion.cli.app import app
-from lesion.cli.option_groups import Measured, Rates, check_out, taking
+from lesion.cli.option_groups import Rates, Shown, check_out, taking
 from lesion.cli.options.values import Format
 from lesion.cli.output import put, say, say_where, show
 from lesion.cli.progress import best_device
@@ -77,9 +77,9 @@ def save_rates(out: Path | None, allocation: Allocation, format: Format) -> None
 
 
 @app.command()
-@taking(measured=Measured)
+@taking(measured=Shown)
 def time(
-    measured: Measured,
+    measured: Shown,
     out: options.TimesOut,
     batch: options.BatchTimed = 32,
     device: options.Device = None,

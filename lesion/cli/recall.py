@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lesion.cli.option_groups import Measured
+from lesion.cli.option_groups import Measured, Reshown, Shown
 from lesion.errors import LesionError, StudyError
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION
@@ -47,9 +47,12 @@ def recalled(measured: Measured, settings: Mapping[str, Any], path: Path) -> Mea
     given, swept = _given(measured), _options(settings)
     if "network" in given:  # other weights belong to another network
         swept = {name: swept[name] for name in swept if name not in ("weights", "classes")}
-    names = {field.name for field in fields(Measured)}
+    kind = Shown if isinstance(measured, Reshown) else Measured
+    names = {field.name for field in fields(kind)}
     values = {**{name: swept[name] for name in swept if name in names}, **given}
     for name in ("network", "data"):
+        if name == "data" and "input" in given:
+            continue
         if name not in values:
             why = f", which {path} does not say" if path.exists() else ""
             raise LesionError(
@@ -57,7 +60,7 @@ def recalled(measured: Measured, settings: Mapping[str, Any], path: Path) -> Mea
             )
         if name not in given:
             _check_code(name, settings, path)
-    return Measured(**values)
+    return kind(**values)
 
 
 def recalled_score(score: str | None, settings: Mapping[str, Any], path: Path) -> str:

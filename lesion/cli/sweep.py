@@ -6,7 +6,7 @@ from pathlib import Path
 from lesion.boundary.texts import listed, numbers, seconds
 from lesion.cli import options
 from lesion.cli.app import app
-from lesion.cli.option_groups import Measured, Recalled, check_figures, taking
+from lesion.cli.option_groups import Measured, Recalled, Shown, check_figures, taking
 from lesion.cli.options.values import Format, Rounding, Units
 from lesion.cli.output import itemise, reasons, say, show, tell
 from lesion.cli.progress import (
@@ -31,14 +31,15 @@ from lesion.words import grouped
 
 
 @app.command()
-@taking(measured=Measured)
+@taking(measured=Shown)
 def layers(
-    measured: Measured,
+    measured: Shown,
     format: options.As = Format.table,
 ) -> None:
     """Show the anatomy: every layer, its stage, block and unit, its MACs and parameters.
 
-    Two images of the data are read, to see what the network takes; nothing is measured.
+    Two images of the data are read, or made of noise of a shape (--input 3x224x224), to see what
+    the network takes; nothing is measured.
     """
     from lesion.network.layers import layers as find
 
@@ -68,7 +69,9 @@ def _show_anatomy(anatomy: Anatomy) -> None:
         f"{grouped(intact.macs)} MACs an image; {grouped(intact.parameters)} parameters, "
         f"{grouped(intact.weights)} of them weights of these layers"
     )
-    itemise("tied, cannot be removed:", reasons(table))
+    tied = table["status"] == "tied"
+    itemise("tied, cannot be removed:", reasons(table[tied]))
+    itemise("held, can be lesioned but not be made smaller:", reasons(table[~tied]))
 
 
 @app.command()

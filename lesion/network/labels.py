@@ -105,6 +105,8 @@ class Coupling:
 
     def of_layers(self, labels: Tensor) -> np.ndarray:
         """Those of the labels that are a layer's channels, each once."""
+        if not labels.numel():
+            return np.zeros(0, int)
         low, high = labels.masked_fill(labels < 0, torch.inf).min(), labels.max()
         if any(start <= low and high < end for start, end in self.passive):
             return np.zeros(0, int)  # of one parameter, as most that are no layer's are

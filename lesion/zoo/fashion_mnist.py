@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from lesion.errors import LesionError
+
 MEAN, STD = 0.2860, 0.3530
 CLASSES = (
     "T-shirt/top",
@@ -44,10 +46,14 @@ def read(split: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
         with tempfile.TemporaryDirectory() as root:
             whole = datasets.FashionMNIST(root, train=split == "train", download=True)
         return whole.data, whole.targets
-    images, labels = (
-        read_idx(next(folder.glob(f"{split}-{kind}-ubyte*")))
-        for kind in ("images-idx3", "labels-idx1")
-    )
+    kinds = "images-idx3", "labels-idx1"
+    files = [file for kind in kinds for file in sorted(folder.glob(f"{split}-{kind}-ubyte*"))[:1]]
+    if len(files) < len(kinds):
+        raise LesionError(
+            f"Expected the idx files of Fashion-MNIST, such as {split}-images-idx3-ubyte.gz, in "
+            f"{folder}, but one is missing; name the folder that holds them."
+        )
+    images, labels = map(read_idx, files)
     return images, labels.long()
 
 

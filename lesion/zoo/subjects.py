@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lesion.engine.recovery import KNOWN
@@ -131,14 +132,17 @@ class Tried:
         return output_of(self.adapter.forward(network, batch))
 
 
-def try_network(named: Named, output: str | None = None) -> Tried:
+def try_network(
+    named: Named, output: str | None = None, shape: Sequence[int] | None = None
+) -> Tried:
     """A network with the batch that shows what it takes, where nothing is scored.
 
     output: by which its layers are looked for, where there are several
+    shape: of one input, of which noise is made in place of data
     Raises SubjectError as `open_subject` does.
     """
     opened = named.opened()
-    network, example = opened.network, opened.example(named.data)
+    network, example = opened.network, noise(shape) if shape else opened.example(named.data)
     adapter = _adapter(output) or BatchAdapter()
     try:
         class_numbers(adapter.targets(example))
@@ -154,6 +158,11 @@ def _adapter(output: str | None) -> Adapter | None:
     if output is None:
         return None
     return Output(int(output) if output.isdecimal() else output)
+
+
+def noise(shape: Sequence[int]) -> Tensor:
+    """A batch of two inputs of noise, the same at every call."""
+    return torch.randn(EXAMPLE_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def open_recovery(text: str) -> str | Recover:

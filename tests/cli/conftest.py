@@ -60,6 +60,11 @@ class Home:
     def subject(self) -> tuple[str, ...]:
         return self.with_()
 
+    @property
+    def network(self) -> tuple[str, ...]:
+        """Without data."""
+        return ("--network", f"{self.folder}/netz.py:Netz", "--weights", f"{self.folder}/netz.pt")
+
     def with_(self, network="Netz", weights="netz.pt", data=None) -> tuple[str, ...]:
         found = ("--network", f"{self.folder}/netz.py:{network}")
         found += ("--data", data or f"imagefolder:{self.folder}/val")

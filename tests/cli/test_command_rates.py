@@ -211,12 +211,44 @@ def test_other_weights_are_refused(home, swept, run, tmp_path):
         ran.refused("Expected the network that the study measured, but its weights are others")
 
 
-@pytest.mark.parametrize("name", ["small.safetensors", "small.pt2"])
+@pytest.mark.parametrize("name", ["small.safetensors", "small.pt2", "small.onnx"])
 def test_apply_writes_the_pruned_network(home, swept, run, tmp_path, name):
     out = tmp_path / name
     ran = run("apply", swept, *home.subject, "--macs", "70%", "--skip", "zweig*", "-o", out)
     assert ran.code == 0, ran.err
     assert out.stat().st_size > 0 and "parameters" in ran.out
+
+
+def test_the_shape_of_an_input_is_enough_where_nothing_is_scored(home, swept, run, tmp_path):
+    ran = run("layers", *home.network, "--input", "3x8x8")
+    assert ran.code == 0, ran.err
+    assert ran.out == run("layers", *home.subject).out
+    times = tmp_path / "times.json"
+    ran = run("time", *home.network, "--input", "3x8x8", "--batch", "2", "-o", times)
+    assert ran.code == 0 and times.exists()
+    out = tmp_path / "small.safetensors"
+    ran = run("apply", swept, *home.network, "--input", "3x8x8", "--macs", "70%", "-o", out)
+    assert ran.code == 0 and out.exists(), ran.err
+
+
+@pytest.mark.parametrize("shape", ["3x8x", "8,8", "3x-8x8", "", "3x0x8"])
+def test_what_is_no_shape(home, run, shape):
+    ran = run("layers", *home.network, "--input", shape)
+    ran.refused("Expected the shape of one input for --input")
+
+
+def test_neither_data_nor_a_shape(home, run):
+    run("layers", *home.network).refused("Expected --data or the shape of an input")
+
+
+def test_times_by_a_function(home, run, tmp_path):
+    file = tmp_path / "clock.py"
+    file.write_text("def clock(module, images):\n    return 2.0 + len(images)\n")
+    out = tmp_path / "times.json"
+    ran = run("time", *home.subject, "--with", f"{file}:clock", "--batch", "3", "-o", out)
+    assert ran.code == 0, ran.err
+    assert json.loads(out.read_text())["whole"] == 5.0
+    run("time", *home.subject, "--with", "tvm", "-o", out).refused("Expected a runtime, torch or")
 
 
 def test_rates_are_drawn(swept, run, tmp_path):

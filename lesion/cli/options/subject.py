@@ -27,6 +27,17 @@ KnownNetwork = Annotated[
 KnownData = Annotated[
     str | None, _subject("--data", help=DATA, metavar="DATA", show_default="the study's")
 ]
+ShownData = Annotated[
+    str | None, _subject("--data", help=DATA, metavar="DATA", show_default="noise of --input")
+]
+InputShape = Annotated[
+    str | None,
+    _subject(
+        "--input",
+        help="the shape of one input, in place of --data where nothing is scored: 3x224x224",
+        metavar="SHAPE",
+    ),
+]
 Weights = Annotated[
     str | None,
     _subject(
