@@ -15,7 +15,7 @@ from lesion.errors import LesionError, StudyError
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION
 
-FORMS = ("demo", "torchvision", "timm", "imagefolder", "npz")  # whose names are no code
+FORMS = ("demo", "torchvision", "timm", "hf", "imagefolder", "npz")  # whose names are no code
 
 
 def source(measured: Measured, score: str = "") -> dict[str, Any]:

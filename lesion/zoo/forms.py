@@ -23,11 +23,12 @@ from lesion.zoo import (
     timm_networks,
     torchvision_networks,
     torchvision_sets,
+    transformers_networks,
 )
 from lesion.zoo.preprocessing import COLOUR, GREY, Preprocessing
 
 NETWORK_FORMS = (
-    "demo:resnet20, demo:resnet56, torchvision:NAME, timm:NAME, FILE.py:FACTORY or "
+    "demo:resnet20, demo:resnet56, torchvision:NAME, timm:NAME, hf:NAME, FILE.py:FACTORY or "
     "PACKAGE.MODULE:FACTORY"
 )
 DATA_FORMS = (
@@ -48,6 +49,9 @@ def open_network(
             return torchvision_networks.open_network(name, _asked_for(weights, network), classes)
         if form == "timm":
             return timm_networks.open_network(name, _asked_for(weights, network), classes)
+        if form == "hf":
+            asked = _asked_for(weights, network)
+            return transformers_networks.open_network(name, asked, classes)
         if name:
             return _from_factory(network, weights, classes, seed), None
     known = network in torchvision_networks.names()

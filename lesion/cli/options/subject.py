@@ -10,7 +10,7 @@ _preprocessing = partial(typer.Option, rich_help_panel="Preprocessing of the ima
 WIDEST = 16_384  # pixels of a side: more would fill memory
 NETWORK = (
     "FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function that returns the module; "
-    "torchvision:NAME; timm:NAME; demo:resnet20; demo:resnet56"
+    "torchvision:NAME; timm:NAME; hf:NAME, of the hub or a folder; demo:resnet20; demo:resnet56"
 )
 DATA = (
     "imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
@@ -42,7 +42,7 @@ Weights = Annotated[
     str | None,
     _subject(
         help="a file (safetensors or a saved state_dict), default, a tag or enum's name, or "
-        "random; needed for torchvision:NAME and timm:NAME",
+        "random; needed for torchvision:NAME, timm:NAME and hf:NAME",
         metavar="WEIGHTS",
     ),
 ]
