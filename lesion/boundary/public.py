@@ -110,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
         take.instance("lesion.lesions.agreement", "Agreement"),
         "lesion.criteria gives one",
     ),
+    "runtime": Kind("the name of a runtime or a function", take.named),
     "runner": Kind("the name of a runner", take.runner, "or an object with its method run"),
     "paths": Kind("the paths of studies", take.paths),
     "allocation": Kind(

@@ -113,8 +113,6 @@ def _problem(rate: UnitRate, anatomy: Anatomy) -> str:
         return f"{rate.unit} is to keep channels that it does not have, or none"
     if rate.pruned and unit.kind == "tied":
         return f"{rate.unit} cannot be removed ({unit.reason})"
-    if rate.pruned and unit.held:
-        return f"{rate.unit} cannot be made smaller ({unit.held})"
     unknown = [layer for layer in rate.filters if layer not in anatomy.layer]
     return f"it has no layer {unknown[0]}" if unknown else ""
 

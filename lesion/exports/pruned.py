@@ -57,6 +57,7 @@ def applied(
 ) -> tuple[nn.Module, str]:
     """The same, and in words what became of computed weights; "" where there are none."""
     matched = match(allocation, network, example, adapter)
+    _check_held(matched)
     plain = computing(matched)
     check_plain(matched, plain)
     small = copied(network)
@@ -72,6 +73,15 @@ def applied(
         if problem := _unlike(matched, small, wanted):
             raise LesionError(f"{problem}; it may hold numbers of channels: {INSTEAD}.")
     return small, note(plain)
+
+
+def _check_held(matched: Match) -> None:
+    for rate in matched.allocation.cut:
+        if held := matched.anatomy.unit[rate.unit].held:
+            raise LesionError(
+                f"Expected rates that leave a network which runs, but {rate.unit} cannot be made "
+                f"smaller ({held}); {INSTEAD}."
+            )
 
 
 def lesioned(matched: Match) -> list[Tensor]:

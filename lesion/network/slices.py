@@ -49,10 +49,9 @@ class Slices:
         """The same, and other attributes that hold a number of channels of their module's steps."""
         arguments, values = resized.numbers()
         changed = {path: dict(known) for path, known in self.attributes.items()}
-        for path in arguments.keys() | values.keys():
+        for path, module in network.named_modules():
             certain = _certain(values[path]) | _certain(arguments[path])
-            module = network.get_submodule(path)
-            for name, value in vars(module).items():
+            for name, value in vars(module).items() if certain else ():
                 if name.startswith("_") or name in changed.get(path, {}):
                     continue
                 other = _renumbered(value, certain)

@@ -136,14 +136,16 @@ def test_the_file_loads_into_a_network_with_the_same_masks():
 
 
 def test_the_road_that_each_refusal_names_is_open():
-    """Groups that lose different positions: neither smaller nor by masks of torch, but as names."""
+    """Groups that lose different positions: neither by Torch-Pruning nor by masks of torch, but
+    sliced, and as names."""
     case = removal.small("group_norm")
     rates = allocations.by_channels(case.dissection.anatomy, {"a": [0, 5, 10]})
-    for refused in (apply, to_torch_prune):
+    for refused in (to_torch_pruning, to_torch_prune):
         with pytest.raises(LesionError, match=r"hand over which filters stay \(--to masks\)"):
             refused(rates, copy.deepcopy(case.network), case.x)
     stay = load(export(rates, "masks", anatomy=case.dissection.anatomy))["a.kept"].tolist()
     assert stay == [at for at in range(12) if at not in (0, 5, 10)]
+    assert apply(rates, case.network, case.x).a.out_channels == 9
 
 
 def test_weights_that_are_computed_are_refused_with_a_road_that_is_open():
