@@ -25,12 +25,8 @@ def published():
 
 
 def modules_with_filters(name):
-    """How many modules are convolutions or linear layers; attention projects once by itself.
-
-    Auxiliary classifiers run in training only.
-    """
-    modules = TABLE["open_network"](name).named_modules()
-    kinds = [type(module) for place, module in modules if not place.startswith("aux")]
+    """How many modules are convolutions or linear layers; attention projects once by itself."""
+    kinds = [type(module) for module in TABLE["open_network"](name).modules()]
     linear = sum(issubclass(kind, (nn.Conv2d, nn.Linear)) for kind in kinds)
     return linear + kinds.count(nn.MultiheadAttention)
 
