@@ -55,7 +55,7 @@ def load_pruned(network: nn.Module | Callable[[], nn.Module], path: str | Path) 
     small = copied(whole)
     try:
         _make_plain(small, said["modules"], tensors)
-        _check_fits(small, said["modules"], tensors)
+        _check_fits(small, tensors)
         _fill(small, tensors, said["shared"])
         _set_numbers(small, said["modules"])
     except _Unlike as unlike:
@@ -125,7 +125,7 @@ def _make_plain(
     network: nn.Module, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
     """Puts torch's own layers in the place of modules that computed the weights they now have."""
-    own = {f"{kind.__module__}.{kind.__qualname__}" for kind in LAYERS}
+    torchs = {f"{kind.__module__}.{kind.__qualname__}" for kind in LAYERS}
     leaves = defaultdict[str, set[str]](set)
     for name in tensors:
         path, _, leaf = name.rpartition(".")
@@ -135,7 +135,7 @@ def _make_plain(
             module = network.get_submodule(path)
         except AttributeError:
             raise _Unlike(f"has no module {line(path)}") from None
-        if record["kind"] not in own:
+        if record["kind"] not in torchs:
             continue
         if not isinstance(module, LAYERS):
             raise _Unlike(f"has no layer of torch's at {line(path)}")
@@ -147,9 +147,7 @@ def _make_plain(
             put_in_place(network, module, plain)
 
 
-def _check_fits(
-    network: nn.Module, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> None:
+def _check_fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Raises _Unlike unless the file has a tensor for each of the network's, and no larger."""
     state = dict(state_of(network))
     for name in sorted(state.keys() ^ tensors.keys()):
@@ -171,8 +169,9 @@ def _fill(
         tensor.data = tensors[name].to(tensor.device)
     for first, *others in shared:
         for name in others:
-            owner, _, leaf = name.rpartition(".")
-            setattr(network.get_submodule(owner), leaf, state[first])
+            if state[name] is not state[first]:  # both are tensors of the network's
+                owner, _, leaf = name.rpartition(".")
+                setattr(network.get_submodule(owner), leaf, state[first])
 
 
 def _set_numbers(network: nn.Module, records: Mapping[str, Any]) -> None:

@@ -46,6 +46,7 @@ NUMBERED = {
     *("view", "_unsafe_view", "reshape", "unflatten", "split", "split_with_sizes", "tensor_split"),
     *("slice", "narrow", "select", "expand", "pad", "constant_pad_nd", "index", "index_select"),
 }
+VIEWS = {"view", "_unsafe_view", "reshape", "expand"}
 SHAPED = {"expand_as", "view_as", "reshape_as", "type_as"}  # by their second argument
 
 
@@ -89,17 +90,17 @@ def _rule(walk: Walk, node: Node, value: Any) -> Any:
 
 
 def _note_numbers(walk: Walk, node: Node, labels: Any) -> None:
-    """Notes channels that are laid out anew by numbers; -1 stands for whatever there is."""
-    source, free = walk.labels_of(node.args[0].index), any(-1 in a for a in _lists(node.args))
-    if isinstance(labels, Tensor) and (free or torch.equal(source.flatten(), labels.flatten())):
-        unchanged = [s for s in source.shape if s > 1] == [s for s in labels.shape if s > 1]
-        if free or unchanged:
+    """Notes channels whose axis is given a size, where -1 would stand for whatever there is, or
+    that are cut or padded at given places."""
+    source = walk.labels_of(node.args[0].index)
+    if node.name in VIEWS and isinstance(node.args[1], (list, tuple)):
+        sizes = node.args[1]
+        along = [size for size, n in zip(sizes, labels.shape, strict=True) if n > 1]
+        if not any(isinstance(size, int) and size >= 0 for size in along):
             return
+    elif isinstance(labels, Tensor) and source.squeeze().equal(labels.squeeze()):
+        return
     walk.out.numbered.append(walk.out.of_layers(source))
-
-
-def _lists(args: Any) -> list[list[Any]]:
-    return [list(part) for part in args if isinstance(part, (list, tuple))]
 
 
 def _chosen(walk: Walk, node: Node, value: Any) -> Rule:

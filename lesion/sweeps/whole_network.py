@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from lesion.engine.whole import Whole
@@ -62,10 +63,17 @@ class Copies(Whole):
         return network
 
     def _slices(self, edit: Edit) -> bool:
-        """Whether an edit is of channels that are gone from the whole network, not of a branch."""
-        reads = {id(edge) for edge in self.dissection.reads}
-        whole = isinstance(edit, Channels) and all(id(edge) in reads for edge in edit.edges)
-        return whole and self.slicer.slices(edit.dropped)  # type: ignore[attr-defined]
+        """Whether an edit is of channels that are gone wherever they are read, not of a branch."""
+        if not isinstance(edit, Channels):
+            return False
+        gone = np.append(edit.dropped, False)  # the last is CONSTANT's
+        cut = {(edge.node, edge.argument): edge.labels for edge in edit.edges}
+        reading = (edge for edge in self.dissection.reads if gone[edge.labels.numpy()].any())
+        whole = all(
+            (edge.node, edge.argument) in cut and edge.labels.equal(cut[edge.node, edge.argument])
+            for edge in reading
+        )
+        return whole and self.slicer.slices(edit.dropped)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def test_files_that_hold_no_pruned_network(tmp_path):
     {"format": 2}, {"format": 2, "modules": []}, {"format": 2, "modules": {"a": {}}, "shared": []},
     {"format": 2, "modules": {"": {"kind": "Net", "numbers": 3}}, "shared": []},
     {"format": 2, "modules": {"": {"kind": "Net", "numbers": {}}}, "shared": [["a.weight", 3]]},
+    {"format": 2, "modules": {"": {"kind": "Net", "numbers": {}}},
+     "shared": [["a.weight", "a.forward"]]},
 ])  # fmt: skip
 def test_damaged_files(said, case, rates, tmp_path):
     path = tmp_path / "small.safetensors"

@@ -105,11 +105,28 @@ class Viewed(nn.Module):
         return self.f(self.a(x).view(len(x), self.size))
 
 
-@pytest.mark.parametrize(("size", "kind"), [(-1, "free"), (288, "free")])
-def test_a_flattened_map_of_a_fixed_size(size, kind):
+def literal(n, x):
+    x = n.a(x)
+    return n.d(n.e(x.view(len(x), 8, -1).view(x.shape)))
+
+
+def from_the_shape(n, x):
+    x = n.a(x)
+    return n.d(n.e(x.view(len(x), x.shape[1], -1).view(x.shape)))
+
+
+@pytest.mark.parametrize(("step", "held"), [(literal, True), (from_the_shape, False)])
+def test_a_view_with_the_number_of_channels_itself(step, held):
+    net = Net(step, a=conv(3, 8), e=conv(8, 6), d=conv(6, 4), fc=fc(4)).eval()
+    unit = layers(net, images()).unit["a"]
+    assert unit.kind == "free" and bool(unit.held) is held
+
+
+@pytest.mark.parametrize("size", [-1, 288])
+def test_a_flattened_map_of_a_fixed_size(size):
     torch.manual_seed(0)
     net, x = Viewed(size).eval(), images()
     anatomy = layers(net, x)
-    assert anatomy.unit["a"].kind == kind
+    assert anatomy.unit["a"].kind == "free" and not anatomy.unit["a"].held
     small = apply(allocations.by_channels(anatomy, {"a": [0, 3]}), net, x)
     assert (small.size, small.f.in_features) == (size if size < 0 else 216, 216)
