@@ -169,7 +169,7 @@ def in_training(matched: Any, small: nn.Module) -> str:
     network = matched.network
     modules = {name for name, module in network.named_modules() if module._parameters}
     readers = Readers(matched.dissection, modules)
-    edit = Channels((*matched.dissection.reads, *matched.dissection.beside), matched.dropped)
+    edit = Channels((*matched.dissection.reads, *matched.dissection.other_reads), matched.dropped)
     if place := edit.obstacle(readers):
         return f"not by zeros ({place})"
     zeroed = edit.weights(readers, network)

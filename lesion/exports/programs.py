@@ -1,7 +1,6 @@
 """Pruned networks as programs, for runtimes without their classes: torch.export and ONNX."""
 
 import json
-from collections.abc import Sequence
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from lesion.boundary.files import write
 from lesion.errors import LesionError, first_line
 from lesion.exports.match import outputs
 from lesion.exports.origin import about
+from lesion.exports.outputs import difference
 from lesion.network.graph import Call
 from lesion.network.trace import quiet
 from lesion.rates.allocation import Allocation
@@ -23,8 +23,6 @@ from lesion.subject.adapter import Adapter, BatchAdapter, Unlabelled
 from lesion.subject.batch import moved
 from lesion.subject.network import device_of, evaluating
 from lesion.subject.snapshot import unchanged
-
-NEAR = 1e-4  # how near a program's outputs are to the network's, of their size
 
 
 def export_pruned(
@@ -56,8 +54,11 @@ def export_pruned(
             content, got = _as_onnx(program, tensors, said)
         else:
             content, got = _as_pt2(program, said), _flat(program.module()(*tensors))
-    if got is not None:
-        _check_alike(got, wanted, path)
+    if got is not None and (problem := difference(got, wanted)):
+        raise LesionError(
+            f"Expected the program for {path} to give what the network gives, but {problem}; keep "
+            "the network with save_pruned."
+        )
     write(path, content)
 
 
@@ -123,24 +124,6 @@ def _check_installed() -> None:
         raise LesionError(
             f'Expected {" and ".join(missing)} for an .onnx file; pip install "lesion[onnx]".'
         )
-
-
-def _check_alike(got: Sequence[Tensor], wanted: Sequence[Tensor], path: str | Path) -> None:
-    """Raises LesionError where a program's outputs are not the network's."""
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (got, wanted)]
-    if shapes[0] != shapes[1]:
-        raise LesionError(
-            f"Expected the program for {path} to give outputs of shapes {shapes[1]}, got "
-            f"{shapes[0]}; keep the network with save_pruned."
-        )
-    for result, tensor in zip(got, wanted, strict=True):
-        size, near = float(tensor.abs().max()), result.to(tensor.device, tensor.dtype)
-        if not torch.allclose(near, tensor, rtol=0, atol=NEAR * size, equal_nan=True):
-            raise LesionError(
-                f"Expected the program for {path} to give what the network gives, but its outputs "
-                f"differ by {float((near - tensor).abs().max()) / size:.1g} of their size; keep "
-                "the network with save_pruned."
-            )
 
 
 def _flat(given: Any) -> list[Tensor]:

@@ -5,7 +5,6 @@ save_pruned(small, allocation, "small.safetensors")
 again = load_pruned(make_network, "small.safetensors")
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
+from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
 from lesion.lesions.edits import Channels
 from lesion.network.copy import copied
@@ -28,8 +28,6 @@ from lesion.subject.adapter import Adapter
 from lesion.subject.batch import cloned
 from lesion.subject.network import evaluating
 from lesion.subject.snapshot import unchanged
-
-NEAR = 1e-4  # how near outputs are to those with zeros, of their size; in half precision less near
 
 
 def apply(
@@ -91,7 +89,7 @@ def lesioned(matched: Match) -> list[Tensor]:
     tensors = dissection.call.tensors(matched.batch)
     for output in (dissection.graph.output, *dissection.graph.others):
         program = compile_program(replace(dissection.graph, output=output), fold=False)
-        reads = (*dissection.reads, *dissection.beside)
+        reads = (*dissection.reads, *dissection.other_reads)
         edges = tuple(edge for edge in reads if edge.node in program.position)
         edited = Channels(edges, matched.dropped).steps(program)
         steps = tuple(edited.get(place, step) for place, step in enumerate(program.steps))
@@ -117,25 +115,8 @@ def _unlike(matched: Match, small: nn.Module, wanted: Sequence[Tensor]) -> str:
             "Expected a network that runs without what falls, but its forward fails "
             f"({type(error).__name__}: {first_line(error)})"
         )
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (wanted, outputs)]
-    if shapes[0] != shapes[1]:
-        return f"Expected outputs of the pruned network of shapes {shapes[0]}, got {shapes[1]}"
-    apart = max(map(_apart, outputs, wanted))
-    if apart <= 1:
-        return ""
-    return (
+    problem = difference(outputs, wanted)
+    return problem and (
         "Expected the pruned network to give what the network gives whose fallen channels "
-        f"contribute nothing, but its outputs differ by {apart * NEAR:.1g} of their size"
+        f"contribute nothing, but {problem}"
     )
-
-
-def _apart(tensor: Tensor, wanted: Tensor) -> float:
-    """By how much a tensor differs from another, as a part of what it may."""
-    if not wanted.is_floating_point() or not wanted.numel():
-        return 0.0  # such as the places of what is largest, which ties may decide
-    if not torch.equal(tensor.isfinite(), wanted.isfinite()):
-        return math.inf
-    near = max(NEAR, 100 * torch.finfo(wanted.dtype).eps)
-    tensor, wanted = (values.double().nan_to_num(0.0, 0.0, 0.0) for values in (tensor, wanted))
-    largest = float((tensor - wanted).abs().max())
-    return largest / (near * float(wanted.abs().max())) if largest else 0.0

@@ -61,16 +61,16 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
     )
     mixing = [edge for edge in coupling.edges if edge.role in ("read", "norm")]
     counting = graph.reaching() if scored else {node.index for node in graph.nodes}
-    reads, beside = (
+    reads, other_reads = (
         tuple(_final(edge, joined) for edge in mixing if (edge.node in counting) is on_the_way)
         for on_the_way in (True, False)
     )
     nodes = {name: tuple(made.nodes) for name, made in makings.items()}
     numbered = frozenset(_numbered(coupling, joined))
     dissection = Dissection(
-        anatomy, graph, call, reads, beside, flows, coupling.sizes, nodes, joined, numbered
+        anatomy, graph, call, reads, other_reads, flows, coupling.sizes, nodes, joined, numbered
     )
-    return sliceable(dissection, batch)
+    return sliceable(dissection)
 
 
 def _numbered(coupling: Coupling, joined: Joined) -> Iterator[str]:

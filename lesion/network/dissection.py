@@ -16,7 +16,7 @@ class Dissection:
     """A traced network: its anatomy, its graph, and the edges where channels are cut.
 
     reads: the edges of operations that mix channels, with final labels, on the way to the output
-        that is scored; beside: those on the way to others alone
+        that is scored; other_reads: those on the way to others alone
     flows: for each layer the edges at which its channels, not yet united with others, arrive; a
         depthwise layer on the way follows, so that its bias is not left
     sizes: bytes of each node's value for one image; nodes: where each layer runs
@@ -28,7 +28,7 @@ class Dissection:
     graph: Graph
     call: Call
     reads: tuple[Edge, ...]
-    beside: tuple[Edge, ...]
+    other_reads: tuple[Edge, ...]
     flows: dict[str, tuple[Edge, ...]]
     sizes: dict[int, int]
     nodes: dict[str, tuple[int, ...]]

@@ -151,7 +151,7 @@ class Call(nn.Module):
         """
         if pytree.tree_structure(batch) == self.structure:
             return self.tensors(batch)
-        known = [key for key, leaf in self._keyed(self._first()) if isinstance(leaf, Tensor)]
+        known = [key for key, leaf in self._keyed(self.batch) if isinstance(leaf, Tensor)]
         given = {key: leaf for key, leaf in self._keyed(batch) if isinstance(leaf, Tensor)}
         places = sorted(read)
         if all(known[place] in given for place in places):
@@ -163,7 +163,9 @@ class Call(nn.Module):
             for place in range(len(known))
         )
 
-    def _first(self) -> Any:
+    @property
+    def batch(self) -> Any:
+        """The batch that it was made with."""
         return pytree.tree_unflatten(self.leaves, self.structure)
 
     @staticmethod

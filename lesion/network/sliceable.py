@@ -4,11 +4,10 @@ What a forward divides channels by, or pads them to, is no weight that could be 
 operations take such numbers, a copy is sliced and run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +24,11 @@ from lesion.network.slices import Slices
 from lesion.subject.batch import cloned
 from lesion.subject.snapshot import unchanged
 
+Pattern = Callable[[tuple[int, ...]], Sequence[int]]  # of a cell what falls
 HELD = "its number of channels is held by {}, which fails without some of them ({})"
 
 
-def sliceable(dissection: Dissection, batch: Any) -> Dissection:
+def sliceable(dissection: Dissection) -> Dissection:
     """The dissection with units held that cannot be sliced, where operations take numbers that
     could hinder that."""
     suspects = [
@@ -38,7 +38,7 @@ def sliceable(dissection: Dissection, batch: Any) -> Dissection:
     ]
     if not suspects:
         return dissection
-    held = dict(_held(Slicer(dissection, batch), suspects))
+    held = dict(_held(Slicer(dissection), suspects))
     units = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
@@ -61,29 +61,29 @@ def _held(slicer: "Slicer", units: Sequence[Unit]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Slicer:
-    """Makes smaller copies of a traced network, and tries them on a batch."""
+    """Makes smaller copies of a traced network, and tries them on the batch of the trace."""
 
     dissection: Dissection
-    batch: Any
 
     def problem(self, units: Sequence[Unit]) -> str:
         """Why it does not run without some channels of each group of units, "" if it does: the
         last, the first, and a third of them at random."""
-        numbers = np.random.default_rng(0)
-        patterns = (lambda cell: cell[-1:], lambda cell: cell[:1],
-                    lambda cell: numbers.choice(cell, -(-len(cell) // 3), False))  # fmt: skip
-        for pattern in patterns:
-            dropped = np.zeros(self.dissection.anatomy.channels, bool)
-            for unit in units:
-                for cell in unit.cells:
-                    dropped[list(pattern(cell))] = True
-                for name in unit.layers:  # none may be left without filters
-                    made = [label for label in self.dissection.anatomy.made_by(name) if label >= 0]
-                    if dropped[made].all():
-                        dropped[made[0]] = False
-            if problem := self.smaller(dropped)[1]:
-                return problem
-        return ""
+        patterns = (lambda cell: cell[-1:], lambda cell: cell[:1], _third)
+        problems = (self.smaller(self._without(units, pattern))[1] for pattern in patterns)
+        return next(filter(None, problems), "")
+
+    def _without(self, units: Sequence[Unit], pattern: Pattern) -> np.ndarray:
+        """The labels that fall if each cell loses a pattern; every layer keeps a filter."""
+        anatomy = self.dissection.anatomy
+        dropped = np.zeros(anatomy.channels, bool)
+        for unit in units:
+            for cell in unit.cells:
+                dropped[list(pattern(cell))] = True
+            for name in unit.layers:
+                made = [label for label in anatomy.made_by(name) if label >= 0]
+                if dropped[made].all():
+                    dropped[made[0]] = False
+        return dropped
 
     def smaller(self, dropped: np.ndarray) -> tuple[nn.Module, str]:
         """A copy without some labels, and why it does not run, "" if it does."""
@@ -95,7 +95,7 @@ class Slicer:
             return small, self._failure(small)
         return small, ""
 
-    def slices(self, dropped: np.ndarray) -> bool:
+    def exact(self, dropped: np.ndarray) -> bool:
         """Whether a copy without some labels gives what the network gives without them: none of
         their units is held, and no weight that loses something is computed from others."""
         labels = np.flatnonzero(dropped)
@@ -128,9 +128,16 @@ class Slicer:
 
     def _shapes(self, network: nn.Module) -> list[torch.Size]:
         """The shapes of what a network gives for the batch."""
-        call = CallOfAll(network, self.dissection.call.adapted, self.batch)
+        traced = self.dissection.call
+        call = CallOfAll(network, traced.adapted, traced.batch)
         with unchanged(network), torch.no_grad():
-            return [output.shape for output in call(*call.tensors(cloned(self.batch)))]
+            return [output.shape for output in call(*call.tensors(cloned(traced.batch)))]
+
+
+def _third(cell: tuple[int, ...]) -> list[int]:
+    """A third of a cell, scattered over it."""
+    picked: list[int] = np.random.default_rng(0).choice(cell, -(-len(cell) // 3), False).tolist()
+    return picked
 
 
 def _place(network: nn.Module, traceback: TracebackType | None) -> str:
@@ -139,8 +146,8 @@ def _place(network: nn.Module, traceback: TracebackType | None) -> str:
     place = ""
     while traceback is not None:
         module = traceback.tb_frame.f_locals.get("self")
-        own = not type(module).__module__.startswith(("torch.nn", "lesion"))
-        if isinstance(module, nn.Module) and module in names and own:
+        users = not type(module).__module__.startswith(("torch.nn", "lesion"))
+        if isinstance(module, nn.Module) and module in names and users:
             place = names[module] or type(network).__name__
         traceback = traceback.tb_next
     return place or type(network).__name__

@@ -1,6 +1,6 @@
 """From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,17 +32,48 @@ def join(coupling: Coupling, names: dict[str, str]) -> Joined:
     """
     plain = _joined(coupling, names)
     crossed = [rows for rows in coupling.crossed if _divisible(plain, rows)]
+    joined = _divided(plain, coupling, names, crossed)
+    able = {layer for unit in plain.units if unit.kind != "tied" for layer in unit.layers}
+    lost = (unit.layers for unit in joined.units if unit.held or unit.kind == "tied")
+    held = able.intersection(name for layers in lost for name in layers)
+    if not crossed or not held:
+        return joined
+    # what cannot fall in columns stays as it is, so that it can be lesioned still
+    apart = [rows for rows in crossed if held.isdisjoint(_layers(plain, rows))]
+    joined = _divided(plain, coupling, names, apart)
+    units = (
+        unit if held.isdisjoint(unit.layers) else replace(unit, held=HELD) for unit in joined.units
+    )
+    return replace(joined, units=tuple(units))
+
+
+def _divided(
+    plain: Joined, coupling: Coupling, names: dict[str, str], crossed: Sequence[np.ndarray]
+) -> Joined:
+    """The units whose channels fall in columns of some rows, and whose parts lose equally many."""
     pairs = [(np.broadcast_to(rows[:1], rows[1:].shape), rows[1:]) for rows in crossed]
     united = [(first.reshape(-1), rest.reshape(-1), "same") for first, rest in pairs]
-    joined = _joined(replace(coupling, united=coupling.united + united), names) if pairs else plain
-    divided = replace(joined, units=tuple(_divided(joined, coupling)))
-    blocked = {unit.name for unit in divided.units if unit.held}
-    if not pairs or not blocked:
-        return divided
-    held = {name for unit in divided.units if unit.name in blocked for name in unit.layers}
-    units = (replace(unit, held=HELD) if held.intersection(unit.layers) else unit
-             for unit in _divided(plain, replace(coupling, parts=[])))  # fmt: skip
-    return replace(plain, units=tuple(units))
+    joined = plain
+    if united:
+        joined = _joined(replace(coupling, united=coupling.united + united), names)
+    cells = [joined.labels(raw) for raw in coupling.cells]
+    parts = [rows for raw in coupling.parts if not _whole(rows := joined.labels(raw))]
+    return replace(joined, units=tuple(_with_parts(unit, cells + parts) for unit in joined.units))
+
+
+def _with_parts(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
+    """The unit with the cells that parts of it ask for as well; held where they cannot be met."""
+    if unit.kind == "tied":
+        return unit
+    divided = _with_cells(unit, grouped)
+    return replace(unit, held=HELD) if divided.kind == "tied" else divided
+
+
+def _layers(joined: Joined, rows: np.ndarray) -> set[str]:
+    """The layers that make the channels in some rows."""
+    labels = set(joined.labels(rows).reshape(-1).tolist())
+    units = (unit for unit in joined.units if labels.intersection(unit.labels))
+    return {layer for unit in units for layer in unit.layers}
 
 
 def _joined(coupling: Coupling, names: dict[str, str]) -> Joined:
@@ -70,16 +101,6 @@ def _divisible(joined: Joined, rows: np.ndarray) -> bool:
     inside = (labels[labels >= 0] if (labels >= 0).all() else labels[:0]).tolist()
     kinds = {unit.kind for unit in joined.units if set(inside).intersection(unit.labels)}
     return bool(inside) and not _whole(labels) and "tied" not in kinds
-
-
-def _divided(joined: Joined, coupling: Coupling) -> Iterator[Unit]:
-    """The units, those that can be cut with the cells that parts of them ask for as well."""
-    cells = [joined.labels(raw) for raw in coupling.cells]
-    parts = [rows for raw in coupling.parts if not _whole(rows := joined.labels(raw))]
-    for unit in joined.units:
-        divided = unit if unit.kind == "tied" else _with_cells(unit, cells + parts)
-        tied = unit.kind != "tied" and divided.kind == "tied"
-        yield replace(unit, held=HELD) if tied else divided
 
 
 def _whole(rows: np.ndarray) -> bool:

@@ -7,7 +7,6 @@ the images a tensor (batch, …).  It exports the module to wherever it runs.
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from io import BytesIO
 from typing import Any
 
 import torch
@@ -32,11 +31,6 @@ def milliseconds(call: Callable[[], Any], seconds: float = BRIEF) -> float:
     return 1000 * float(timer.blocked_autorange(min_run_time=seconds).median)
 
 
-def in_torch(module: nn.Module, images: Tensor) -> float:
-    """Milliseconds in torch, as the module runs here."""
-    return milliseconds(lambda: module(images))
-
-
 def in_onnxruntime(module: nn.Module, images: Tensor) -> float:
     """Milliseconds in ONNX Runtime on the CPU, with torch's number of threads."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
@@ -55,7 +49,8 @@ def in_onnxruntime(module: nn.Module, images: Tensor) -> float:
     return milliseconds(lambda: session.run(None, given))
 
 
-RUNTIMES: dict[str, Runtime] = {"torch": in_torch, "onnxruntime": in_onnxruntime}
+RUNTIMES: dict[str, Runtime | None] = {"torch": None, "onnxruntime": in_onnxruntime}
+"""By name; torch is where layers run anyway."""
 
 
 def measured(runtime: Runtime, module: nn.Module, images: Tensor) -> float:
@@ -109,11 +104,10 @@ def _as_onnx(module: nn.Module, images: Tensor) -> bytes:
     """One of torch's own layers written out here, since there are many of them; others by torch."""
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
         return _layer_as_onnx(module, images)
-    file = BytesIO()
     converted = torch.onnx.export(module, (images,), dynamo=True, verbose=False)
     assert converted is not None
-    file.write(converted.model_proto.SerializeToString())
-    return file.getvalue()
+    content: bytes = converted.model_proto.SerializeToString()
+    return content
 
 
 def _layer_as_onnx(module: Any, images: Tensor) -> bytes:

@@ -31,11 +31,11 @@ def time(
 
     Raises LesionError for an unknown runtime, and where it fails on the network or a layer.
     """
-    chosen = RUNTIMES.get(runtime) if isinstance(runtime, str) else runtime
-    if chosen is None:
+    if isinstance(runtime, str) and runtime not in RUNTIMES:
         raise LesionError(
             f"Expected a runtime, {' or '.join(RUNTIMES)} or a function, got '{runtime}'."
         )
+    chosen = RUNTIMES[runtime] if isinstance(runtime, str) else runtime
     dissection = opened(network, example, adapter)
     with evaluating(network):
-        return time_layers(dissection, example, batch, None if runtime == "torch" else chosen)
+        return time_layers(dissection, example, batch, chosen)

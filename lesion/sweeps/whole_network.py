@@ -41,9 +41,9 @@ Evaluate = Callable[[nn.Module], Any]
 class Copies(Whole):
     """Copies of a network that are edited for good: where channels fall, smaller networks."""
 
-    def __init__(self, dissection: Dissection, batch: Any) -> None:
+    def __init__(self, dissection: Dissection) -> None:
         super().__init__(dissection)
-        self.slicer = Slicer(dissection, batch)
+        self.slicer = Slicer(dissection)
 
     def obstacle(self, edit: Edit) -> str:
         """Why an edit cannot be made exactly; "" if it can."""
@@ -73,7 +73,7 @@ class Copies(Whole):
             (edge.node, edge.argument) in cut and edge.labels.equal(cut[edge.node, edge.argument])
             for edge in reading
         )
-        return whole and self.slicer.slices(edit.dropped)
+        return whole and self.slicer.exact(edit.dropped)
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ def prepare_whole(
     _check(network, evaluate, part)
     with evaluating(network):
         dissection = _dissected(network, _forward(part, adapter), example, part)
-        copies = Copies(dissection, moved(example, device_of(network)))
+        copies = Copies(dissection)
     choices.kind.targets(dissection.anatomy, choices.units, choices.layers)  # refused before a file
-    own = {"evaluation": named(evaluate), **({"part": part} if part else {})}
+    evaluation = {"evaluation": named(evaluate), **({"part": part} if part else {})}
     study, warnings = open_evaluated(
-        Path(out), network, dissection.anatomy, own, {"source": choices.source}
+        Path(out), network, dissection.anatomy, evaluation, {"source": choices.source}
     )
     try:
         lesions = Planning(study, dissection, copies, choices).planned()
@@ -243,7 +243,7 @@ def _forward(part: str, adapter: Adapter | None) -> Forward:
 
 def _dissected(network: nn.Module, forward: Forward, example: Any, part: str) -> Dissection:
     try:
-        found = dissect(network, forward, moved(example, device_of(network)), scored=False)
+        traced = dissect(network, forward, moved(example, device_of(network)), scored=False)
     except LesionError:
         raise
     except Exception as error:  # what torch makes of a network that it cannot follow
@@ -253,9 +253,10 @@ def _dissected(network: nn.Module, forward: Forward, example: Any, part: str) ->
             'network whose outputs are tensors, such as part="backbone".'
         ) from error
     if not part:
-        return found
+        return traced
     note = f"only {part} was looked at: what lies outside is neither cut nor counted"
-    return replace(found, anatomy=replace(found.anatomy, notes=(*found.anatomy.notes, note)))
+    anatomy = traced.anatomy
+    return replace(traced, anatomy=replace(anatomy, notes=(*anatomy.notes, note)))
 
 
 def _copied(network: nn.Module) -> nn.Module:

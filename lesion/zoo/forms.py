@@ -50,8 +50,7 @@ def open_network(
         if form == "timm":
             return timm_networks.open_network(name, _asked_for(weights, network), classes)
         if form == "hf":
-            asked = _asked_for(weights, network)
-            return transformers_networks.open_network(name, asked, classes)
+            return transformers_networks.open_network(name, _asked_for(weights, network), classes)
         if name:
             return _from_factory(network, weights, classes, seed), None
     known = network in torchvision_networks.names()

@@ -117,7 +117,7 @@ def test_some_rows_of_a_changed_weight(opened):
 @torch.no_grad()
 def test_whole_passes_and_copies_have_the_changed_weight(opened):
     network, x, dissection = opened
-    whole, copies = Whole(dissection), Copies(dissection, x)
+    whole, copies = Whole(dissection), Copies(dissection)
     for key, edit in edits(dissection, (2,)).items():
         wanted = by_hand(network, key.target, 2, x)
         assert whole.obstacle(edit) == ""
@@ -133,8 +133,7 @@ def test_a_weight_that_the_modules_do_not_hold_is_an_obstacle():
     nn.utils.parametrizations.weight_norm(network.b)
     dissection = dissect(network, lambda net, batch: net(batch), data.tensors[0])
     edit = Weight.of(dissection, "b", partial(rounded, bits=2), "2")
-    copies = Copies(dissection, data.tensors[0])
-    assert copies.obstacle(edit) == "hooks cannot cut its channels at b.weight"
+    assert Copies(dissection).obstacle(edit) == "hooks cannot cut its channels at b.weight"
 
 
 def test_another_shape_is_refused(opened):

@@ -130,3 +130,25 @@ def test_a_flattened_map_of_a_fixed_size(size):
     assert anatomy.unit["a"].kind == "free" and not anatomy.unit["a"].held
     small = apply(allocations.by_channels(anatomy, {"a": [0, 3]}), net, x)
     assert (small.size, small.f.in_features) == (size if size < 0 else 216, 216)
+
+
+class Mixing(nn.Module):
+    """A shuffle whose channels cannot fall in columns, beside a split whose parts can."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.g, self.b = conv(3, 12), nn.Conv2d(12, 9, 1, groups=3), conv(9, 8)
+        self.c, self.d = conv(4, 6), conv(4, 6)
+        self.e = conv(6, 4)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = x.view(len(x), 3, x.shape[1] // 3, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
+        first, second = self.b(self.g(x).relu()).chunk(2, 1)
+        return self.e(self.c(first) + self.d(second)).mean((2, 3))
+
+
+def test_what_is_held_takes_no_condition_from_what_is_not():
+    units = layers(Mixing().eval(), images()).unit
+    assert units["a"].held and (units["a"].kind, units["a"].channels) == ("free", 12)
+    assert not units["b"].held and [len(cell) for cell in units["b"].cells] == [4, 4]
