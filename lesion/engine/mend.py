@@ -136,10 +136,10 @@ class TrainingPasses:
             short = layout.made(made - run.program.steps[place].run(run.values))[:, at]
         sums, size = list[Moments](), max(1, CELLS // (len(at) * width * layout.groups))
         for start in range(0, len(x), size):
-            some = slice(start, start + size)
-            missing = None if short is None else short[some]
+            few = slice(start, start + size)
+            missing = None if short is None else short[few]
             narrow = None if missing is None or wide else missing[..., :0]
-            read = layout.rows(x[some], sources[:, at]) if narrow is None else narrow
+            read = layout.rows(x[few], sources[:, at]) if narrow is None else narrow
             sums.append(Moments.of(read, missing, wide))
         return reduce(add, sums)
 
@@ -213,9 +213,9 @@ class Mending:
     def identity(self) -> str:
         """What tells its images from others, and what it does with them from earlier versions,
         whose `bn` estimated all batch norms."""
-        some = any(mend.name == "bn" for mend in self.mends)
+        anew = any(mend.name == "bn" for mend in self.mends)
         images = self.images.training.identity
-        return f"{images}, of the batch norms behind the lesion" if some else images
+        return f"{images}, of the batch norms behind the lesion" if anew else images
 
     def hindrance(self, edit: Edit) -> str:
         """Why an edited network cannot be mended, "" if it can."""
@@ -232,8 +232,8 @@ class Mending:
                 raise LesionError(f"Expected a network that can be mended, but {reason}.")
         mended: dict[Name, Mended] = {}
         for seed in sorted({name.seed for name in edits}):
-            some = {name: Mended(edit) for name, edit in edits.items() if name.seed == seed}
+            alike = {name: Mended(edit) for name, edit in edits.items() if name.seed == seed}
             for mend in self.mends:
-                some = mend(self.images, some, seed)
-            mended |= some
+                alike = mend(self.images, alike, seed)
+            mended |= alike
         return mended

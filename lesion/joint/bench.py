@@ -98,7 +98,7 @@ class Bench:
             for joint, outcomes in measured.outcomes.items():
                 parts[joint].append(outcomes)
         columns = self.subject.tally.columns
-        return {joint: Outcomes.join(some, columns) for joint, some in parts.items()}
+        return {joint: Outcomes.join(chunks, columns) for joint, chunks in parts.items()}
 
     def _avoiding(self, measured: np.ndarray) -> "Bench":
         """The same where images that are measured are no training images either."""

@@ -169,8 +169,8 @@ class _Parts(Generic[Name]):
             rows = None if name is None else among[name].rows
             places = np.arange(len(part)) if rows is None else rows
             targets = moved(rows_of(self.targets, places + part.start, images), outputs.device)
-            beside = reference if reference is None or rows is None else reference[rows]
-            answers = tally.answers(outputs, targets, beside)
+            known = reference if reference is None or rows is None else reference[rows]
+            answers = tally.answers(outputs, targets, known)
             if name is None:
                 answers["margin"] = tally.margin(outputs, targets)
             yield name, answers

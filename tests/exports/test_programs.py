@@ -4,7 +4,6 @@ import json
 
 import allocations
 import pytest
-import removal
 import torch
 from small_networks import NETWORKS
 from torch import nn
@@ -15,16 +14,6 @@ from lesion.exports import programs
 from lesion.exports.programs import export_pruned
 from lesion.exports.pruned import apply
 from lesion.subject.adapter import BatchAdapter, Unlabelled
-
-
-@pytest.fixture(scope="module")
-def case():
-    return removal.small("flattened")
-
-
-@pytest.fixture(scope="module")
-def rates(case):
-    return allocations.by_channels(case.dissection.anatomy, {"a": [1, 4], "f": [0, 2, 9]})
 
 
 class Named:

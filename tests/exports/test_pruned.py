@@ -9,30 +9,11 @@ import removal
 import torch
 from slicing import shrink
 from small_networks import Net, conv, fc
+from states import same, values
 
 from lesion.errors import LesionError
 from lesion.exports import pruned
 from lesion.exports.pruned import apply
-
-
-@pytest.fixture(scope="module")
-def case():
-    return removal.small("flattened")
-
-
-@pytest.fixture(scope="module")
-def rates(case):
-    return allocations.by_channels(case.dissection.anatomy, {"a": [1, 4], "f": [0, 2, 9]})
-
-
-def values(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(
-        torch.equal(left[name], right[name]) for name in left
-    )
 
 
 def test_a_copy_without_what_falls(case, rates):

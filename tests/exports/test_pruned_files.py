@@ -5,38 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import allocations
 import pytest
 import removal
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_networks import NETWORKS
+from states import same, values
 from torch import nn
 
 from lesion.errors import LesionError
 from lesion.exports.pruned import apply
 from lesion.exports.pruned_files import load_pruned, save_pruned
-
-
-@pytest.fixture(scope="module")
-def case():
-    return removal.small("flattened")
-
-
-@pytest.fixture(scope="module")
-def rates(case):
-    return allocations.by_channels(case.dissection.anatomy, {"a": [1, 4], "f": [0, 2, 9]})
-
-
-def values(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(
-        torch.equal(left[name], right[name]) for name in left
-    )
 
 
 def fresh(seed=7):

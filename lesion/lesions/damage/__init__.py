@@ -142,10 +142,10 @@ def plan(
 
     scores: of the targets' channels, None where nothing is scored
     """
-    found = [
+    planned = [
         kind.lesion(anatomy, target, amount, known, settings)
         for target, known in scores.items()
         for amount in kind.amounts.sort(amounts)
     ]
-    lesions = [lesion for lesion in found if isinstance(lesion, Lesion)]
-    return lesions, [lesion for lesion in found if isinstance(lesion, Skipped)]
+    lesions = [lesion for lesion in planned if isinstance(lesion, Lesion)]
+    return lesions, [lesion for lesion in planned if isinstance(lesion, Skipped)]

@@ -91,7 +91,7 @@ def meet(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
             if not axes or how(operand.shape[axis] > 1 for axis in axes):
                 full.append((operand.position, operand.labels))
                 if axes and bool((operand.labels == CONSTANT).all()):  # made of so many channels
-                    walk.out.numbered += [walk.out.of_layers(other.labels) for other in active]
+                    walk.out.numbered += [walk.out.of_layers(made.labels) for made in active]
         elif not axes or operand.varies(axes, any):
             full.append((operand.position, operand.labels))
         else:
