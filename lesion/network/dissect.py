@@ -66,16 +66,28 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
         for on_the_way in (True, False)
     )
     nodes = {name: tuple(made.nodes) for name, made in makings.items()}
-    numbered = frozenset(_numbered(coupling, joined))
+    numbered = frozenset(_numbered(coupling, joined, network))
     dissection = Dissection(
         anatomy, graph, call, reads, other_reads, flows, coupling.sizes, nodes, joined, numbered
     )
     return sliceable(dissection)
 
 
-def _numbered(coupling: Coupling, joined: Joined) -> Iterator[str]:
-    """The units whose channels are laid out by numbers."""
-    places = [joined.labels(labels) for labels in coupling.numbered]
+def _numbered(coupling: Coupling, joined: Joined, network: nn.Module) -> Iterator[str]:
+    """The units whose channels are laid out by numbers, which may be their forward's own.
+
+    Layers and norms are given numbers too; those of torch's modules are known to follow.
+    """
+    modules, nodes = dict(network.named_modules()), coupling.graph.nodes
+    given = {"layer_norm": "normalized_shape", "rms_norm": "normalized_shape"}
+    reading = [edge for edge in coupling.edges if edge.role in ("norm", "carry")]
+    functional = [
+        edge.labels.numpy().astype(int)
+        for edge in reading
+        if (name := given.get(nodes[edge.node].operation, "groups" * (edge.role == "carry")))
+        and not hasattr(modules.get(nodes[edge.node].module), name)
+    ]
+    places = [joined.labels(labels).reshape(-1) for labels in (*coupling.numbered, *functional)]
     labels = np.unique(np.concatenate([np.zeros(0, int), *places]))
     for unit in joined.units:
         if ((labels >= unit.first) & (labels < unit.first + unit.channels)).any():

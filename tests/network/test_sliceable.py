@@ -115,9 +115,30 @@ def from_the_shape(n, x):
     return n.d(n.e(x.view(len(x), x.shape[1], -1).view(x.shape)))
 
 
-@pytest.mark.parametrize(("step", "held"), [(literal, True), (from_the_shape, False)])
-def test_a_view_with_the_number_of_channels_itself(step, held):
+def normalised(n, x):
+    x = n.a(x).movedim(1, -1)
+    return n.d(n.e(F.layer_norm(x, (8,)).movedim(-1, 1)))
+
+
+def normalised_by_its_shape(n, x):
+    x = n.a(x).movedim(1, -1)
+    return n.d(n.e(F.layer_norm(x, x.shape[-1:]).movedim(-1, 1)))
+
+
+def depthwise(n, x):
+    return n.d(n.e(F.conv2d(n.a(x), n.kernel, groups=8)))
+
+
+FORWARDS = [
+    (literal, True), (from_the_shape, False), (normalised, True), (normalised_by_its_shape, False),
+    (depthwise, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "held"), FORWARDS)
+def test_operations_that_are_given_the_number_of_channels_itself(step, held):
     net = Net(step, a=conv(3, 8), e=conv(8, 6), d=conv(6, 4), fc=fc(4)).eval()
+    net.kernel = nn.Parameter(torch.randn(8, 1, 1, 1))
     unit = layers(net, images()).unit["a"]
     assert unit.kind == "free" and bool(unit.held) is held
 

@@ -51,6 +51,8 @@ PROCESSORS = {
     "shorter_side_and_crop": {"size": {"shortest_edge": 40}, "crop_size": 32, "resample": 3,
                               "do_center_crop": True},
     "both_sides": {"size": {"height": 32, "width": 24}, "resample": 2, "do_center_crop": False},
+    "convnext": {"size": {"shortest_edge": 28}, "crop_pct": 0.875, "resample": 3},
+    "convnext_large": {"size": {"shortest_edge": 384}, "crop_pct": 0.875, "resample": 3},
     "not_normalised": {"size": {"height": 32, "width": 32}, "do_normalize": False,
                        "do_center_crop": False},
 }  # fmt: skip
@@ -58,9 +60,8 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_the_processors_preprocessing(folder, name):
-    processor = hf.CLIPImageProcessor(
-        **PROCESSORS[name], image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.25, 0.3]
-    )
+    kind = hf.ConvNextImageProcessor if name.startswith("convnext") else hf.CLIPImageProcessor
+    processor = kind(**PROCESSORS[name], image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.25, 0.3])
     processor.save_pretrained(folder)
     try:
         _, preprocessing = open_network(f"hf:{folder}", "random")
