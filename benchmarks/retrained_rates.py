@@ -3,8 +3,9 @@
     python benchmarks/retrained_rates.py --network demo:resnet20 --train FOLDER --parts FOLDER
 
 For each split the rates are refined after `reconstruct,bn` on the study's images, without any
-retraining.  Every set of rates is then a physically smaller network, mended or not, that is
-finetuned in several orders of the training images: SGD, batches of 128, as `finetune:STEPS` does.
+retraining, and the global rankings that have most right there after the same are taken.  Every set
+of rates is then a physically smaller network, mended or not, that is finetuned in several orders
+of the training images: SGD, batches of 128, as `finetune:STEPS` does.
 Differences are of retrainings with the same split and order, their intervals Student's over all of
 them, so that what one retraining differs from another by is in them.
 """
@@ -47,6 +48,7 @@ from lesion.sweeps.prepare import prepare
 
 DATA_FREE = ("weights", "group")
 MEND = "reconstruct,bn"
+MENDED = {"no": (False,), "yes": (True,), "both": (False, True)}
 RANKINGS = {
     "global l1": ("l1", relative),
     "global group norm": ("group_norm", relative),
@@ -78,8 +80,8 @@ def cells(asked: argparse.Namespace, seed: int, folder: Path) -> Iterator[Cell]:
         bench = Bench.of(study, subject, MEND)
         kept = study.header.holdout[: asked.judged]
         for left in asked.left:
-            for way, rates in ways(study, bench, rankings, Budget(macs=left), asked.tried).items():
-                for mended in (False, True):
+            for way, rates in ways(study, bench, rankings, Budget(macs=left), asked).items():
+                for mended in MENDED[asked.mended]:
                     whole = recover(bench, rates)[0] if mended else subject.network
                     small = lesion.apply(rates, whole, example)
                     before = top1(small, subject, kept)
@@ -106,17 +108,29 @@ def scored(subject: Subject, path: Path, seed: int) -> list[str]:
 
 
 def ways(
-    study: lesion.Study, bench: Bench, rankings: list[str], budget: Budget, images: int
+    study: lesion.Study,
+    bench: Bench,
+    rankings: list[str],
+    budget: Budget,
+    asked: argparse.Namespace,
 ) -> dict[str, Allocation]:
     """The sets of rates; the rankings take no more MACs than lesion's."""
     reading = Reading.of(study)
+    images = study.header.order[: asked.tried]
+    example = bench.subject.images.batch([0, 1])
     even = one_rate(reading, budget)
-    rates = refined(reading, bench, even, budget, images)
+    rates = refined(reading, bench, even, budget, asked.tried)
     others = {
         way: ranked(replace(reading, criterion=RANKINGS[way][0]), rates, RANKINGS[way][1])
         for way in rankings
     }
-    return {"lesion": rates, "uniform": even, **others}
+    right = {
+        way: top1(lesion.apply(each, recover(bench, each)[0], example), bench.subject, images)
+        for way, each in others.items()
+    }
+    print(budget.macs, right, file=sys.stderr, flush=True)
+    best = sorted(right, key=lambda way: -right[way])[: asked.rankings]
+    return {"lesion": rates, "uniform": even, **{way: others[way] for way in best}}
 
 
 def retrained(small: nn.Module, training: Training, steps: int, order: int) -> nn.Module:
@@ -157,7 +171,7 @@ def told(seed: int, made: Iterator[Cell]) -> Iterator[Cell]:
         yield cell
 
 
-def gain(first: np.ndarray, second: np.ndarray) -> str:
+def gain(first: pd.Series, second: pd.Series) -> str:
     """The mean difference of paired retrainings with Student's 95 % interval, in points."""
     differences = first - second
     half = student.ppf(0.975, len(differences) - 1) * differences.std(ddof=1)
@@ -167,20 +181,21 @@ def gain(first: np.ndarray, second: np.ndarray) -> str:
 
 
 def rows(network: str, splits: list[list[Cell]]) -> Iterator[tuple[str, ...]]:
-    """A row a budget, without and with mending first; of the rankings the best in the mean."""
+    """A row a budget, without and with mending first; of the rankings each split's best."""
     frame = pd.DataFrame([{**vars(c), "split": s} for s, part in enumerate(splits) for c in part])
     for (left, mended), part in frame.groupby(["left", "mended"]):
         after = part.pivot(index=["split", "order"], columns="way", values="after")
-        others = after.drop(columns=["lesion", "uniform"])
-        best = others.mean().idxmax()
+        means = after.drop(columns=["lesion", "uniform"]).groupby("split").mean()
+        which = means.idxmax(axis=1)
+        best = pd.Series({each: after.loc[each, which[each[0]]] for each in after.index})
         yield (
             network,
             f"{100 * left:.0f} %",
             MEND if mended else "none",
-            *(f"{after[way].mean():.2f}" for way in ("lesion", "uniform", best)),
-            str(best),
+            *(f"{each.mean():.2f}" for each in (after["lesion"], after["uniform"], best)),
+            ", ".join(dict.fromkeys(which)),
             gain(after["lesion"], after["uniform"]),
-            gain(after["lesion"], after[best]),
+            gain(after["lesion"], best),
             f"{part[part['way'] == 'uniform']['macs'].mean():.1f} %",
         )
 
@@ -192,6 +207,8 @@ def main() -> None:
     parser.add_argument("--left", type=float, nargs="+", default=[0.3, 0.5, 0.7])
     parser.add_argument("--tried", type=int, default=1000, help="images that rates are refined on")
     parser.add_argument("--judged", type=int, default=5000, help="images kept back to measure on")
+    parser.add_argument("--rankings", type=int, default=2, help="global ones to retrain, the best")
+    parser.add_argument("--mended", choices=MENDED, default="both", help="before the finetune")
     parser.add_argument("--steps", type=int, default=50, help="of a finetune")
     parser.add_argument("--orders", type=int, default=3, help="finetunes of each set of rates")
     parser.add_argument("--parts", type=Path, required=True, help="a folder for each split's cells")

@@ -39,7 +39,8 @@ def refused(run, swept, tmp_path):
         ),
         ("torchvision:resnet", ["resnet"]),
         ("demo:resnet99", ["Expected demo:resnet20 or demo:resnet56, got demo:resnet99"]),
-        ("hf:x", ["Expected the network as demo:resnet20", "got 'hf:x', but hf raised"]),
+        ("nowhere:x", ["Expected the network as demo:resnet20", "got 'nowhere:x', but nowhere"]),
+        ("hf:x", ["Expected weights for hf:x, which is only a name", "--weights random"]),
         (
             "lesion.nowhere:x",
             ["but lesion.nowhere raised ModuleNotFoundError", "check the name before"],
