@@ -1,12 +1,15 @@
-"""Where a detection network can be cut: each lesion judged by the average precision of all images.
+"""Where a detection network can be cut: each lesion judged by the mean average precision.
 
+    pip install torchmetrics pycocotools
     python examples/detection.py
 
 Average precision ranks the boxes of all images together, so it is no mean over images: each lesion
-takes one whole evaluation, none stops early, and no interval stands behind its drop.  Detection
-networks pick boxes by their values, which no trace follows: the layers are looked for in the
-backbone, whose outputs are tensors.  The network here has random weights, the images are noise, and
-the true boxes are those that the intact network is surest of: put in your own.
+takes one whole evaluation, and none stops early.  What it is made of are the detections of each
+image beside its true boxes; told that by `lesion.SetScore`, lesion draws images again and again
+with replacement and puts an interval behind each drop.  Detection networks pick boxes by their
+values, which no trace follows: the layers are looked for in the backbone, whose outputs are
+tensors.  The network here has random weights, the images are noise, and the true boxes are those
+that the intact network is surest of: put in your own.
 """
 
 import tempfile
@@ -15,41 +18,24 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchmetrics.detection import MeanAveragePrecision
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.ops import box_iou
 
 import lesion
 
-Boxes = list[dict[str, Tensor]]
+Boxes = dict[str, Tensor]  # of one image: boxes (n, 4), labels and, of detections, scores (n,)
+SHOWN = ["layer", "amount", "images", "baseline", "accuracy", "drop", "low", "high", "interval"]
 
 
-def average_precision(detections: Boxes, true: list[Tensor], overlap: float = 0.5) -> float:
-    """The area under precision and recall at an intersection over union of `overlap`, in per cent.
-
-    detections: for each image its "boxes" (n, 4) and "scores" (n,); true: its true boxes (m, 4)
-    Surest first, a box hits if the true box that it overlaps most is not yet taken.
-    """
-    taken = [torch.zeros(len(boxes), dtype=torch.bool) for boxes in true]
-    ranked = sorted(
-        (
-            (float(score), image, box)
-            for image, detected in enumerate(detections)
-            for score, box in zip(detected["scores"], detected["boxes"], strict=True)
-        ),
-        key=lambda entry: -entry[0],
-    )
-    hits, total, area = 0, max(sum(map(len, true)), 1), 0.0
-    for rank, (_, image, box) in enumerate(ranked, 1):
-        ious = box_iou(box[None], true[image])[0] if len(true[image]) else torch.zeros(1)
-        best = int(ious.argmax())
-        if ious[best] >= overlap and not taken[image][best]:
-            taken[image][best], hits = True, hits + 1
-            area += hits / rank / total
-    return 100 * area
+def average_precision(images: list[tuple[Boxes, Boxes]]) -> float:
+    """In per cent, at an intersection over union of 0.5, of detections and true boxes."""
+    metric = MeanAveragePrecision(iou_thresholds=[0.5])
+    metric.update([detected for detected, _ in images], [true for _, true in images])
+    return 100 * float(metric.compute()["map"])
 
 
-def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], float]]:
+def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], lesion.SetScore]]:
     """A network with random weights, noise, and the function that evaluates a network on it."""
     torch.manual_seed(0)
     backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None)
@@ -59,11 +45,17 @@ def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], float
     pixels = torch.rand(images, 3, 64, 64)
 
     @torch.no_grad()
-    def detect(network: nn.Module) -> Boxes:
+    def detect(network: nn.Module) -> list[Boxes]:
         return network(list(pixels))
 
-    true = [detected["boxes"][:3] for detected in detect(network)]
-    return network, pixels, lambda network: average_precision(detect(network), true)
+    true = [
+        {"boxes": found["boxes"][:3], "labels": found["labels"][:3]} for found in detect(network)
+    ]
+
+    def evaluate(network: nn.Module) -> lesion.SetScore:
+        return lesion.SetScore(list(zip(detect(network), true, strict=True)), average_precision)
+
+    return network, pixels, evaluate
 
 
 def main(folder: Path, images: int = 8) -> None:
@@ -77,8 +69,7 @@ def main(folder: Path, images: int = 8) -> None:
         layers=["backbone.body.*.conv1"],
         ratios=(0.1, 0.5),
     ) as study:
-        shown = ["layer", "amount", "baseline", "accuracy", "drop", "low", "interval"]
-        print(lesion.curves(study).query("reason == ''")[shown].to_string(index=False))
+        print(lesion.curves(study).query("reason == ''")[SHOWN].to_string(index=False))
         print(lesion.recommend(study, max_drop=5).text())
 
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from lesion.study.merge import merge
     from lesion.study.study import Study
     from lesion.subject.adapter import Adapter, Output
+    from lesion.subject.set_score import SetScore
     from lesion.subject.subject import Subject
     from lesion.sweeps.sweep import sweep
     from lesion.sweeps.whole_network import evaluate
@@ -86,6 +87,7 @@ __all__ = [
     "GroupCriterion",
     "LesionError",
     "Output",
+    "SetScore",
     "Study",
     "StudyError",
     "Subject",
@@ -199,6 +201,7 @@ _MODULES = {
         "Adapter",
         "Output",
     ),
+    "subject.set_score": ("SetScore",),
     "subject.subject": ("Subject",),
     "sweeps.sweep": ("sweep",),
     "sweeps.whole_network": ("evaluate",),

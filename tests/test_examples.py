@@ -66,28 +66,28 @@ def test_detection_is_judged_by_one_evaluation_a_lesion(tmp_path, capsys):
     example("detection").main(tmp_path, images=4)
     text = capsys.readouterr().out
     rows = lines(text, "backbone.body.layer")
-    assert len(rows) == 16 and {row[-1] for row in rows} == {"none"}
-    assert {row[5] for row in rows} == {"NaN"}
-    drops = [float(row[4]) for row in rows]
-    assert all(float(row[2]) - float(row[3]) == pytest.approx(drop, abs=1e-5)
-               for row, drop in zip(rows, drops, strict=True))  # fmt: skip
-    assert max(drops) > 5
-    assert "No interval stands behind these drops" in text
+    assert len(rows) == 16 and {row[-1] for row in rows} == {"bootstrap"}
+    for row in rows:
+        baseline, accuracy, drop, low, high = map(float, row[3:8])
+        assert baseline - accuracy == pytest.approx(drop, abs=1e-4)
+        assert low <= drop <= high and row[2] == "4"
+    assert max(float(row[5]) for row in rows) > 5
+    assert "All 4 images were evaluated together" in text
     with lesion.Study.open(tmp_path / "study.lesion") as study:
-        assert len(study.evaluations) == 17
+        assert len(study.evaluations) == len(study.resampled) == 17
         assert "only backbone was looked at" in study.anatomy.notes[-1]
 
 
 def test_average_precision_is_that_of_the_ranking():
-    """Three boxes, two to find: right, wrong, right gives (1/1 + 2/3) / 2."""
+    """Three boxes, two to find: right, wrong, right is precise by 1 up to half of the recall and by
+    2/3 behind it, at 51 and 50 of the 101 recalls that are asked."""
     average_precision = example("detection").average_precision
     boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60], [20, 20, 30, 30]])
-    detections = [{"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7])}]
-    true = [boxes[[0, 2]] + 1]
-    assert average_precision(detections, true) == pytest.approx(100 * (1 + 2 / 3) / 2)
-    twice = [{"boxes": boxes[[0, 0]], "scores": torch.tensor([0.9, 0.8])}]
-    assert average_precision(twice, true) == pytest.approx(50)  # a second hit of one box is none
-    assert average_precision([{"boxes": boxes, "scores": torch.ones(3)}], [boxes[:0]]) == 0
+    ones = torch.ones(3, dtype=torch.long)
+    detected = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7]), "labels": ones}
+    true = {"boxes": boxes[[0, 2]] + 1, "labels": ones[:2]}
+    expected = 100 * (51 + 50 * 2 / 3) / 101
+    assert average_precision([(detected, true)]) == pytest.approx(expected)
 
 
 def quantised_by_hand(network, layer, bits):

@@ -35,7 +35,7 @@ FACES = {"__init__", "sequential", "zoo"}  # packages that offer names of their 
 # packages that need torch nowhere, and modules of others that do not
 NO_TORCH = (
     "boundary sequential study results reports",
-    "subject.outcomes network.anatomy network.cost",
+    "subject.outcomes subject.set_score network.anatomy network.cost",
     "lesions.amounts lesions.lesion lesions.damage lesions.pruned_cost lesions.ratios",
     "lesions.targets sweeps.goals sweeps.work",
     "rates.allocate rates.allocation rates.budget rates.calibration rates.candidates rates.costs",

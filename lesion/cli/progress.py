@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from lesion.subject.subject import Subject
     from lesion.sweeps.choices import Choices
+    from lesion.sweeps.evaluation import Evaluate
     from lesion.sweeps.goals import Goal
     from lesion.sweeps.loop import Sweep
-    from lesion.sweeps.whole_network import Evaluate, WholeSweep
+    from lesion.sweeps.whole_network import WholeSweep
 
 INTERRUPTED = 130
 BY_CHANCE = 0.1  # of the way from guessing to perfection
@@ -143,7 +144,7 @@ def evaluated(
                 tell(f"note: {note}")
             say(
                 f"{len(ready.lesions)} lesions, each evaluated once as a whole: none stops early, "
-                "and no interval stands behind a drop"
+                "and an interval stands behind a drop where the function returns a lesion.SetScore"
             )
             yield ready
 

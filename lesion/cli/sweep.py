@@ -173,9 +173,10 @@ def evaluate(
 ) -> None:
     """Measure by a function of the whole network, for what is no mean over images, such as mAP.
 
-    Each lesion takes one evaluation: none stops early, and no interval stands behind a drop, which
-    is in the function's own unit. Of the data two images are read, to see the layers. Where an
-    image has a score of its own, `lesion sweep --score` needs far fewer passes.
+    Each lesion takes one evaluation: none stops early. Drops are in the function's own unit; an
+    interval stands behind them where it returns a lesion.SetScore. Of the data two images are read,
+    to see the layers. Where an image has a score of its own, `lesion sweep --score` needs far fewer
+    passes.
     """
     with resumable(out):
         from lesion import zoo

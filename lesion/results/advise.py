@@ -208,6 +208,13 @@ def _guarantee(reading: Reading, evidence: Sequence[Evidence]) -> str:
     """What the confidence is of, and of which images, in a sentence."""
     aim = reading.aim
     if aim.column == EVALUATION:
+        drops = [drop for drop in reading.drops.values() if not drop.reason]
+        if drops and all(drop.interval == "bootstrap" for drop in drops):
+            return (
+                f"All {grouped(drops[0].images)} images were evaluated together: of these the "
+                f"verdicts are certain. The intervals, of {aim.confidence:g} % by bootstrap over "
+                "images, each lesion on its own, say what other images of their kind would give."
+            )
         return (
             "No interval stands behind these drops: each lesion was evaluated once, as a whole, "
             "and a drop near the tolerance may be chance."

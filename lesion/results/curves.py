@@ -65,9 +65,10 @@ def curves(
     - interval: "fixed" where the lesion has seen all images that the intact network has (of the
       population they are drawn from: Newcombe's for hits, else Bonett and Price's); "anytime"
       where it stopped when the outcomes allowed: then drop and interval are those of the process
-      that chose the images, valid whenever one looks; "none" where each lesion has one evaluation
-      of its own, see `evaluate`: then baseline, accuracy and drop are in that evaluation's unit,
-      images is 0, low and high are NaN
+      that chose the images, valid whenever one looks.  Where each lesion has one evaluation, see
+      `evaluate`, baseline, accuracy and drop are in that evaluation's unit, and the interval is
+      "bootstrap", of the population the images are drawn from, where it says what it is made of
+      image by image (`SetScore`), else "none": then images is 0, low and high are NaN
     - broken, repaired: images right in the intact, or in the lesioned network only
     - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
     - reason: "" or why there are no numbers; such a row has NaN in their place

@@ -1,13 +1,14 @@
 """What one lesion costs: its drop, paired image by image with the intact network, and how sure."""
 
 from dataclasses import dataclass, replace
-from math import nan
+from math import isnan, nan
 
 import numpy as np
 
 from lesion.errors import LesionError
 from lesion.sequential.paired_intervals import bonett_price, newcombe
 from lesion.subject.outcomes import Intact, Outcomes
+from lesion.subject.set_score import Resampled
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,18 @@ class Drop:
     def evaluated(cls, intact: float, lesioned: float) -> "Drop":
         """Of a network that was evaluated once, as a whole."""
         return cls(baseline=intact, accuracy=lesioned, drop=intact - lesioned, interval="none")
+
+    def bootstrapped(
+        self, intact: Resampled | None, lesioned: Resampled | None, level: float
+    ) -> "Drop":
+        """With an interval where both networks' values are known of images drawn again."""
+        if intact is None or lesioned is None:
+            return self
+        half = lesioned.half_width(intact, level)
+        if isnan(half):
+            return self
+        low, high = self.drop - half, self.drop + half
+        return replace(self, images=intact.images, low=low, high=high, interval="bootstrap")
 
     def exact(self, outcomes: Outcomes, intact: Intact, column: str, level: float) -> "Drop":
         """With what all images say."""

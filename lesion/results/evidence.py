@@ -81,8 +81,9 @@ class Cell:
         """Drop and interval, if there is one, with as many decimals as show on which side of the
         tolerance."""
         drop, low, high = self.cost.drop, self.cost.low, self.cost.high
-        if isnan(low):  # one evaluation, in a unit of its own
-            return f"{drop:.4g}".replace("-", "−")
+        if isnan(low) or self.cost.interval == "bootstrap":  # an evaluation, in a unit of its own
+            ends = "" if isnan(low) else f" [{low:.4g}, {high:.4g}]"
+            return f"{drop:.4g}{ends}".replace("-", "−")
         for digits in (1, 2, 3):
             shown = (round(end, digits) for end in (drop, low, high))
             if [end <= tolerance.max_drop for end in shown] == [

@@ -194,11 +194,12 @@ class Reading:
         """What each lesion costs, failed ones with the reason: in order of execution and harm."""
         level, stopped = proportion(self.confidence), []
         drops: dict[Lesion, Drop] = {}
-        evaluations = self.study.evaluations
+        evaluations, resampled = self.study.evaluations, self.study.resampled
         for lesion in sorted(self.planned, key=self._order):
             drops[lesion] = Drop(reason=self.failed.get(lesion, UNMEASURED))
             if lesion in evaluations:
-                drops[lesion] = Drop.evaluated(evaluations[None], evaluations[lesion])
+                drop = Drop.evaluated(evaluations[None], evaluations[lesion])
+                drops[lesion] = drop.bootstrapped(resampled.get(None), resampled.get(lesion), level)
                 continue
             outcomes = self.study.outcomes(lesion)
             if lesion in self.failed or not len(outcomes):

@@ -8,6 +8,7 @@ import numpy as np
 from lesion.errors import StudyError
 from lesion.lesions.lesion import Lesion, Skipped
 from lesion.study.database import Tables
+from lesion.subject.set_score import Resampled
 
 FIELDS = "target, kind, criterion, amount, pruned, channels, damage, rounding, seed, recovery"
 EVALUATION_NOISE = 1e-3  # of the value: float noise on two machines
@@ -114,8 +115,12 @@ class Catalogue(Tables):
         """Keep the l1 norm of each of a layer's filters."""
         self.set_scores(layer, "norms", "l1", 0, norms)
 
-    def set_evaluation(self, value: float, lesion: Lesion | None = None) -> None:
+    def set_evaluation(
+        self, value: float, lesion: Lesion | None = None, resampled: Resampled | None = None
+    ) -> None:
         """Keep what a lesion's one evaluation gave, or under None the intact network's.
+
+        resampled: what it gave where images are drawn again, if it says that
 
         Raises StudyError where another number is there, beyond a thousandth of it.
         """
@@ -124,6 +129,10 @@ class Catalogue(Tables):
             rows = self._store.rows("SELECT value FROM evaluations WHERE lesion IS ?", lesion_id)
             if not rows:
                 self._store.write("INSERT INTO evaluations VALUES (?, ?)", lesion_id, value)
+                if resampled is not None:
+                    content = resampled.values.astype("<f8").tobytes()
+                    row = (lesion_id, resampled.images, content)
+                    self._store.write("INSERT INTO resampled VALUES (?, ?, ?)", *row)
             elif not math.isclose(rows[0][0], value, rel_tol=EVALUATION_NOISE):
                 name = "the intact network" if lesion is None else f"lesion {lesion.key}"
                 raise StudyError(
@@ -140,6 +149,22 @@ class Catalogue(Tables):
             " LEFT JOIN lesions ON id = lesion ORDER BY evaluations.rowid"
         )
         return {None if row[1] is None else Lesion(*row[2:]): row[0] for row in rows}
+
+    @property
+    def resampled(self) -> dict[Lesion | None, Resampled]:
+        """The evaluations' values where images are drawn again, of those that say them."""
+        if not self._store.has("resampled"):
+            return {}
+        rows = self._store.rows(
+            f"SELECT images, content, lesion, {FIELDS} FROM resampled"
+            " LEFT JOIN lesions ON id = lesion ORDER BY resampled.rowid"
+        )
+        return {
+            None if row[2] is None else Lesion(*row[3:]): Resampled(
+                row[0], np.frombuffer(row[1], "<f8").astype(float)
+            )
+            for row in rows
+        }
 
     def _id(self, lesion: Lesion) -> int:
         rows = self._store.rows("SELECT id FROM lesions WHERE key = ?", lesion.key)

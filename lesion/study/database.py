@@ -13,8 +13,12 @@ from lesion.errors import StudyError
 from lesion.study import seals
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 5
-LATER = {3: {"plans", "seals", "damages", "criteria"}, 4: {"damages", "criteria"}}
+VERSION = 6
+LATER = {
+    3: {"plans", "seals", "damages", "criteria", "resampled"},
+    4: {"damages", "criteria", "resampled"},
+    5: {"resampled"},
+}
 """The tables that a file of an earlier format may lack; the first write makes it one of today."""
 SCHEMA = f"""
 CREATE TABLE header (content BLOB NOT NULL);
@@ -44,6 +48,8 @@ CREATE INDEX of_lesion ON outcomes (lesion);
 CREATE TABLE checks (content TEXT NOT NULL);
 CREATE TABLE calibration (content TEXT NOT NULL);
 CREATE TABLE evaluations (lesion INTEGER UNIQUE REFERENCES lesions (id), value REAL NOT NULL);
+CREATE TABLE resampled (
+    lesion INTEGER UNIQUE REFERENCES lesions (id), images INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE TABLE plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE);
 {seals.TABLE};
 CREATE TABLE damages (name TEXT PRIMARY KEY, amounts TEXT NOT NULL);

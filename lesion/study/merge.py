@@ -132,8 +132,9 @@ def _take(made: Study, study: Study) -> None:
         made.set_scores(*key, scores)
     for lesion, reason in study.failed.items():
         made.fail(lesion, reason)
+    resampled = study.resampled
     for evaluated, value in study.evaluations.items():  # None: the intact network
-        made.set_evaluation(value, evaluated)
+        made.set_evaluation(value, evaluated, resampled.get(evaluated))
     for check in study.checks:  # what they spent of the error stays spent
         if check not in made.checks:
             made.add_check(check)

@@ -28,6 +28,7 @@ from lesion.subject.network import device_of, evaluating
 from lesion.subject.subject import named
 from lesion.subject.weights import check_weights
 from lesion.sweeps.choices import Choices
+from lesion.sweeps.evaluation import Evaluate, Evaluation, evaluation
 from lesion.sweeps.identity import open_evaluated
 from lesion.sweeps.loop import Progress, exhausted
 from lesion.sweeps.prepare import Planning, placed
@@ -35,7 +36,6 @@ from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 
 ELSEWHERE = 1e-2  # of an evaluation: by how much it may differ on another device
-Evaluate = Callable[[nn.Module], Any]
 
 
 class Copies(Whole):
@@ -83,14 +83,14 @@ class Evaluator:
     copies: Copies
     evaluate: Evaluate
 
-    def __call__(self, tasks: Sequence[Edit | None]) -> Iterator[float]:
+    def __call__(self, tasks: Sequence[Edit | None]) -> Iterator[Evaluation]:
         """What the function gives for each edited copy, None for an unedited one.
 
         Raises SubjectError where the function fails.
         """
         with evaluating(self.copies.call.network):
             for edit in tasks:
-                yield _number(self.evaluate, self.copies.copy(edit))
+                yield evaluation(self.evaluate, self.copies.copy(edit))
 
 
 @dataclass(eq=False)
@@ -113,15 +113,15 @@ class WholeSweep:
             self._check()
         tasks = [None if lesion is None else self.lesions[lesion] for lesion in wanted]
         values = self.runner.run(tasks, lambda: self.worker)
-        for done, (lesion, (_, value)) in enumerate(zip(wanted, values, strict=True), 1):
-            self._record(lesion, value)
+        for done, (lesion, (_, given)) in enumerate(zip(wanted, values, strict=True), 1):
+            self._record(lesion, given)
             yield Progress(done, len(wanted))
 
     def _check(self) -> None:
         """Raises StudyError where the intact network's evaluation is another: its function's name
         does not tell what that does."""
         before = self.study.evaluations[None]
-        ((_, value),) = self.runner.run([None], lambda: self.worker)
+        ((_, (value, _)),) = self.runner.run([None], lambda: self.worker)
         if not math.isclose(before, value, rel_tol=ELSEWHERE):
             raise StudyError(
                 f"Expected the evaluation of the intact network that {self.study.path} holds, "
@@ -129,9 +129,10 @@ class WholeSweep:
                 "draws at random; give what it was made with, or name a new study file."
             )
 
-    def _record(self, lesion: Lesion | None, value: float) -> None:
+    def _record(self, lesion: Lesion | None, given: Evaluation) -> None:
+        value, resampled = given
         if math.isfinite(value):
-            self.study.set_evaluation(value, lesion)
+            self.study.set_evaluation(value, lesion, resampled)
         elif lesion is not None:
             self.study.fail(lesion, f"its evaluation is not finite ({value:g})")
         else:
@@ -162,12 +163,13 @@ def evaluate(
     """The study at `out`: each unit cut on its own, at rising ratios, and evaluated as a whole.
 
     For what is no mean over images, such as mean average precision or F1.  Each lesion takes one
-    evaluation: none stops early, and no interval stands behind the drops, which are in the
-    evaluation's own unit.  Where an image has a score of its own, `sweep` needs far fewer passes.
+    evaluation: none stops early.  The drops are in the evaluation's own unit; an interval stands
+    behind them where the function says what its number is made of image by image, see `SetScore`.
+    Where an image has a score of its own, `sweep` needs far fewer passes.
 
-    evaluate: takes a network and gives one number, larger being better (of a share best the per
-        cent: figures are drawn for points); it gets copies, in evaluation mode, and may do with
-        them what it likes
+    evaluate: takes a network and gives one number or a `SetScore`, larger being better (of a share
+        best the per cent: figures are drawn for points); it gets copies, in evaluation mode, and
+        may do with them what it likes
     example: a batch that shows the layers: a tensor of images (N, …), or what the adapter takes;
         two images or more
     part: the name of the submodule in which to look for layers, where the whole network cannot be
@@ -267,22 +269,4 @@ def _copied(network: nn.Module) -> nn.Module:
             f"Expected a network that copy.deepcopy can copy, but it says: "
             f"{first_line(error)}; take out what cannot be copied, such as tensors computed "
             "from others that are kept in the module."
-        ) from error
-
-
-def _number(evaluate: Evaluate, network: nn.Module) -> float:
-    try:
-        found = evaluate(network)
-    except Exception as error:  # the function is the user's: it may raise anything
-        raise SubjectError(
-            f"Expected an evaluation of the network, but the function raised "
-            f"{type(error).__name__}: {first_line(error)}; mend it and run the same again: what "
-            "is evaluated is kept."
-        ) from error
-    try:
-        return float(found)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"Expected one number from the evaluation, larger being better, got "
-            f"{describe(found)}; let the function return it."
         ) from error

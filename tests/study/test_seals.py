@@ -14,13 +14,15 @@ from lesion.lesions.lesion import Skipped
 from lesion.study import database, seals
 from lesion.study.aim import Aim
 from lesion.study.study import Study
+from lesion.subject.set_score import Resampled
 
 IMAGES = 60
 BASE = planted.intact(IMAGES)
 FLIPS = 400
 DAMAGE = r"is damaged \(.+\): restore a copy|is something else|of format"
 TABLES = ("header", "lesions", "recoveries", "skipped", "scores", "aims", "intact", "outcomes",
-          "checks", "calibration", "evaluations", "plans", "damages", "criteria")  # fmt: skip
+          "checks", "calibration", "evaluations", "resampled", "plans", "damages",
+          "criteria")  # fmt: skip
 BITS = Amounts(
     (8, 6, 4, 2), "bit width", "bits of weights", "bits", rising=False, high=33, whole=True
 )
@@ -40,7 +42,7 @@ def path(tmp_path):
         study.add_plan("l1", "a plan")
         study.add_check('{"number": 1}')
         study.set_calibration("{}")
-        study.set_evaluation(0.5, lesions[3])
+        study.set_evaluation(0.5, lesions[3], Resampled(60, np.linspace(0.4, 0.6, 50)))
         study.fail(lesions[3], "it is not finite")
         for start, stop in ((0, 40), (40, IMAGES)):
             rows = slice(start, stop)
@@ -63,6 +65,7 @@ def everything(path):
             study.header, study.lesions, study.skipped, study.failed, study.aims, study.plans,
             study.checks, study.calibration, study.recoveries, study.evaluations, scores,
             [values.tobytes() for values in arrays], study.damages, study.criteria,
+            {lesion: (each.images, *each.values) for lesion, each in study.resampled.items()},
         )  # fmt: skip
 
 
@@ -170,20 +173,20 @@ def as_before(path, version):
         connection.execute(f"PRAGMA user_version = {version}")
 
 
-@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("version", [3, 4, 5])
 def test_a_study_of_before_is_read_as_it_is_and_renewed_by_the_first_write(path, version):
     whole = everything(path)
     as_before(path, version)
     content = path.read_bytes()
     before = everything(path)
-    assert before[:5] == whole[:5] and before[6:-2] == whole[6:-2]
+    assert before[:5] == whole[:5] and before[6:-3] == whole[6:-3]
     assert before[5] == (() if version == 3 else whole[5]) and path.read_bytes() == content
-    assert before[-2:] == ({"filters": FILTERS}, {})
+    assert before[-3:] == (*(({"filters": FILTERS}, {}) if version < 5 else whole[-3:-1]), {})
     with Study.open(path) as study:
         study.add_plan("l1", "a plan")
         study.set_damage("quantise", BITS)
         study.set_criterion("taylor", "1024 images")
-    assert everything(path) == whole
+    assert everything(path) == (*whole[:-1], {})
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (database.VERSION,)
         connection.execute("UPDATE outcomes SET images = 3")

@@ -233,7 +233,7 @@ def test_a_header_that_cannot_be_read_is_damage(tmp_path, content):
 def test_another_format_is_said_with_what_to_do(empty, version, text):
     with sqlite3.connect(empty.path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(StudyError, match=rf"of format 5, but .* is of format {version}: {text}"):
+    with pytest.raises(StudyError, match=rf"of format 6, but .* is of format {version}: {text}"):
         Study.open(empty.path)
 
 

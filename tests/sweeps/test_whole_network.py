@@ -357,3 +357,84 @@ def test_bad_choices_are_refused_and_leave_nothing(small, tmp_path, options, wor
     with pytest.raises(LesionError, match=words):
         whole(small, tmp_path / "s", **options)
     assert not (tmp_path / "s").exists()
+
+
+# --- intervals by bootstrap
+
+
+def hits_of(data):
+    """Top-1 in per cent, made of hits."""
+    (images, labels) = data.tensors
+
+    @torch.no_grad()
+    def scored(network):
+        hits = (network(images).argmax(1) == labels).double().numpy()
+        return lesion.SetScore(hits, lambda parts: 100 * parts.mean())
+
+    return scored
+
+
+@pytest.fixture
+def bootstrapped(small, tmp_path):
+    network, data, _ = small
+    with whole((network, data, hits_of(data)), tmp_path / "s") as study:
+        yield study
+
+
+def test_a_means_interval_is_students_of_its_paired_differences(small, bootstrapped):
+    network, data, _ = small
+    frame = lesion.curves(bootstrapped).query("reason == ''")
+    assert set(frame["interval"]) == {"bootstrap"} and set(frame["images"]) == {60}
+    with lesion.sweep(network, data, bootstrapped.path.with_name("t"), ratios=(0.25, 0.5),
+                      full=True, holdout=0) as swept:  # fmt: skip
+        intact = swept.intact().outcomes["top1"].astype(float)
+        for lesion_, row in zip(swept.lesions, frame.itertuples(), strict=True):
+            assert (row.layer, row.amount) == (lesion_.target, lesion_.amount)
+            differences = 100 * (intact - swept.outcomes(lesion_)["top1"])
+            error = differences.std(ddof=1) / np.sqrt(60)
+            assert row.drop == pytest.approx(differences.mean())
+            assert row.high - row.drop == pytest.approx(2.001 * error, rel=0.15)
+            assert row.drop - row.low == pytest.approx(row.high - row.drop)
+
+
+def test_advice_says_what_intervals_stand_behind_the_drops(bootstrapped):
+    advice = lesion.recommend(bootstrapped, max_drop=1.0)
+    text = " ".join(advice.text().split())
+    assert "All 60 images were evaluated together: of these the verdicts are certain." in text
+    assert "of 95 % by bootstrap over images, each lesion on its own" in text
+    measured = [layer for layer in advice.layers if layer.low is not None]
+    assert measured and all(layer.low <= layer.drop <= layer.high for layer in measured)
+    lesion.plot_sensitivity(lesion.curves(bootstrapped), advice)
+
+
+def test_resamples_are_kept_merged_and_optional(small, bootstrapped, tmp_path):
+    network, data, _ = small
+    resampled = bootstrapped.resampled
+    assert resampled.keys() == bootstrapped.evaluations.keys() and len(resampled) == 5
+    evaluate = hits_of(data)
+    for name, layers in (("a", ["a"]), ("b", ["b"])):
+        whole((network, data, evaluate), tmp_path / name, layers=layers).close()
+    lesion.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "merged")
+    with lesion.Study.open(tmp_path / "merged") as merged:
+        for lesion_, values in merged.resampled.items():
+            assert np.array_equal(values.values, resampled[lesion_].values)
+        assert merged.resampled.keys() == resampled.keys()
+
+
+def test_a_lesion_whose_resamples_are_not_finite_has_no_interval(small, tmp_path):
+    network, data, _ = small
+
+    def scored(network):
+        hits = hits_of(data)(network).parts
+
+        def combine(parts):  # as if a class were missing in what is drawn again
+            lacking = network.a.out_channels < 8 and parts is not hits
+            return np.nan if lacking else parts.mean()
+
+        return lesion.SetScore(hits, combine)
+
+    with whole((network, data, scored), tmp_path / "s") as study:
+        frame = lesion.curves(study).query("reason == ''").set_index("layer")
+        assert set(frame.loc["a", "interval"]) == {"none"} and frame.loc["a", "low"].isna().all()
+        assert set(frame.loc["b", "interval"]) == {"bootstrap"}
+        assert "No interval stands behind" in lesion.recommend(study, max_drop=1.0).guarantee

@@ -75,7 +75,7 @@ Function = Annotated[
     _goal(
         "--evaluate",
         help="FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, evaluate(network) gives one "
-        "number, larger being better",
+        "number or a lesion.SetScore, larger being better",
         metavar="FUNCTION",
         show_default=False,
     ),
