@@ -41,17 +41,13 @@ class Resized:
 
     def sizes(self, index: int) -> Sizes:
         """The axes of a node's value that become shorter; of several tensors those of the first."""
-        given = self._labels.get(index)
-        several = given if isinstance(given, list) else [given]
-        for part in several:
-            if isinstance(part, Tensor) and (sizes := self._sizes(part)):
-                return sizes
-        return {}
+        return next(filter(None, map(self._sizes, self._parts(index))), {})
 
     def numbers(self) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
         """The numbers of channels with which each module's forward may reckon, before and after.
 
-        Those that stand in its operations' arguments, and those of all values that it sees.
+        Those that stand in its operations' arguments, also where they stay, and those of all values
+        that it sees.
         """
         arguments, values = (defaultdict[str, Numbers](lambda: defaultdict(set)) for _ in "av")
         for node in self.dissection.graph.nodes:
@@ -59,8 +55,9 @@ class Resized:
                 for old, new in self._arguments(node):
                     arguments[node.module][old].add(new)
                 for index in (node.index, *node.inputs):
-                    for old, new in self._each(index):
-                        values[node.module][old].add(new)
+                    for part in self._parts(index):
+                        for old, new in self._sizes(part).values():
+                            values[node.module][old].add(new)
         return arguments, values
 
     def _arguments(self, node: Node) -> Iterator[tuple[int, int]]:
@@ -69,14 +66,14 @@ class Resized:
         elif node.operation in BOUNDED:
             yield from self._bounds(node)
         elif node.operation in SIZED:
-            yield from self._each(node.index)
+            for part in self._parts(node.index):
+                yield from self._axes(part).values()
 
-    def _each(self, index: int) -> Iterator[tuple[int, int]]:
-        """The sizes that differ of a node's value, or of several."""
+    def _parts(self, index: int) -> list[Tensor]:
+        """The labels of a node's value, or of several."""
         given = self._labels.get(index)
-        for part in given if isinstance(given, list) else [given]:
-            if isinstance(part, Tensor):
-                yield from self._sizes(part).values()
+        several = given if isinstance(given, list) else [given]
+        return [part for part in several if isinstance(part, Tensor)]
 
     def _padding(self, node: Node) -> Iterator[tuple[int, int]]:
         """How much is padded, by what the padding meets."""
@@ -111,11 +108,14 @@ class Resized:
         return keeps(final, self.dropped) if (final != CONSTANT).any() else None
 
     def _sizes(self, given: Tensor) -> Sizes:
+        """Of the axes that become shorter."""
+        return {axis: size for axis, size in self._axes(given).items() if size[0] != size[1]}
+
+    def _axes(self, given: Tensor) -> Sizes:
+        """Of the axes that channels lie along."""
         final = self.dissection.joined.labels(given.numpy().astype(int))
         if (final == CONSTANT).all():
             return {}
         stay = keeps(final, self.dropped)
-        if stay.all():
-            return {}
-        before_and_after = enumerate(zip(stay.shape, lengths(stay), strict=True))
-        return {axis: (old, new) for axis, (old, new) in before_and_after if old != new}
+        sizes = enumerate(zip(stay.shape, lengths(stay), strict=True))
+        return {axis: size for axis, size in sizes if size[0] > 1}

@@ -4,7 +4,7 @@ What a forward divides channels by, or pads them to, is no weight that could be 
 operations take such numbers, a copy is sliced and run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
@@ -24,39 +24,54 @@ from lesion.network.slices import Slices
 from lesion.subject.batch import cloned
 from lesion.subject.snapshot import unchanged
 
-Pattern = Callable[[tuple[int, ...]], Sequence[int]]  # of a cell what falls
+Pattern = Callable[[tuple[int, ...], int], Sequence[int]]  # of a cell what falls: so many
 HELD = "its number of channels is held by {}, which fails without some of them ({})"
 
 
 def sliceable(dissection: Dissection) -> Dissection:
     """The dissection with units held that cannot be sliced, where operations take numbers that
     could hinder that."""
-    suspects = [
-        unit
-        for unit in dissection.anatomy.units
-        if unit.kind != "tied" and not unit.held and unit.name in dissection.numbered
-    ]
+    units = [unit for unit in dissection.anatomy.units if unit.kind != "tied" and not unit.held]
+    suspects = [unit for unit in units if unit.name in dissection.numbered]
     if not suspects:
         return dissection
-    held = dict(_held(Slicer(dissection), suspects))
-    units = tuple(
+    others, slicer = [unit for unit in units if unit not in suspects], Slicer(dissection)
+    held = _held(slicer, suspects)
+    held |= _beside(slicer, others, [unit for unit in suspects if unit.name not in held])
+    every = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
     )
-    return replace(dissection, anatomy=replace(dissection.anatomy, units=units))
+    return replace(dissection, anatomy=replace(dissection.anatomy, units=every))
 
 
-def _held(slicer: "Slicer", units: Sequence[Unit]) -> Iterator[tuple[str, str]]:
-    """Of some units those of which the network cannot lose a part, each with the reason."""
+def _held(slicer: "Slicer", units: Sequence[Unit]) -> dict[str, str]:
+    """Of some units those of which the network cannot lose a part, each with the reason.
+
+    Where it can lose parts of either of two units, but not of both, the second is held.
+    """
     problem = slicer.problem(units)
     if not problem:
-        return
+        return {}
     if len(units) == 1:
-        yield units[0].name, problem
-        return
+        return {units[0].name: problem}
     half = len(units) // 2
-    yield from _held(slicer, units[:half])
-    yield from _held(slicer, units[half:])
+    held = _held(slicer, units[:half]) | _held(slicer, units[half:])
+    first = [unit for unit in units[:half] if unit.name not in held]
+    return held | _beside(slicer, first, [unit for unit in units[half:] if unit.name not in held])
+
+
+def _beside(slicer: "Slicer", first: Sequence[Unit], units: Sequence[Unit]) -> dict[str, str]:
+    """Of some units those that it cannot lose parts of where others and those before lose some."""
+    if not units or not slicer.problem([*first, *units]) or slicer.problem(first):
+        return {}
+    losing, held = list(first), {}
+    for unit in units:
+        if problem := slicer.problem([*losing, unit]):
+            held[unit.name] = problem
+        else:
+            losing.append(unit)
+    return held
 
 
 @dataclass(frozen=True)
@@ -68,17 +83,22 @@ class Slicer:
     def problem(self, units: Sequence[Unit]) -> str:
         """Why it does not run without some channels of each group of units, "" if it does: the
         last, the first, and a third of them at random."""
-        patterns = (lambda cell: cell[-1:], lambda cell: cell[:1], _third)
-        problems = (self.smaller(self._without(units, pattern))[1] for pattern in patterns)
-        return next(filter(None, problems), "")
+        patterns = (lambda cell, many: cell[-many:], lambda cell, many: cell[:many], _third)
+        trials = (self._without(units, *trial) for trial in enumerate(patterns, 1))
+        return next(filter(None, (self.smaller(dropped)[1] for dropped in trials)), "")
 
-    def _without(self, units: Sequence[Unit], pattern: Pattern) -> np.ndarray:
-        """The labels that fall if each cell loses a pattern; every layer keeps a filter."""
+    def _without(self, units: Sequence[Unit], trial: int, pattern: Pattern) -> np.ndarray:
+        """The labels that fall if each cell loses a pattern; every layer keeps a filter.
+
+        Units lose one, two or three of each cell, others at each trial, so that their numbers do
+        not agree by chance.
+        """
         anatomy = self.dissection.anatomy
+        places = {unit.name: place for place, unit in enumerate(anatomy.units)}
         dropped = np.zeros(anatomy.channels, bool)
         for unit in units:
             for cell in unit.cells:
-                dropped[list(pattern(cell))] = True
+                dropped[list(pattern(cell, 1 + trial * places[unit.name] % 3))] = True
             for name in unit.layers:
                 made = [label for label in anatomy.made_by(name) if label >= 0]
                 if dropped[made].all():
@@ -134,9 +154,10 @@ class Slicer:
             return [output.shape for output in call(*call.tensors(cloned(traced.batch)))]
 
 
-def _third(cell: tuple[int, ...]) -> list[int]:
-    """A third of a cell, scattered over it."""
-    picked: list[int] = np.random.default_rng(0).choice(cell, -(-len(cell) // 3), False).tolist()
+def _third(cell: tuple[int, ...], many: int) -> list[int]:
+    """A third of a cell and some more, scattered over it."""
+    fall = min(-(-len(cell) // 3) + many - 1, len(cell))
+    picked: list[int] = np.random.default_rng(0).choice(cell, fall, False).tolist()
     return picked
 
 

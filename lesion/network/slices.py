@@ -50,7 +50,8 @@ class Slices:
         arguments, values = resized.numbers()
         changed = {path: dict(known) for path, known in self.attributes.items()}
         for path, module in network.named_modules():
-            certain = _certain(values[path]) | _certain(arguments[path])
+            seen = {old: new for old, new in values[path].items() if old not in arguments[path]}
+            certain = _certain(seen) | _certain(arguments[path])
             for name, value in vars(module).items() if certain else ():
                 if name.startswith("_") or name in changed.get(path, {}):
                     continue

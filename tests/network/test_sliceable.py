@@ -173,3 +173,43 @@ def test_what_is_held_takes_no_condition_from_what_is_not():
     units = layers(Mixing().eval(), images()).unit
     assert units["a"].held and (units["a"].kind, units["a"].channels) == ("free", 12)
     assert not units["b"].held and [len(cell) for cell in units["b"].cells] == [4, 4]
+
+
+def partial(n, x):
+    """Convolves some channels of several, as FasterNet does, beside a split that has to follow."""
+    first, second = n.a(x).split((n.width, n.width), 1)
+    stream = n.p(n.b(first) + n.c(second))
+    some, rest = stream.split((n.some, n.rest), 1)
+    return n.d(torch.cat([n.q(some), rest], 1))
+
+
+def test_a_number_that_divides_what_stays_is_not_that_of_what_falls_elsewhere():
+    net = Net(partial, a=conv(3, 8), b=conv(4, 6), c=conv(4, 6), p=conv(6, 12), q=conv(5, 5),
+              d=conv(12, 4), fc=fc(4)).eval()  # fmt: skip
+    net.width, net.some, net.rest = 4, 5, 7
+    x = images()
+    anatomy = layers(net, x)
+    assert not anatomy.unit["a"].held and not anatomy.unit["q"].held
+    small = apply(allocations.by_channels(anatomy, {"a": [1, 5], "q": [0, 3]}), net, x)
+    assert (small.width, small.some, small.rest, small.q.out_channels) == (3, 5, 7, 3)
+    with torch.no_grad():
+        for layer, fallen in ((net.b, [1]), (net.c, [1]), (net.d, [0, 3])):
+            layer.weight[:, fallen] = 0
+        assert torch.allclose(small(x), net(x), atol=1e-6)
+
+
+def shared(n, x):
+    """Halves what comes in by a number that is also that of what comes out."""
+    first, second = n.a(x).split(n.width // 2, 1)
+    return n.d((n.b(first) + n.c(second)).relu())
+
+
+def test_a_unit_whose_number_is_that_of_another_too_is_held():
+    net = Net(shared, a=conv(3, 8), b=conv(4, 8), c=conv(4, 8), d=conv(8, 4), fc=fc(4)).eval()
+    net.width = 8
+    anatomy = layers(net, images())
+    by_layer = {layer.name: anatomy.unit[layer.unit] for layer in anatomy.layers}
+    assert by_layer["a"].held.startswith("its number of channels is held by Net")
+    assert not by_layer["b"].held
+    small = apply(allocations.by_channels(anatomy, {"b": [0, 1, 6]}), net, images())
+    assert (small.b.out_channels, small.width) == (5, 8)
