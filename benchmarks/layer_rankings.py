@@ -76,7 +76,7 @@ def picture(by_recovery: dict[str, pd.Series]) -> Figure:
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_title("rank of the mean drop: dark is most sensitive; (largest drop, points)",
+    ax.set_title("rank of the mean drop: dark is most sensitive\n(≤ the largest drop, in points)",
                  fontsize=FONT, loc="left")  # fmt: skip
     return figure
 
