@@ -49,3 +49,22 @@ def test_an_auxiliary_head_follows():
         net.b.weight[:, [1, 4, 5]] = net.aux[0].weight[:, [1, 4, 5]] = 0
         for got, wanted in zip(small(x), net(x), strict=True):
             assert torch.allclose(got, wanted, atol=1e-6)
+
+
+class Activated(nn.BatchNorm2d):
+    """A norm that holds its activation, as timm's do."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+
+
+def test_the_statistics_of_norms_that_have_parts_stay():
+    net, x = Auxiliary(), torch.randn(2, 3, 6, 6)
+    net.norm = Activated(8)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert "aux.0" in layers(net, x).layer
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
