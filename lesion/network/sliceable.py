@@ -33,16 +33,17 @@ def sliceable(dissection: Dissection) -> Dissection:
     could hinder that."""
     units = [unit for unit in dissection.anatomy.units if unit.kind != "tied" and not unit.held]
     suspects = [unit for unit in units if unit.name in dissection.numbered]
-    if not suspects:
+    slicer = Slicer(dissection)
+    if not suspects or not slicer.problem(units):
         return dissection
-    others, slicer = [unit for unit in units if unit not in suspects], Slicer(dissection)
+    others = [unit for unit in units if unit not in suspects]
     held = _held(slicer, suspects)
     held |= _beside(slicer, others, [unit for unit in suspects if unit.name not in held])
-    every = tuple(
+    judged = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
     )
-    return replace(dissection, anatomy=replace(dissection.anatomy, units=every))
+    return replace(dissection, anatomy=replace(dissection.anatomy, units=judged))
 
 
 def _held(slicer: "Slicer", units: Sequence[Unit]) -> dict[str, str]:
@@ -84,21 +85,21 @@ class Slicer:
         """Why it does not run without some channels of each group of units, "" if it does: the
         last, the first, and a third of them at random."""
         patterns = (lambda cell, many: cell[-many:], lambda cell, many: cell[:many], _third)
-        trials = (self._without(units, *trial) for trial in enumerate(patterns, 1))
+        trials = (self._without(units, *trial) for trial in enumerate(patterns))
         return next(filter(None, (self.smaller(dropped)[1] for dropped in trials)), "")
 
     def _without(self, units: Sequence[Unit], trial: int, pattern: Pattern) -> np.ndarray:
         """The labels that fall if each cell loses a pattern; every layer keeps a filter.
 
-        Units lose one, two or three of each cell, others at each trial, so that their numbers do
-        not agree by chance.
+        Units lose one, two or three of each cell, by the digits to base 3 of their place, so that
+        no two lose equally many at all three trials.
         """
         anatomy = self.dissection.anatomy
-        places = {unit.name: place for place, unit in enumerate(anatomy.units)}
+        places = {unit.name: place // 3**trial for place, unit in enumerate(anatomy.units)}
         dropped = np.zeros(anatomy.channels, bool)
         for unit in units:
             for cell in unit.cells:
-                dropped[list(pattern(cell, 1 + trial * places[unit.name] % 3))] = True
+                dropped[list(pattern(cell, 1 + places[unit.name] % 3))] = True
             for name in unit.layers:
                 made = [label for label in anatomy.made_by(name) if label >= 0]
                 if dropped[made].all():

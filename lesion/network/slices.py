@@ -55,9 +55,9 @@ class Slices:
             for name, value in vars(module).items() if certain else ():
                 if name.startswith("_") or name in changed.get(path, {}):
                     continue
-                other = _renumbered(value, certain)
-                if other != value:
-                    changed.setdefault(path, {})[name] = other
+                renumbered = _renumbered(value, certain)
+                if renumbered != value:
+                    changed.setdefault(path, {})[name] = renumbered
         return replace(self, attributes=changed)
 
     def cut(self, network: nn.Module) -> None:
@@ -132,9 +132,9 @@ def _changed(module: nn.Module, sizes: Iterable[tuple[str, int, int]]) -> dict[s
     changed: dict[str, Any] = {}
     for name, old, new in sizes:
         value = changed.get(name, getattr(module, name, None))
-        other = _renumbered(value, {old: new})
-        if other != value:
-            changed[name] = other
+        renumbered = _renumbered(value, {old: new})
+        if renumbered != value:
+            changed[name] = renumbered
     return changed
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from lesion.network.canonical import lowered
 from lesion.network.couple import couple_again
@@ -21,7 +20,7 @@ def with_training(coupling: Coupling, call: Call, batch: Any) -> Coupling:
     """The coupling with what labels tell where the network runs as in training.
 
     Only for a network with parameters that it does not read in evaluation mode.  Modules that have
-    parts are in training mode, others, such as dropout, and norms are not.  Where that cannot
+    parts are in training mode, others, such as batch norm and dropout, are not.  Where that cannot
     be traced nothing is added.
     """
     network, tensors = call.network, call.tensors(batch)
@@ -29,16 +28,15 @@ def with_training(coupling: Coupling, call: Call, batch: Any) -> Coupling:
         return coupling
     with unchanged(network):
         for module in network.modules():
-            holds = next(module.children(), None) is not None  # as some norms their activation
-            module.training = holds and not isinstance(module, _NormBase)
+            module.training = next(module.children(), None) is not None
         try:
             graph = lowered(trace(network, call.adapted, batch))
         except TraceError:
             return coupling
-    known = {name: replace(made, nodes=[-1]) for name, made in coupling.makings.items()}
-    further = replace(coupling, makings=known, edges=[], notes=[], sizes={})
-    with torch.no_grad():
-        couple_again(graph, tensors, further)
+        known = {name: replace(made, nodes=[-1]) for name, made in coupling.makings.items()}
+        further = replace(coupling, makings=known, edges=[], notes=[], sizes={})
+        with torch.no_grad():
+            couple_again(graph, tensors, further)  # its operations may write to the network too
     makings = dict(coupling.makings)
     for name, made in known.items():
         if name not in makings:

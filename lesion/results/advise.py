@@ -174,8 +174,8 @@ def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvi
 def _reason(evidence: Evidence, layer: Layer | None, skipped: bool, shared: float) -> str:
     """Where it is, how far it is safe, and what stops it: the last first where it is skipped."""
     noun = "outputs" if layer and layer.kind == "linear" else "filters"
-    asked = shared if skipped and shared else None
-    parts = [evidence.safe_words(), evidence.stop_words(noun, asked)]
+    ratio = shared if skipped and shared else None
+    parts = [evidence.safe_words(), evidence.stop_words(noun, ratio)]
     if skipped:
         parts.reverse()
     parts.insert(0, place(layer) if layer else "coupled unit")

@@ -1,6 +1,7 @@
 """What runs in training alone is in the anatomy, and reads what is left of what it reads."""
 
 import allocations
+import pytest
 import torch
 from small_networks import conv
 from torch import nn
@@ -62,9 +63,24 @@ class Activated(nn.BatchNorm2d):
         return self.act(super().forward(x))
 
 
-def test_the_statistics_of_norms_that_have_parts_stay():
+class Counting(nn.Module):
+    """Counts the passes of its part in training."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.register_buffer("passes", torch.zeros(1))
+
+    def forward(self, x):
+        if self.training:
+            self.passes.add_(1)
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("kind", [Activated, Counting])
+def test_what_modules_write_in_training_comes_back(kind):
     net, x = Auxiliary(), torch.randn(2, 3, 6, 6)
-    net.norm = Activated(8)
+    net.norm = kind(8)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     assert "aux.0" in layers(net, x).layer
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
