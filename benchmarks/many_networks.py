@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+LARGER = re.compile("^(inception|halonet|deepseek)")  # of timm: networks that fail on 64 pixels
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -92,9 +94,6 @@ def torchvision_others() -> Iterator[Entry]:
         clip = (3, 16, 224, 224) if name in ("mvit_v1_b", "s3d") else (3, 8, 64, 64)
         make = partial(getattr(video, name), weights=None)
         yield Entry("torchvision video", name, make, clip)
-
-
-LARGER = re.compile("^(inception|halonet|deepseek)")  # of timm: networks that fail on 64 pixels
 
 
 def timm_families() -> Iterator[Entry]:

@@ -44,6 +44,7 @@ from lesion.network.anatomy import Anatomy, keeps
 from lesion.network.copy import copied
 from lesion.network.cost import cost
 from lesion.network.layers import layers
+from lesion.network.parameter_masks import masks
 from lesion.rates.allocation import Allocation, UnitRate
 from lesion.subject.batch import every_tensor
 
@@ -180,6 +181,10 @@ def in_training(matched: Any, small: nn.Module) -> str:
     if place := edit.obstacle(readers):
         return f"not by zeros ({place})"
     zeroed = edit.weights(readers, network)
+    anatomy, staying = matched.anatomy, masks(matched.anatomy, matched.dropped)
+    for name in {layer.weight for layer in anatomy.layers if not layer.macs} & staying.keys():
+        weight = network.get_parameter(name).detach()  # of a layer that runs in training alone
+        zeroed[name] = weight * torch.from_numpy(staying[name])
     results = []
     for module, weights in ((network, zeroed), (small, {})):
         other = copied(module).double()

@@ -29,10 +29,11 @@ SHOWN = ["layer", "amount", "images", "baseline", "accuracy", "drop", "low", "hi
 
 
 def average_precision(images: list[tuple[Boxes, Boxes]]) -> float:
-    """In per cent, at an intersection over union of 0.5, of detections and true boxes."""
+    """In per cent, at an intersection over union of 0.5, of detections and true boxes; 0 where
+    nothing is there to find."""
     metric = MeanAveragePrecision(iou_thresholds=[0.5])
     metric.update([detected for detected, _ in images], [true for _, true in images])
-    return 100 * float(metric.compute()["map"])
+    return 100 * max(float(metric.compute()["map"]), 0.0)  # −1 without true boxes
 
 
 def subject(images: int) -> tuple[nn.Module, Tensor, Callable[[nn.Module], lesion.SetScore]]:

@@ -88,6 +88,9 @@ def test_average_precision_is_that_of_the_ranking():
     true = {"boxes": boxes[[0, 2]] + 1, "labels": ones[:2]}
     expected = 100 * (51 + 50 * 2 / 3) / 101
     assert average_precision([(detected, true)]) == pytest.approx(expected)
+    twice = {"boxes": boxes[[0, 0]], "scores": torch.tensor([0.9, 0.8]), "labels": ones[:2]}
+    assert average_precision([(twice, true)]) == pytest.approx(100 * 51 / 101)  # found once
+    assert average_precision([(detected, {"boxes": boxes[:0], "labels": ones[:0]})]) == 0
 
 
 def quantised_by_hand(network, layer, bits):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import stdtrit
 
+from lesion.errors import LesionError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,8 +29,9 @@ class SetScore:
         are among them several times
     resamples: how often images are drawn again, at least 50
 
-    Raises ValueError for less than two images, and for fewer resamples.
+    Raises LesionError for less than two images, and for fewer resamples.
 
+    >>> import numpy as np
     >>> from lesion import SetScore
     >>> hits = np.array([[8, 10], [3, 10], [9, 20]])  # of each image the pixels right, and all
     >>> SetScore(hits, lambda parts: 100 * parts[:, 0].sum() / parts[:, 1].sum()).value
@@ -41,9 +44,15 @@ class SetScore:
 
     def __post_init__(self) -> None:
         if len(self.parts) < 2:
-            raise ValueError(f"Expected parts of two images or more, got {len(self.parts)}.")
+            raise LesionError(
+                f"Expected parts of two images or more, got {len(self.parts)}; give one for each "
+                "image, or return the number alone."
+            )
         if self.resamples < FEWEST:
-            raise ValueError(f"Expected {FEWEST} resamples or more, got {self.resamples}.")
+            raise LesionError(
+                f"Expected {FEWEST} resamples or more, got {self.resamples}; fewer say too little "
+                "of chance."
+            )
 
     @property
     def images(self) -> int:
@@ -82,6 +91,12 @@ class Resampled:
 
     images: int
     values: np.ndarray
+
+    def alike(self, other: "Resampled", tolerance: float) -> bool:
+        """Whether the values are of the same images in the same order, up to a share of each."""
+        if (self.images, self.values.shape) != (other.images, other.values.shape):
+            return False
+        return bool(np.allclose(self.values, other.values, rtol=tolerance, atol=0, equal_nan=True))
 
     def half_width(self, other: "Resampled", level: float) -> float:
         """How far the interval of the difference to another network's score reaches to either side.

@@ -13,31 +13,28 @@ Evaluate = Callable[[nn.Module], Any]
 
 
 class Evaluation(NamedTuple):
-    """A number, and what it is where images are drawn again, if that can be said."""
+    """What it says: a number, and what it is where images are drawn again, if that can be said."""
 
     value: float
     resampled: Resampled | None = None
 
-
-def evaluation(evaluate: Evaluate, network: nn.Module) -> Evaluation:
-    """What the user's function says of a network.
-
-    Raises SubjectError where it raises anything, or gives what is no number.
-    """
-    try:
-        given = evaluate(network)
-        if isinstance(given, SetScore):
-            return Evaluation(given.value, given.resampled())
-    except Exception as error:  # the function is the user's: it may raise anything
-        raise SubjectError(
-            f"Expected an evaluation of the network, but the function raised "
-            f"{type(error).__name__}: {first_line(error)}; mend it and run the same again: what "
-            "is evaluated is kept."
-        ) from error
-    try:
-        return Evaluation(float(given))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"Expected one number from the evaluation, larger being better, or a "
-            f"lesion.SetScore, got {describe(given)}; let the function return it."
-        ) from error
+    @classmethod
+    def of(cls, evaluate: Evaluate, network: nn.Module) -> "Evaluation":
+        """Raises SubjectError where the function raises anything, or gives what is no number."""
+        try:
+            given = evaluate(network)
+            if isinstance(given, SetScore):
+                return cls(given.value, given.resampled())
+        except Exception as error:  # the function is the user's: it may raise anything
+            raise SubjectError(
+                f"Expected an evaluation of the network, but the function raised "
+                f"{type(error).__name__}: {first_line(error)}; mend it and run the same again: "
+                "what is evaluated is kept."
+            ) from error
+        try:
+            return cls(float(given))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SubjectError(
+                f"Expected one number from the evaluation, larger being better, or a "
+                f"lesion.SetScore, got {describe(given)}; let the function return it."
+            ) from error

@@ -28,7 +28,7 @@ from lesion.subject.network import device_of, evaluating
 from lesion.subject.subject import named
 from lesion.subject.weights import check_weights
 from lesion.sweeps.choices import Choices
-from lesion.sweeps.evaluation import Evaluate, Evaluation, evaluation
+from lesion.sweeps.evaluation import Evaluate, Evaluation
 from lesion.sweeps.identity import open_evaluated
 from lesion.sweeps.loop import Progress, exhausted
 from lesion.sweeps.prepare import Planning, placed
@@ -90,7 +90,7 @@ class Evaluator:
         """
         with evaluating(self.copies.call.network):
             for edit in tasks:
-                yield evaluation(self.evaluate, self.copies.copy(edit))
+                yield Evaluation.of(self.evaluate, self.copies.copy(edit))
 
 
 @dataclass(eq=False)
@@ -120,8 +120,15 @@ class WholeSweep:
     def _check(self) -> None:
         """Raises StudyError where the intact network's evaluation is another: its function's name
         does not tell what that does."""
-        before = self.study.evaluations[None]
-        ((_, (value, _)),) = self.runner.run([None], lambda: self.worker)
+        before, drawn = self.study.evaluations[None], self.study.resampled.get(None)
+        ((_, (value, resampled)),) = self.runner.run([None], lambda: self.worker)
+        if drawn and resampled and not drawn.alike(resampled, ELSEWHERE):
+            raise StudyError(
+                f"Expected the parts of the intact network's score that {self.study.path} holds "
+                f"resamples of ({len(drawn.values)} of {drawn.images} images), but others came "
+                f"({len(resampled.values)} of {resampled.images} images): give the same images in "
+                "the same order, and as many resamples, or name a new study file."
+            )
         if not math.isclose(before, value, rel_tol=ELSEWHERE):
             raise StudyError(
                 f"Expected the evaluation of the intact network that {self.study.path} holds, "

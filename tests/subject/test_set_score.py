@@ -1,10 +1,18 @@
 """Scores of sets of images and their bootstrap."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
 
+from lesion.errors import LesionError
+from lesion.subject import set_score
 from lesion.subject.set_score import Resampled, SetScore
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(set_score).attempted == 4 and not doctest.testmod(set_score).failed
 
 
 def accuracy(parts):
@@ -52,5 +60,5 @@ def test_what_cannot_be_paired_has_no_width():
     [([1], 200, "two images or more, got 1"), ([1, 2], 49, "50 resamples or more, got 49")],
 )
 def test_what_gives_no_interval_is_refused(parts, resamples, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(LesionError, match=text):
         SetScore(parts, np.mean, resamples)

@@ -407,7 +407,7 @@ def test_advice_says_what_intervals_stand_behind_the_drops(bootstrapped):
     lesion.plot_sensitivity(lesion.curves(bootstrapped), advice)
 
 
-def test_resamples_are_kept_merged_and_optional(small, bootstrapped, tmp_path):
+def test_resamples_are_kept_and_merged(small, bootstrapped, tmp_path):
     network, data, _ = small
     resampled = bootstrapped.resampled
     assert resampled.keys() == bootstrapped.evaluations.keys() and len(resampled) == 5
@@ -419,6 +419,35 @@ def test_resamples_are_kept_merged_and_optional(small, bootstrapped, tmp_path):
         for lesion_, values in merged.resampled.items():
             assert np.array_equal(values.values, resampled[lesion_].values)
         assert merged.resampled.keys() == resampled.keys()
+
+
+def test_other_images_or_another_order_cannot_be_paired(small, bootstrapped):
+    network, data, _ = small
+    path, (images, labels) = bootstrapped.path, data.tensors
+    back = torch.arange(59, -1, -1)
+    turned = torch.utils.data.TensorDataset(images[back], labels[back])
+    with pytest.raises(StudyError, match=r"of 60 images\).* same order, and as many resamples"):
+        whole((network, data, hits_of(turned)), path, ratios=(0.75,))
+    with pytest.raises(StudyError, match=r"\(50 of 60 images\)"):
+        fewer = lambda network: lesion.SetScore(hits_of(data)(network).parts, np.mean, 50)  # noqa: E731
+        fewer.__qualname__ = hits_of(data).__qualname__
+        whole((network, data, fewer), path, ratios=(0.75,))
+    whole((network, data, hits_of(data)), path, ratios=(0.75,)).close()
+
+
+def test_a_study_of_numbers_goes_on_with_intervals_for_none(small, tmp_path):
+    """Where the intact network's resamples are missing, nothing can be paired."""
+    network, data, _ = small
+    scored = hits_of(data)
+
+    def number(network):
+        return scored(network).value
+
+    number.__qualname__ = scored.__qualname__
+    whole((network, data, number), tmp_path / "s").close()
+    with whole((network, data, scored), tmp_path / "s", ratios=(0.75,)) as study:
+        frame = lesion.curves(study).query("reason == ''")
+        assert set(frame["interval"]) == {"none"} and len(frame) == 6
 
 
 def test_a_lesion_whose_resamples_are_not_finite_has_no_interval(small, tmp_path):
