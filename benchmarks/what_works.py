@@ -305,6 +305,7 @@ class _TooLong(BaseException):
 
 def general(reason: str) -> str:
     """A reason without the names of modules, so that it can be counted."""
+    reason = re.sub(r"(held by) .*", r"\1 its forward", reason)
     return re.sub(r"(axis of|read by|attention:|from|weight is used in) \S+", r"\1 …", reason)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lesion.errors import LesionError
 
@@ -107,6 +106,8 @@ class Resampled:
         bootstrap, section 5.2).  NaN where a resample has no finite score, and where the other
         has not drawn the same.
         """
+        from scipy.special import stdtrit  # late, so that reading a study is quick
+
         same = (self.images, self.values.shape) == (other.images, other.values.shape)
         differences = self.values - other.values if same else np.array([np.nan])
         if not np.isfinite(differences).all():
