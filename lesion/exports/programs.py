@@ -97,9 +97,14 @@ def _as_onnx(
     except Exception as error:  # the converter raises a different class for each thing it lacks
         raise LesionError(
             "Expected a network whose operations ONNX has, but torch cannot convert it "
-            f"({first_line(error)}); export it as ….pt2, or keep it with save_pruned."
+            f"({first_line(_root(error))}); export it as ….pt2, or keep it with save_pruned."
         ) from error
     return content, _onnx_outputs(content, tensors) if find_spec("onnxruntime") else None
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error was raised from in the end: the converter's own say only how far it came."""
+    return _root(error.__cause__) if error.__cause__ else error
 
 
 def _onnx_outputs(content: bytes, tensors: tuple[Tensor, ...]) -> list[Tensor]:

@@ -102,3 +102,20 @@ def test_onnx_that_is_not_installed(case, rates, tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "find_spec", lambda name: None)
     with pytest.raises(LesionError, match=r"Expected onnx and onnxscript for an \.onnx file; pip"):
         export_pruned(case.network, rates, tmp_path / "small.onnx", case.x)
+
+
+def test_what_onnx_lacks_is_told_by_its_cause(case, rates, tmp_path, monkeypatch):
+    """The converter's own errors say how far it came, and the cause stands behind them."""
+    pytest.importorskip("onnx")
+
+    def export(program, **options):
+        try:
+            raise AssertionError("only 4D query, key, and value are supported.")
+        except AssertionError as error:
+            raise RuntimeError("\x1b[96mThis is step 3/3\x1b[0m of exporting the model.") from error
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    small = apply(rates, case.network, case.x)
+    with pytest.raises(LesionError, match=r"cannot convert it \(only 4D query, key, and value"):
+        export_pruned(small, rates, tmp_path / "small.onnx", case.x)
+    assert not (tmp_path / "small.onnx").exists()
