@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from lesion.boundary.files import write
 from lesion.boundary.public import public
@@ -185,16 +186,27 @@ class Allocation:
     @classmethod
     @public
     def load(cls, path: str | Path) -> "Allocation":
-        """The rates in a JSON file. Raises LesionError where it holds none."""
+        """The rates in a JSON file, or in the safetensors of a network pruned by them.
+
+        Raises LesionError where it holds none.
+        """
         try:
-            values = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
+            values = json.loads(_text_of_pruned(path) or Path(path).read_text())
+        except (OSError, ValueError, SafetensorError) as error:
             raise LesionError(
                 f"Expected rates in {path}, but it cannot be read: {error}"
             ) from error
         if not isinstance(values, dict):
             raise LesionError(f"Expected rates in {path}, got a {type(values).__name__}.")
         return cls.from_dict(values)
+
+
+def _text_of_pruned(path: str | Path) -> str:
+    """The rates that `save_pruned` wrote beside the tensors; "" for a file of another kind."""
+    if Path(path).suffix != ".safetensors":
+        return ""
+    with safe_open(path, "np") as file:
+        return str((file.metadata() or {}).get("allocation", "null"))
 
 
 def _losing(anatomy: Anatomy, rate: UnitRate, dropped: np.ndarray) -> UnitRate:

@@ -17,6 +17,7 @@ from torch import nn
 from lesion.errors import LesionError
 from lesion.exports.pruned import apply
 from lesion.exports.pruned_files import load_pruned, save_pruned
+from lesion.rates.allocation import Allocation
 
 
 def fresh(seed=7):
@@ -37,6 +38,18 @@ def test_saved_and_rebuilt_from_a_fresh_network(case, rates, tmp_path):
     assert same(values(again), values(small))
     assert torch.equal(again(case.x), small(case.x))
     assert load_file(path).keys() == small.state_dict().keys()
+
+
+def test_the_rates_are_in_the_file(case, rates, tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_pruned(apply(rates, case.network, case.x), rates, path)
+    assert Allocation.load(path).to_dict() == rates.to_dict()
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(LesionError, match=r"Expected rates in .*, got a NoneType"):
+        Allocation.load(path)
+    path.write_bytes(b"8")
+    with pytest.raises(LesionError, match=r"Expected rates in .*, but it cannot be read"):
+        Allocation.load(path)
 
 
 def test_nothing_is_traced_and_a_function_may_make_the_network(case, rates, tmp_path):
