@@ -13,28 +13,29 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 NAMES = ("circle", "square", "triangle")
+SIZE = 128
 PARTS = {"train": (2000, 0), "val": (600, 1)}  # how many images, and the seed
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (size, size, 3) from 0 to 255; boxes: (n, 5), class and corners (x, y, x, y) in
-    pixels; mask: (size, size), 0 where nothing is, else class + 1."""
+    """pixels: (SIZE, SIZE, 3) from 0 to 255; boxes: (n, 5), class and corners (x, y, x, y) in
+    pixels; mask: (SIZE, SIZE), 0 where nothing is, else class + 1."""
 
     pixels: np.ndarray
     boxes: np.ndarray
     mask: np.ndarray
 
 
-def picture(random: np.random.Generator, size: int = 128) -> Picture:
+def picture(random: np.random.Generator) -> Picture:
     """One to five shapes of any colour before a coloured background, all under noise."""
     background = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-    image, mask = background.resize((size, size)), Image.new("L", (size, size))
+    image, mask = background.resize((SIZE, SIZE)), Image.new("L", (SIZE, SIZE))
     boxes = []
     for _ in range(random.integers(1, 6)):
         kind = int(random.integers(len(NAMES)))
-        half = size * random.uniform(0.05, 0.17)
-        x, y = random.uniform(half, size - half, 2)
+        half = random.uniform(6, 22)
+        x, y = random.uniform(half, SIZE - half, 2)
         colour = tuple(int(value) for value in random.integers(0, 256, 3))
         left, top, right, bottom = box = (x - half, y - half, x + half, y + half)
         for draw, fill in ((ImageDraw.Draw(image), colour), (ImageDraw.Draw(mask), kind + 1)):
@@ -45,7 +46,7 @@ def picture(random: np.random.Generator, size: int = 128) -> Picture:
             else:
                 draw.polygon([(x, top), (left, bottom), (right, bottom)], fill)
         boxes.append((kind, *box))
-    noisy = np.asarray(image) + random.normal(0, 12, (size, size, 3))
+    noisy = np.asarray(image) + random.normal(0, 12, (SIZE, SIZE, 3))
     return Picture(noisy.clip(0, 255).astype(np.uint8), np.array(boxes), np.asarray(mask))
 
 
@@ -63,7 +64,7 @@ def main(folder: Path) -> None:
             path.mkdir(parents=True, exist_ok=True)
         for number, drawn in enumerate(pictures(part)):
             Image.fromarray(drawn.pixels).save(images / f"{number:04}.png")
-            (labels / f"{number:04}.txt").write_text("\n".join(map(_line, drawn.boxes / 128)))
+            (labels / f"{number:04}.txt").write_text("\n".join(map(_line, drawn.boxes)))
     names = "".join(f"  {number}: {name}\n" for number, name in enumerate(NAMES))
     text = f"path: {folder.resolve()}\ntrain: images/train\nval: images/val\nnames:\n{names}"
     (folder / "shapes.yaml").write_text(text)
@@ -71,9 +72,9 @@ def main(folder: Path) -> None:
 
 def _line(box: np.ndarray) -> str:
     """A line of ultralytics' label files: class, centre, width and height, as shares."""
-    kind, left, top, right, bottom = box
+    left, top, right, bottom = box[1:] / SIZE
     shares = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-    return " ".join([f"{128 * kind:.0f}", *(f"{share:.6f}" for share in shares)])
+    return " ".join([f"{box[0]:.0f}", *(f"{share:.6f}" for share in shares)])
 
 
 if __name__ == "__main__":
