@@ -152,8 +152,6 @@ def inputs_needed(network: nn.Module) -> int:
         parameters = inspect.signature(network.forward).parameters.values()
     except (TypeError, ValueError):
         return 0
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return 0
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in plain and p.default is p.empty for p in parameters)
 

@@ -202,8 +202,12 @@ def test_what_a_network_does_not_need_is_a_target():
         def forward(self, x, scale=1.0):
             return super().forward(x) * scale
 
+    class Open(nn.Linear):  # as ultralytics' detectors are
+        def forward(self, x, *more, **named):
+            return self.loss(x, *more) if more else super().forward(x)
+
     image, mask = torch.randn(5, 2), torch.rand(5, 7)
-    for network in (nn.Linear(2, 3), Skip(2, 3)):
+    for network in (nn.Linear(2, 3), Skip(2, 3), Open(2, 3)):
         for batch in ((image, mask), [image, mask, mask], (image, mask, ["names"] * 5)):
             adapter = without_labels(BatchAdapter(), network, batch)
             assert torch.equal(adapter.forward(network, batch), network(image))
