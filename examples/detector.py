@@ -1,22 +1,24 @@
 """A detector of ultralytics that finds shapes: what `lesion` is told of it.
 
-    pip install ultralytics torchmetrics pycocotools
+    pip install ultralytics
 
 docs/ultralytics.md says how it is trained, cut, and trained on.  Boxes are (x, y, x, y) in pixels;
 beside the working directory's best.pt lies the folder that shapes.py wrote.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 import torch
-from detection import Boxes, average_precision
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import box_iou
 from ultralytics import YOLO
-from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.utils.metrics import ap_per_class
 from ultralytics.utils.nms import non_max_suppression
 
 import lesion
@@ -84,20 +86,28 @@ def _f_measure(detections: Tensor, target: Tensor) -> Tensor:
 
 @torch.no_grad()
 def precision(detector: nn.Module) -> lesion.SetScore:
-    """The mean average precision at an overlap of 0.5 over all images, of what each adds to it."""
-    images: list[tuple[Boxes, Boxes]] = []
+    """The mean average precision at an overlap of 0.5, in per cent, as ultralytics' `val` counts
+    it; what each image adds are its detections (which are right, how sure, which class) and the
+    classes of its true boxes."""
+    validator = DetectionValidator(save_dir=Path(gettempdir()))
+    images: list[tuple[np.ndarray, ...]] = []
     for pixels, targets in DataLoader(val(), 50):
-        detections = non_max_suppression(detector(pixels)[0], conf_thres=0.01, iou_thres=0.7)
-        images += map(_boxes, detections, targets)
-    return lesion.SetScore(images, average_precision)
+        detections = non_max_suppression(detector(pixels)[0], 0.001, 0.7, multi_label=True)
+        for (boxes, sure, kind), target in zip(map(_split, detections), targets, strict=True):
+            true = target[target[:, 0] >= 0]
+            right = validator.match_predictions(kind, true[:, 0], box_iou(true[:, 1:], boxes))
+            images.append(tuple(map(np.asarray, (right, sure, kind, true[:, 0]))))
+    return lesion.SetScore(images, _precision)
 
 
-def _boxes(detections: Tensor, target: Tensor) -> tuple[Boxes, Boxes]:
-    """What is found in an image and what is there, as torchmetrics takes them."""
-    corners, scores, kinds = detections.split([4, 1, 1], 1)
-    true = target[target[:, 0] >= 0]
-    seen = {"boxes": corners, "scores": scores[:, 0], "labels": kinds[:, 0].long()}
-    return seen, {"boxes": true[:, 1:], "labels": true[:, 0].long()}
+def _split(detections: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Corners (n, 4), confidences and classes (n,)."""
+    return detections[:, :4], detections[:, 4], detections[:, 5]
+
+
+def _precision(images: Sequence[tuple[np.ndarray, ...]]) -> float:
+    by_class = ap_per_class(*map(np.concatenate, zip(*images, strict=True)))[5]
+    return 100 * float(by_class[:, 0].mean())  # the first of ten overlaps
 
 
 class PrunedTrainer(DetectionTrainer):
