@@ -85,7 +85,7 @@ def time(
     device: options.Device = None,
     runtime: options.WhichRuntime = "torch",
 ) -> None:
-    """Measure how long each layer takes at several widths, for --latency.
+    """Measure how long layers and smaller networks take, for --latency.
 
     On this device in torch, in ONNX Runtime on the CPU, or wherever a function of yours runs a
     module: it takes the module and images and gives milliseconds.
@@ -101,7 +101,7 @@ def time(
     times = measure(tried.network, tried.example, tried.adapter, batch=batch, runtime=chosen)
     say(
         f"{len(times.layers)} layers; {batch} images take {times.whole:.2f} ms on {times.device} "
-        f"with {times.threads} threads, of it {times.rest:.2f} ms beyond the layers"
+        f"with {times.threads} threads; {times.known}"
     )
     times.save(out)
     say(f"times: {out}")

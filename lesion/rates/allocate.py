@@ -99,7 +99,7 @@ def timed(allocation: Allocation, reading: Reading, times: "Times | None") -> Al
     single: Candidates = {unit: (choice,) for unit, choice in taken(allocation).items()}
     account = times.account(reading.anatomy, single)
     pruned = account.at(dict.fromkeys(single, 0))
-    return replace(allocation, milliseconds=(account.intact, pruned, times.spread))
+    return replace(allocation, milliseconds=(account.intact, pruned, times.miss * pruned))
 
 
 def by_stage(reading: Reading, advice: Advice) -> Allocation:

@@ -26,8 +26,8 @@ class Product:
     """
 
     factor: float
-    first: int
-    second: int
+    first: float
+    second: float
     one: Terms
     two: Terms
 
@@ -36,7 +36,7 @@ class Product:
         first, second = self.left(choice)
         return self.factor * first * second
 
-    def left(self, choice: Mapping[str, int]) -> tuple[int, int]:
+    def left(self, choice: Mapping[str, int]) -> tuple[float, float]:
         """What is left of its two axes."""
         return _left(self.first, self.one, choice), _left(self.second, self.two, choice)
 
@@ -46,8 +46,9 @@ def _rise(terms: Terms, unit: str, at: int) -> np.ndarray | int:
     return terms[unit] - terms[unit][at] if unit in terms else 0
 
 
-def _left(size: int, terms: Terms, choice: Mapping[str, int]) -> int:
-    return size - sum(int(falls[choice[unit]]) for unit, falls in terms.items())
+def _left(size: float, terms: Terms, choice: Mapping[str, int]) -> float:
+    left: float = size - sum(falls[choice[unit]].item() for unit, falls in terms.items())
+    return left
 
 
 @dataclass(frozen=True, eq=False)

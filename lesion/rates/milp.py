@@ -154,19 +154,20 @@ class _Programme:
     def _lefts(self, unit: str, product: Product) -> int:
         """For each choice of a unit what is left of the other axis, if the choice is taken."""
         choices = len(self.problem.loss[unit])
-        least = product.second - sum(int(falls.max()) for falls in product.two.values())
-        most = float(product.second)
+        whole = float(product.second)
+        least = whole - sum(float(falls.max()) for falls in product.two.values())
+        most = whole - sum(float(falls.min()) for falls in product.two.values())
         first = self._more(choices, most)
         for at in range(choices):
             taken = self.start[unit] + at
             self._row({first + at: 1.0, taken: -most}, -np.inf, 0)
-            self._row({first + at: 1.0, taken: -float(least)}, 0, np.inf)
-        whole = dict.fromkeys(range(first, first + choices), 1.0)
+            self._row({first + at: 1.0, taken: -least}, 0, np.inf)
+        row = dict.fromkeys(range(first, first + choices), 1.0)
         for other, falls in product.two.items():
             for at, value in enumerate(falls):
                 column = self.start[other] + at
-                whole[column] = whole.get(column, 0.0) + float(value)
-        self._row(whole, most, most)
+                row[column] = row.get(column, 0.0) + float(value)
+        self._row(row, whole, whole)
         return first
 
     def exclude(self, choice: Mapping[str, int]) -> None:

@@ -5,7 +5,9 @@ module is a network, or one layer at one width (`nn.Conv2d`, `nn.Linear`, …), 
 the images a tensor (batch, …).  It exports the module to wherever it runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,6 +25,20 @@ KINDS = {
     "linear": nn.Linear,
 }
 BRIEF = 0.02  # seconds for each width of each layer
+TURN = 0.1  # and for each turn of a whole network
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A runtime of this process: modules are made ready once, so that several take turns.
+
+    ready: a function that makes of a module and images a call that runs it
+    """
+
+    ready: Callable[[nn.Module, Tensor], Callable[[], Any]]
+
+    def __call__(self, module: nn.Module, images: Tensor) -> float:
+        return milliseconds(self.ready(module, images))
 
 
 def milliseconds(call: Callable[[], Any], seconds: float = BRIEF) -> float:
@@ -31,8 +47,8 @@ def milliseconds(call: Callable[[], Any], seconds: float = BRIEF) -> float:
     return 1000 * float(timer.blocked_autorange(min_run_time=seconds).median)
 
 
-def in_onnxruntime(module: nn.Module, images: Tensor) -> float:
-    """Milliseconds in ONNX Runtime on the CPU, with torch's number of threads."""
+def _session(module: nn.Module, images: Tensor) -> Callable[[], Any]:
+    """A call that runs a module in ONNX Runtime on the CPU, with torch's number of threads."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise LesionError(
@@ -46,18 +62,61 @@ def in_onnxruntime(module: nn.Module, images: Tensor) -> float:
     content = _as_onnx(module, images)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     given = {session.get_inputs()[0].name: images.numpy()}
-    return milliseconds(lambda: session.run(None, given))
+    return lambda: session.run(None, given)
 
 
+in_onnxruntime = Prepared(_session)
 RUNTIMES: dict[str, Runtime | None] = {"torch": None, "onnxruntime": in_onnxruntime}
 """By name; torch is where layers run anyway."""
 
 
 def measured(runtime: Runtime, module: nn.Module, images: Tensor) -> float:
     """What a runtime says. Raises LesionError where it fails, or gives no time."""
+    with _told(module, images):
+        time = float(runtime(module.eval(), images))
+    if not 0 < time < float("inf"):
+        raise LesionError(
+            f"Expected milliseconds from the runtime for {type(module).__name__}, got {time:g}."
+        )
+    return time
+
+
+def clock(
+    runtime: Runtime | None, module: nn.Module, tensors: Sequence[Tensor]
+) -> Callable[[], float]:
+    """A function that times a whole network once more; a user's runtime is asked once.
+
+    tensors: what the network takes; another runtime than torch takes the first
+    """
+    if runtime is None:
+        return lambda: milliseconds(lambda: module(*tensors), TURN)
+    if tensors[1:]:
+        module = _OfImages(module, tensors[1:])
+    if isinstance(runtime, Prepared):
+        with _told(module, tensors[0]):
+            call = runtime.ready(module.eval(), tensors[0])
+        return lambda: milliseconds(call, TURN)
+    time = measured(runtime, module, tensors[0])
+    return lambda: time
+
+
+class _OfImages(nn.Module):
+    """A network that takes several tensors, where all but the first stay as they are."""
+
+    def __init__(self, network: nn.Module, others: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.network, self.others = network, tuple(others)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.network(images, *self.others)
+
+
+@contextmanager
+def _told(module: nn.Module, images: Tensor) -> Iterator[None]:
+    """Makes a sentence of what a runtime raises."""
     try:
         with torch.no_grad(), quiet():
-            time = float(runtime(module.eval(), images))
+            yield
     except LesionError:
         raise
     except Exception as error:  # the runtime is the user's, or one that lacks an operation
@@ -66,11 +125,6 @@ def measured(runtime: Runtime, module: nn.Module, images: Tensor) -> float:
             f"it fails ({type(error).__name__}: {first_line(error)}); time it in torch, or give a "
             "function runtime(module, images) that gives milliseconds."
         ) from error
-    if not 0 < time < float("inf"):
-        raise LesionError(
-            f"Expected milliseconds from the runtime for {type(module).__name__}, got {time:g}."
-        )
-    return time
 
 
 def module_of(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module:

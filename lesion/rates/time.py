@@ -6,8 +6,9 @@ from torch import nn
 
 from lesion.errors import LesionError
 from lesion.network.layers import opened
-from lesion.rates.latency import Times, time_layers
+from lesion.rates.latency import Times
 from lesion.rates.runtimes import RUNTIMES, Runtime
+from lesion.rates.whole_times import time_network
 from lesion.subject.adapter import Adapter
 from lesion.subject.network import evaluating
 
@@ -38,4 +39,4 @@ def time(
     chosen = RUNTIMES[runtime] if isinstance(runtime, str) else runtime
     dissection = opened(network, example, adapter)
     with evaluating(network):
-        return time_layers(dissection, example, batch, chosen)
+        return time_network(dissection, example, batch, chosen)

@@ -88,7 +88,7 @@ def test_the_least_cannot_be_refined(study, bench):
 def test_a_budget_of_latency_is_kept_and_said(study, bench):
     """Each layer takes a millisecond for each pair of channels that it reads and makes."""
     laws = [LayerTime(name, (0.0, 0.0, 0.0, 1.0), 0.1) for name in ("a", "b", "fc")]
-    times, budget = Times("cpu", 1, 32, 100.0, 0.0, tuple(laws)), Budget(latency=0.6)
+    times, budget = Times("cpu", 1, 32, 100.0, tuple(laws), miss=0.05), Budget(latency=0.6)
     before = recommend(study, budget=budget, times=times)
     for found in (before, refine(study, bench, before, budget, times=times)):
         kept = {rate.unit: len(rate.kept) for rate in found.rates}
@@ -97,7 +97,7 @@ def test_a_budget_of_latency_is_kept_and_said(study, bench):
             layer_reads * a + a * b + b * 3
             for layer_reads, a, b in ((1, reads, reads), (1, kept["a"], kept["b"]))
         )
-        assert found.milliseconds == pytest.approx((whole, pruned, times.spread))
+        assert found.milliseconds == pytest.approx((whole, pruned, 0.05 * pruned))
         assert pruned <= 0.6 * whole
         assert "ms, predicted" in found.text()
 

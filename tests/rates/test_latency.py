@@ -1,18 +1,19 @@
 """Tables of times: their law, their account, their file. How long things take is not tested."""
 
+import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
-import torch
 from anatomies import anatomy
-from removal import forward
 from torch import nn
 
 from lesion.errors import LesionError
-from lesion.network.dissect import dissect
 from lesion.rates.candidates import Candidate
-from lesion.rates.latency import WIDTHS, LayerTime, Times, _in_blocks, fitted, time_layers
+from lesion.rates.costs import Account, Product
+from lesion.rates.latency import LayerTime, Times, _counted, parts
+from lesion.rates.milp import Bound, Problem, solve
 
 
 def chain():
@@ -23,7 +24,8 @@ def chain():
 
 
 LAWS = {"0": (1.0, 2.0, 3.0, 4.0), "3": (0.5, 0.0, 1.0, 2.0), "6": (0.1, 0.2, 0.3, 0.4)}
-TIMES = Times("cpu", 1, 32, 100.0, 10.0, tuple(LayerTime(n, law, 0.3) for n, law in LAWS.items()))
+LAYERS = tuple(LayerTime(name, law, 0.3) for name, law in LAWS.items())
+TIMES = Times("cpu", 1, 32, 100.0, LAYERS, start=7.0, scale=2.0, each=0.1, miss=0.04, networks=9)
 
 
 def candidates(traced):
@@ -42,76 +44,89 @@ def test_the_account_is_the_laws_at_the_widths_that_stay(first, second):
     account = TIMES.account(traced, candidates(traced))
     widths = {"0": (3, 4 - 2 * first), "3": (4 - 2 * first, 6 - 3 * second),
               "6": (6 - 3 * second, 2)}  # fmt: skip
-    expected = 0.0
+    alone = 0.0
     for name, (reads, makes) in widths.items():
         a, b, c, d = LAWS[name]
-        expected += a + b * reads + c * makes + d * reads * makes
-    numbers = {"0": 36 * (4 - 2 * first), "3": 16 * (6 - 3 * second), "6": 2}
-    expected += 10.0 * sum(numbers.values()) / (36 * 4 + 16 * 6 + 2)
+        alone += a + b * reads + c * makes + d * reads * makes
+    numbers = 36 * (4 - 2 * first) + 16 * (6 - 3 * second) + 2
+    expected = 7.0 + 2.0 * alone + 0.1 * numbers
     assert account.at({"0": first, "3": second}) == pytest.approx(expected)
+    gone = np.zeros(traced.channels, bool)
+    for unit, lost in (("0", 2 * first), ("3", 3 * second)):
+        gone[traced.unit[unit].first :][:lost] = True
+    assert parts(traced, LAYERS, gone) == pytest.approx((1, alone, numbers))
+
+
+def counted(channels, block, ragged=0.0):
+    """By another way than the table's."""
+    whole = math.ceil(channels / block) * block
+    return whole + (ragged * whole if channels > 8 and channels % 4 > 0 else 0)
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (8, 1), (1, 16), (4, 8)])
-def test_the_account_counts_whole_blocks(blocks):
-    """By brute force: what the law says at the widths that stay, counted up to blocks."""
-    law = (1.0, 2.0, 3.0, 4.0)
-    traced = anatomy(chain())
-    layers = tuple(LayerTime(name, law, 0.3, blocks) for name in LAWS)
-    account = Times("cpu", 1, 32, 100.0, 0.0, layers).account(traced, candidates(traced))
-    for first, second in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+@pytest.mark.parametrize("ragged", [0.0, 2.5])
+def test_the_account_counts_whole_blocks_and_fours(blocks, ragged):
+    """By brute force: what the law says at the widths that stay, counted up to blocks; a part that
+    is no whole fours counts as more than the whole."""
+    wide = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 20, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(20, 2),
+    ).eval()  # fmt: skip
+    traced = anatomy(wide)
+    layers = [LayerTime(x.name, (1.0, 2.0, 3.0, 4.0), 0.3, blocks, ragged) for x in traced.layers]
+    choices = {
+        unit: tuple(Candidate(n, np.arange(size) < n) for n in (0, 1, 4))
+        for unit, size in (("0", 12), ("2", 20))
+    }
+    account = Times("cpu", 1, 32, 100.0, tuple(layers)).account(traced, choices)
+    for first, second in product(range(3), range(3)):
+        here, there = 12 - (0, 1, 4)[first], 20 - (0, 1, 4)[second]
         expected = 0.0
-        made = {"0": (3, 4 - 2 * first), "3": (4 - 2 * first, 6 - 3 * second),
-                "6": (6 - 3 * second, 2)}  # fmt: skip
-        for widths in made.values():
-            reads, makes = (math.ceil(n / b) * b for n, b in zip(widths, blocks, strict=True))
-            expected += 1 + 2 * reads + 3 * makes + 4 * reads * makes
-        assert account.at({"0": first, "3": second}) == pytest.approx(expected)
+        for reads, makes in ((3, here), (here, there), (there, 2)):
+            r, m = counted(reads, blocks[0], ragged), counted(makes, blocks[1])
+            expected += 1 + 2 * r + 3 * m + 4 * r * m
+        choice = {"0": first, "2": second}
+        assert account.at(choice) == pytest.approx(expected)
+        each = account.each(choice, {"0": 3, "2": 3})
+        for unit, place in product(choice, range(3)):
+            assert each[unit][place] == pytest.approx(account.at({**choice, unit: place}))
 
 
-def test_an_axis_of_several_units_stays_as_it_is():
-    """A concatenation: what each unit takes in blocks is unknown."""
-    falls = {"a": np.array([0, 5]), "b": np.array([0, 3])}
-    size, terms = _in_blocks(24, falls, 16)
-    assert size == 32 and terms is falls
-    size, terms = _in_blocks(24, {"a": np.array([0, 5, 9])}, 16)
+@pytest.mark.parametrize("share", [0.95, 0.8, 0.6])
+def test_the_solver_knows_that_less_can_take_longer(share):
+    """The best choice by trying all: without one channel a layer counts more than with it."""
+    falls = {unit: np.array([0.0, -6.0, 4.0]) for unit in "ab"}
+    account = Account((Product(1.0, 12.0, 12.0, {"a": falls["a"]}, {"b": falls["b"]}),))
+    loss = {"a": np.array([0.0, 0.1, 0.5]), "b": np.array([0.0, 0.2, 0.4])}
+    most = share * 144
+    choices = [dict(zip("ab", places, strict=True)) for places in product(range(3), range(3))]
+    fit = [choice for choice in choices if account.at(choice) <= most]
+    best = min(fit, key=lambda choice: sum(loss[unit][at] for unit, at in choice.items()))
+    assert solve(Problem(loss, [Bound(account, most)])) == best
+
+
+def test_an_axis_of_several_units_goes_in_proportion():
+    """A concatenation: what the units leave together in blocks is unknown."""
+    size, terms = _counted(24, {"a": np.array([0, 6]), "b": np.array([0, 3])}, 16)
+    assert size == 32 and terms["a"].tolist() == [0, 8] and terms["b"].tolist() == [0, 4]
+    size, terms = _counted(24, {"a": np.array([0, 5, 9])}, 16)
     assert size == 32 and terms["a"].tolist() == [0, 0, 16]
-
-
-@pytest.mark.parametrize("blocks", [(1, 1), (1, 16), (8, 16), (16, 32), (32, 1)])
-@pytest.mark.parametrize("noise", [0, 0.01])
-def test_blocks_are_found(blocks, noise):
-    """Times of a planted law, on the very widths that layers are measured at."""
-    planted = LayerTime("a", (0.1, 0.002, 0.003, 0.001), 0.0, blocks)
-    numbers = np.random.default_rng(0)
-    widths = [(round(r * 128), round(m * 64)) for r in WIDTHS for m in WIDTHS]
-    times = [planted.at(*width) * (1 + noise * numbers.standard_normal()) for width in widths]
-    law = fitted("a", widths, times)
-    assert law.blocks == blocks
-    for width in [(128, 64), (90, 33), (17, 50)]:
-        assert law.at(*width) == pytest.approx(planted.at(*width), rel=3 * noise + 1e-6)
-
-
-def test_no_block_is_larger_than_the_layer():
-    """Times that do not depend on the widths, so that any block would do, and noise."""
-    times = 1 + 0.1 * np.random.default_rng(0).random(36)
-    law = fitted("a", [(r, m) for r in range(1, 7) for m in range(1, 7)], times.tolist())
-    assert max(law.blocks) <= 4
-
-
-def test_every_layer_is_timed_and_the_law_is_no_nonsense():
-    network = chain()
-    x = torch.randn(2, 3, 6, 6)
-    times = time_layers(dissect(network, forward, x), x, batch=4)
-    assert [timed.layer for timed in times.layers] == ["0", "3", "6"]
-    assert times.batch == 4 and times.whole > 0 and times.rest >= 0
-    for timed in times.layers:
-        assert all(value >= 0 for value in timed.law) and any(timed.law)
 
 
 def test_a_table_is_saved_and_read(tmp_path):
     TIMES.save(tmp_path / "times.json")
     assert Times.load(tmp_path / "times.json") == TIMES
-    assert TIMES.spread == pytest.approx(0.3 * np.sqrt(3))
+    assert "9 smaller networks are predicted to within 4.0 %" in TIMES.known
+    assert "no smaller network" in Times("cpu", 1, 32, 100.0, LAYERS).known
+
+
+def test_a_table_of_another_version(tmp_path):
+    path = tmp_path / "times.json"
+    entry = {"layer": "0", "law": [1, 2, 3, 4], "spread": 0.1, "blocks": [1, 1]}
+    old = {"device": "cpu", "threads": 1, "batch": 32, "whole": 9.0, "rest": 1.0}
+    path.write_text(json.dumps({**old, "layers": [entry]}))
+    with pytest.raises(LesionError, match=r"of format 2 .* another version .* measure the times"):
+        Times.load(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"layers": [{}]}'])

@@ -29,10 +29,10 @@ def planted(module, images):
 def test_a_runtime_of_ones_own_is_given_layers_at_their_widths_and_the_network():
     times = lesion.time(network(), torch.randn(2, 3, 6, 6), batch=4, runtime=planted)
     assert times.whole == 100.0
+    assert (times.start, times.scale, times.each) == pytest.approx((100, 0, 0), abs=1e-6)
     for timed, (reads, makes) in zip(times.layers, [(3, 8), (8, 12), (12, 5)], strict=True):
         assert timed.at(reads, makes) == pytest.approx(0.5 + 0.01 * reads * makes, rel=1e-6)
         assert timed.at(2, 2) == pytest.approx(0.54, rel=1e-6)
-    assert times.rest == pytest.approx(100 - 1.5 - 0.01 * (24 + 96 + 60))
 
 
 def failing(module, images):
