@@ -1,10 +1,10 @@
-"""How well a table of layers' times foretells the time of the pruned network.
+"""How well a table of times foretells the time of the pruned network.
 
-    python benchmarks/latency.py --network demo:resnet20 -o latency.md
+    python benchmarks/latency.py --network demo:resnet20 --with onnxruntime -o latency.md
 
-The table is measured once, on the intact network's layers at a few widths. Then networks are pruned
-for good, by rates that fit budgets of latency and by one rate for all units, and timed side by side
-with the intact one, in turns; medians are shown.
+The table is measured once, as `lesion time` does. Then networks are pruned for good, by rates that
+fit budgets of latency and by one rate for all units, none of which was timed for the table, and
+timed side by side with the intact one, in turns; medians are shown.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from statistics import median
 import torch
 from subjects import add_arguments, named, opened, table
 from torch import nn
-from torch.utils.benchmark import Timer
 
 import lesion
 from lesion.errors import LesionError
@@ -24,45 +23,43 @@ from lesion.joint.baselines import uniform
 from lesion.network.dissect import dissect
 from lesion.rates.allocate import reading_of, timed
 from lesion.rates.budget import Budget
-from lesion.rates.latency import time_layers
+from lesion.rates.runtimes import RUNTIMES, Runtime, clock
+from lesion.rates.whole_times import time_network
 from lesion.subject.network import evaluating
 from lesion.sweeps.workers import example_of
 
 HEADER = (
     "network",
+    "runtime",
     "rates",
     "MACs left",
-    "predicted (ms)",
     "measured (ms)",
-    "error",
     "predicted share",
     "measured share",
+    "error",
 )
-TURNS = 7
+TURNS = 9
 
 
-def in_turns(networks: list[nn.Module], images: torch.Tensor) -> list[float]:
+def in_turns(
+    networks: list[nn.Module], images: torch.Tensor, runtime: Runtime | None
+) -> list[float]:
     """The median milliseconds of each, the networks taking turns."""
-    times: list[list[float]] = [[] for _ in networks]
-    for _ in range(TURNS):
-        for series, network in zip(times, networks, strict=True):
-            timer = Timer(
-                "net(x)",
-                globals={"net": network.eval(), "x": images},
-                num_threads=torch.get_num_threads(),
-            )
-            with torch.inference_mode():
-                series.append(1000 * timer.blocked_autorange(min_run_time=0.3).median)
-    return [median(series) for series in times]
+    with torch.inference_mode():
+        clocks = [clock(runtime, network.eval(), [images]) for network in networks]
+        times = [[each() for each in clocks] for _ in range(TURNS)]
+    return [median(series) for series in zip(*times, strict=True)]
 
 
 def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
     """A row a pruned network."""
     torch.set_num_threads(asked.threads)
+    runtime = RUNTIMES[asked.runtime]
     subject, study = opened(asked, 0, folder)
     with study, evaluating(subject.network):
         dissection = dissect(subject.network, subject.outputs, example_of(subject))
-        times = time_layers(dissection, subject.example, asked.batch)
+        times = time_network(dissection, subject.example, asked.batch, runtime)
+        print(f"{named(asked)}, {asked.runtime}: {times.known}")
         rates = {}
         for left in asked.left:
             try:
@@ -80,30 +77,21 @@ def rows(asked: argparse.Namespace, folder: Path) -> list[tuple[str, ...]]:
             for allocation in rates.values()
         ]
         images = subject.images.batch(range(asked.batch))[0]
-        whole, *measured = in_turns([subject.network, *small], images)
-        intact = (
-            named(asked),
-            "none",
-            "100.0 %",
-            f"{times.whole:.2f}",
-            f"{whole:.2f}",
-            f"{100 * (times.whole / whole - 1):+.1f} %",
-            "100 %",
-            "100 %",
-        )
-        cells: list[tuple[str, ...]] = [intact]
+        whole, *measured = in_turns([subject.network, *small], images, runtime)
+        intact = (named(asked), asked.runtime, "none", "100.0 %", f"{whole:.2f}", "100 %", "100 %")
+        cells: list[tuple[str, ...]] = [(*intact, "")]
         for (name, allocation), milliseconds in zip(rates.items(), measured, strict=True):
-            predicted = timed(allocation, reading_of(study, allocation), times).milliseconds[1]
+            full, left, _ = timed(allocation, reading_of(study, allocation), times).milliseconds
             cells.append(
                 (
                     named(asked),
+                    asked.runtime,
                     name,
                     f"{100 * allocation.pruned.macs / allocation.intact.macs:.1f} %",
-                    f"{predicted:.2f}",
                     f"{milliseconds:.2f}",
-                    f"{100 * (predicted / milliseconds - 1):+.1f} %",
-                    f"{100 * predicted / times.whole:.0f} %",
-                    f"{100 * milliseconds / whole:.0f} %",
+                    f"{100 * left / full:.1f} %",
+                    f"{100 * milliseconds / whole:.1f} %",
+                    f"{100 * (left / full / (milliseconds / whole) - 1):+.1f} %",
                 )
             )
     return cells
@@ -115,6 +103,7 @@ def main() -> None:
     parser.add_argument("--left", type=float, nargs="+", default=[0.8, 0.6, 0.4])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--with", dest="runtime", choices=RUNTIMES, default="torch")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table(HEADER, rows(asked, Path(folder)), asked.out)

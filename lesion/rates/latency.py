@@ -2,14 +2,16 @@
 
 The table holds each layer's law (`lesion.rates.layer_times`), and how a whole network's time comes
 of these (`lesion.rates.whole_times`): start + scale · (the sum of the layers' laws) + each · (the
-numbers that the layers make).  A layer that runs alone, over and over, finds its input in the
-cache, and what lies between layers (normalisation, activation, additions) goes by the numbers that
-they make.
+numbers that the layers make) + border · (the numbers read in channels that make no whole fours).  A
+layer that runs alone, over and over, finds its input in the cache; what lies between layers
+(normalisation, activation, additions) goes by the numbers that they make; and a runtime that keeps
+channels in blocks lays out anew what a layer reads that has no whole ones.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ class LayerTime:
 
     law: a, b, c, d; spread: root mean square by which medians miss it
     blocks: to whole multiples of which the channels read and made count up
-    ragged: by which share channels read count more that are no whole fours, from 9 on
+    ragged: by which share channels read count more (below 0: less) that are no whole fours, from 9
+        on
     """
 
     layer: str
@@ -62,7 +65,7 @@ class Times:
 
     whole: what the intact network takes
     layers: the laws of its layers
-    start, scale, each: what makes a whole network's time of them, as above
+    start, scale, each, border: what makes a whole network's time of them, as above
     miss: the relative error of predicted times, one deviation
     networks: how many smaller ones of this network were timed; each was predicted by a fit to the
         others for `miss`, which without any is the laws' own
@@ -76,6 +79,7 @@ class Times:
     start: float = 0.0
     scale: float = 1.0
     each: float = 0.0
+    border: float = 0.0
     miss: float = 0.0
     networks: int = 0
 
@@ -124,52 +128,64 @@ class Times:
         for timed in self.layers:
             layer = anatomy.layer[timed.layer]
             a, b, c, d = (self.scale * part for part in timed.law)
-            wide, reads = _counted(
-                len(layer.reads), terms(layer.reads), timed.blocks[0], timed.ragged
-            )
-            tall, makes = _counted(len(layer.makes), terms(layer.makes), timed.blocks[1])
+            block, other = timed.blocks
+            into, out, pixels = len(layer.reads), len(layer.makes), layer.positions
+            given, left = terms(layer.reads), terms(layer.makes)
+            wide, reads = _counted(into, given, partial(counted, block=block, more=timed.ragged))
+            tall, makes = _counted(out, left, partial(counted, block=other))
+            loose, uneven = _counted(into, given, ragged)
             products += [
                 Product(a, 1, 1, {}, {}),
                 Product(b, 1, wide, {}, reads),
                 Product(c, 1, tall, {}, makes),
                 Product(d, tall, wide, makes, reads),
-                Product(self.each * layer.positions, 1, len(layer.makes), {}, terms(layer.makes)),
+                Product(self.each * pixels, 1, out, {}, left),
+                Product(self.border * pixels, 1, loose, {}, uneven),
             ]
         return Account(tuple(products))
 
 
 def parts(
-    anatomy: Anatomy, layers: tuple[LayerTime, ...], dropped: np.ndarray
-) -> tuple[float, float, float]:
-    """What start, scale and each are multiplied by where labels fall."""
-    alone, numbers = 0.0, 0
+    anatomy: Anatomy, layers: Sequence[LayerTime], dropped: np.ndarray
+) -> tuple[float, float, float, float]:
+    """What start, scale, each and border are multiplied by where labels fall."""
+    alone, made, uneven = 0.0, 0, 0
     for timed in layers:
         layer = anatomy.layer[timed.layer]
         reads, makes = (int(keeps(axis, dropped).sum()) for axis in (layer.reads, layer.makes))
         alone += timed.at(reads, makes)
-        numbers += layer.positions * makes
-    return 1.0, alone, float(numbers)
+        made += layer.positions * makes
+        uneven += layer.positions * ragged(reads)
+    return 1.0, alone, float(made), float(uneven)
 
 
-def counted(channels: int, block: int, ragged: float = 0.0) -> float:
-    """What a number of channels counts as.
+def ragged(channels: int) -> int:
+    """The channels, where they are no whole fours and more than eight; else none.
+
+    >>> [ragged(channels) for channels in (7, 48, 49)]
+    [0, 0, 49]
+    """
+    return channels if channels > EIGHT and channels % FOUR else 0
+
+
+def counted(channels: int, block: int, more: float = 0.0) -> float:
+    """What a number of channels counts as: whole blocks, and by a share more where it is ragged.
 
     >>> [counted(channels, 16, 0.5) for channels in (7, 48, 49)]
     [16.0, 48.0, 96.0]
     """
     whole = -(-channels // block) * block
-    return whole * (1 + ragged) if channels > EIGHT and channels % FOUR else float(whole)
+    return whole * (1 + more) if ragged(channels) else float(whole)
 
 
-def _counted(size: int, terms: Terms, block: int, ragged: float = 0.0) -> tuple[float, Terms]:
+def _counted(size: int, terms: Terms, count: Callable[[int], float]) -> tuple[float, Terms]:
     """What an axis counts as, and by how much less it does for each choice of a unit.
 
     Where several units shorten it, it is not known what is left together: then it goes in
     proportion.
     """
-    whole = counted(size, block, ragged)
+    whole = float(count(size))
     if len(terms) != 1:
         return whole, {unit: falls * (whole / size) for unit, falls in terms.items()}
     ((unit, falls),) = terms.items()
-    left = [counted(size - fall, block, ragged) for fall in falls.tolist()]
-    return whole, {unit: whole - np.array(left)}
+    return whole, {unit: whole - np.array([count(size - fall) for fall in falls.tolist()])}

@@ -28,6 +28,7 @@ from lesion.rates.runtimes import KINDS, Runtime, measured, milliseconds, module
 SHARES = (0.2, 0.3, 0.42, 0.55, 0.68, 0.8, 0.9, 1.0)  # that tell blocks apart
 BLOCKS = (1, 4, 8, 16, 32)
 GROUPS = 3  # its place among what follows a convolution's bias
+LEAST = -0.9  # by which share widths count less at most
 WORSE = 1.05  # by so much a law has to fit better than a simpler one
 
 
@@ -163,7 +164,8 @@ def _law(
 
 
 def _ragged(axes: np.ndarray, took: np.ndarray, blocks: tuple[int, int]) -> float:
-    """By which share widths that are no whole fours count more, next to the law of all others."""
+    """By which share widths that are no whole fours count more, next to the law of all others;
+    below 0 where they count less, since layouts need not be changed for them."""
     table = _table(axes, blocks, 0.0)
     ragged = _table(axes, blocks, 1.0)[:, 1] > table[:, 1]
     if ragged.all() or not ragged.any():
@@ -171,7 +173,7 @@ def _ragged(axes: np.ndarray, took: np.ndarray, blocks: tuple[int, int]) -> floa
     law, _ = _solved(table[~ragged], took[~ragged])
     reading = (table[ragged] * law)[:, [1, 3]].sum(1) / took[ragged]
     beyond = 1 - (table[ragged] @ law) / took[ragged]
-    return max(0.0, float(reading @ beyond / max(reading @ reading, 1e-12)))
+    return max(LEAST, float(reading @ beyond / max(reading @ reading, 1e-12)))
 
 
 def _table(axes: np.ndarray, blocks: tuple[int, int], ragged: float) -> np.ndarray:

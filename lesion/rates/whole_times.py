@@ -1,7 +1,7 @@
 """How long whole networks take, and what their times are made of.
 
 Beside the intact network some smaller ones are timed, each in turns with it: with one rate for all
-free units, and with rates drawn for each unit, coupled ones too.  The three numbers that make a
+free units, and with rates drawn for each unit, coupled ones too.  The four numbers that make a
 whole network's time of its layers' laws (`lesion.rates.latency`) are fitted to all of them, none of
 them negative.  How far such a fit misses a network that it has not seen is found by leaving each
 out in turn.
@@ -26,7 +26,7 @@ from lesion.subject.batch import moved
 from lesion.subject.network import device_of
 
 RATES = (0.25, 0.5, 0.75)  # of all free units
-DRAWN = 6  # networks with rates of their own for each unit
+DRAWN = 8  # networks with rates of their own for each unit
 LOWEST, HIGHEST = 0.1, 0.8  # of these rates
 TURNS = 5
 
@@ -53,16 +53,14 @@ def time_network(
         dropped.append(gone)
     whole = median(ours or [intact() for _ in range(TURNS)])
     table = np.array([parts(dissection.anatomy, layers, gone) for gone in dropped])
-    start, scale, each = fitted(table, whole * np.array(theirs))
+    coefficients = fitted(table, whole * np.array(theirs))
     return Times(
         str(device),
         torch.get_num_threads(),
         batch,
         whole,
         layers,
-        start,
-        scale,
-        each,
+        *coefficients,
         missed(table, np.array(theirs)) if len(theirs) > 2 else _misfit(layers, table),
         len(theirs) - 1,
     )
@@ -122,22 +120,23 @@ def _dropped(dissection: Dissection, rates: Sequence[tuple[Unit, float]]) -> np.
     return gone
 
 
-def fitted(table: np.ndarray, times: np.ndarray) -> tuple[float, float, float]:
-    """The start, scale and each of latency's sum by which networks' times are missed by least,
-    relative to them.
+def fitted(table: np.ndarray, times: np.ndarray) -> tuple[float, float, float, float]:
+    """The start, scale, each and border of latency's sum by which networks' times are missed by
+    least, relative to them.
 
-    table: (networks, 3) what these are multiplied by, the intact network first; times: theirs
+    table: (networks, 4) what these are multiplied by, the intact network first; times: theirs
     The intact one, of which shares are taken, counts as much as all others together.  Alone it
     tells less: then what the layers do not explain goes by numbers that they make.
     """
     if len(times) == 1:
-        (_, alone, numbers), whole = table[0], times[0]
-        return 0.0, min(1.0, whole / alone), max(whole - alone, 0.0) / numbers
+        (_, alone, numbers, _), whole = table[0], times[0]
+        return 0.0, min(1.0, whole / alone), max(whole - alone, 0.0) / numbers, 0.0
     weight = np.ones(len(times))
     weight[0] = np.sqrt(len(times) - 1)
     size = np.maximum(table.max(0), 1e-12)
-    start, scale, each = nnls(table / size * (weight / times)[:, None], weight)[0] / size
-    return float(start), float(scale), float(each)
+    numbers = nnls(table / size * (weight / times)[:, None], weight)[0] / size
+    start, scale, each, border = numbers.tolist()
+    return start, scale, each, border
 
 
 def missed(table: np.ndarray, shares: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from lesion.errors import LesionError
 from lesion.rates.candidates import Candidate
 from lesion.rates.costs import Account, Product
 from lesion.rates.latency import LayerTime, Times, _counted, parts
+from lesion.rates.latency import counted as counted_as
 from lesion.rates.milp import Bound, Problem, solve
 
 
@@ -25,7 +27,7 @@ def chain():
 
 LAWS = {"0": (1.0, 2.0, 3.0, 4.0), "3": (0.5, 0.0, 1.0, 2.0), "6": (0.1, 0.2, 0.3, 0.4)}
 LAYERS = tuple(LayerTime(name, law, 0.3) for name, law in LAWS.items())
-TIMES = Times("cpu", 1, 32, 100.0, LAYERS, start=7.0, scale=2.0, each=0.1, miss=0.04, networks=9)
+TIMES = Times("cpu", 1, 32, 100.0, LAYERS, 7.0, 2.0, 0.1, 0.3, 0.04, 9)
 
 
 def candidates(traced):
@@ -54,7 +56,7 @@ def test_the_account_is_the_laws_at_the_widths_that_stay(first, second):
     gone = np.zeros(traced.channels, bool)
     for unit, lost in (("0", 2 * first), ("3", 3 * second)):
         gone[traced.unit[unit].first :][:lost] = True
-    assert parts(traced, LAYERS, gone) == pytest.approx((1, alone, numbers))
+    assert parts(traced, LAYERS, gone) == pytest.approx((1, alone, numbers, 0))
 
 
 def counted(channels, block, ragged=0.0):
@@ -64,7 +66,7 @@ def counted(channels, block, ragged=0.0):
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (8, 1), (1, 16), (4, 8)])
-@pytest.mark.parametrize("ragged", [0.0, 2.5])
+@pytest.mark.parametrize("ragged", [-0.5, 0.0, 2.5])
 def test_the_account_counts_whole_blocks_and_fours(blocks, ragged):
     """By brute force: what the law says at the widths that stay, counted up to blocks; a part that
     is no whole fours counts as more than the whole."""
@@ -78,11 +80,12 @@ def test_the_account_counts_whole_blocks_and_fours(blocks, ragged):
         unit: tuple(Candidate(n, np.arange(size) < n) for n in (0, 1, 4))
         for unit, size in (("0", 12), ("2", 20))
     }
-    account = Times("cpu", 1, 32, 100.0, tuple(layers)).account(traced, choices)
+    account = Times("cpu", 1, 32, 100.0, tuple(layers), border=0.5).account(traced, choices)
     for first, second in product(range(3), range(3)):
         here, there = 12 - (0, 1, 4)[first], 20 - (0, 1, 4)[second]
         expected = 0.0
-        for reads, makes in ((3, here), (here, there), (there, 2)):
+        for pixels, reads, makes in ((36, 3, here), (16, here, there), (1, there, 2)):
+            expected += 0.5 * pixels * (reads if reads > 8 and reads % 4 > 0 else 0)
             r, m = counted(reads, blocks[0], ragged), counted(makes, blocks[1])
             expected += 1 + 2 * r + 3 * m + 4 * r * m
         choice = {"0": first, "2": second}
@@ -107,9 +110,10 @@ def test_the_solver_knows_that_less_can_take_longer(share):
 
 def test_an_axis_of_several_units_goes_in_proportion():
     """A concatenation: what the units leave together in blocks is unknown."""
-    size, terms = _counted(24, {"a": np.array([0, 6]), "b": np.array([0, 3])}, 16)
+    in_blocks = partial(counted_as, block=16)
+    size, terms = _counted(24, {"a": np.array([0, 6]), "b": np.array([0, 3])}, in_blocks)
     assert size == 32 and terms["a"].tolist() == [0, 8] and terms["b"].tolist() == [0, 4]
-    size, terms = _counted(24, {"a": np.array([0, 5, 9])}, 16)
+    size, terms = _counted(24, {"a": np.array([0, 5, 9])}, in_blocks)
     assert size == 32 and terms["a"].tolist() == [0, 0, 16]
 
 

@@ -17,7 +17,7 @@ WIDTHS = list(product(widths_of(128), widths_of(64)[::-2]))  # as layers are mea
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (1, 16), (8, 16), (16, 32), (32, 1)])
-@pytest.mark.parametrize("ragged", [0, 0.4, 1.5])
+@pytest.mark.parametrize("ragged", [-0.5, 0, 0.4, 1.5])
 @pytest.mark.parametrize("noise", [0, 0.01])
 def test_blocks_and_what_is_no_whole_fours_are_found(blocks, ragged, noise):
     planted = LayerTime("a", (0.1, 0.002, 0.003, 0.001), 0.0, blocks, ragged)
