@@ -39,8 +39,8 @@ NO_TORCH = (
     "lesions.amounts lesions.lesion lesions.damage lesions.pruned_cost lesions.ratios",
     "lesions.targets sweeps.goals sweeps.work",
     "rates.allocate rates.allocation rates.budget rates.calibration rates.candidates rates.costs",
-    "rates.knobs rates.local_search rates.margins rates.milp rates.optimise rates.prediction",
-    "rates.recommend",
+    "rates.knobs rates.latency rates.local_search rates.margins rates.milp rates.optimise",
+    "rates.prediction rates.recommend",
     "exports.export exports.layer_ratios exports.origin exports.targets network.parameter_masks",
 )
 

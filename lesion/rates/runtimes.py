@@ -2,7 +2,8 @@
 
 A runtime is a function `runtime(module, images) -> milliseconds`, the median of some runs: the
 module is a network, or one layer at one width (`nn.Conv2d`, `nn.Linear`, …), in evaluation mode,
-the images a tensor (batch, …).  It exports the module to wherever it runs.
+the images a tensor (batch, …).  It exports the module to wherever it runs, and is called once for
+each; of a runtime of this process several networks take turns.
 """
 
 from collections.abc import Callable, Iterator, Sequence

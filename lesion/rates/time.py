@@ -1,4 +1,4 @@
-"""How long the layers of a network take on this device."""
+"""How long a network and its layers take on this device."""
 
 from typing import Any
 
@@ -24,7 +24,9 @@ def time(
     """The table of a network's times, for budgets of latency: what `lesion time` writes.
 
     Each layer runs alone at several widths, where the network is now and with torch's number of
-    threads; see `lesion.rates.latency` for the law that is fitted.
+    threads; then some smaller networks, cut from copies of this one, run in turns with it. See
+    `lesion.rates.latency` for the law that is fitted. `Times.miss` says how far it misses networks
+    that it has not seen; where nothing can be cut, the intact network has to do.
 
     example, adapter: as for `lesion.layers`; batch: how many images at once
     runtime: "torch", "onnxruntime" (on the CPU; needs the extra `onnx`), or a function that takes a

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from cli.netz import IMAGES
+from lesion.rates import runtimes
 from lesion.rates.allocation import Allocation
 from lesion.rates.latency import Times
 
@@ -88,10 +89,12 @@ def test_interactions(home, swept, run):
     assert pair["images"] == IMAGES - HELD
 
 
-def test_times_make_a_budget_of_latency(home, swept, run, tmp_path):
+def test_times_make_a_budget_of_latency(home, swept, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, "TURN", 0.001)
     out = tmp_path / "times.json"
     ran = run("time", *home.subject, "-o", out, "--batch", "4")
     assert ran.code == 0 and "5 layers; 4 images take" in ran.out
+    assert "smaller networks are predicted to within" in ran.out
     assert {one.layer for one in Times.load(out).layers} == {
         "eingang", "mitte", "zweig.rein", "zweig.raus", "kopf",
     }  # fmt: skip
@@ -219,7 +222,9 @@ def test_apply_writes_the_pruned_network(home, swept, run, tmp_path, name):
     assert out.stat().st_size > 0 and "parameters" in ran.out
 
 
-def test_the_shape_of_an_input_is_enough_where_nothing_is_scored(home, swept, run, tmp_path):
+def test_the_shape_of_an_input_is_enough(home, swept, run, tmp_path, monkeypatch):
+    """Where nothing is scored."""
+    monkeypatch.setattr(runtimes, "TURN", 0.001)
     ran = run("layers", *home.network, "--input", "3x8x8")
     assert ran.code == 0, ran.err
     assert ran.out == run("layers", *home.subject).out

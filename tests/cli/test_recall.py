@@ -7,6 +7,7 @@ import torch
 
 import lesion
 from cli import netz
+from lesion.rates import runtimes
 from lesion.study.study import Study
 
 RATES = ("--macs", "95%", "--skip", "zweig.*")
@@ -87,6 +88,7 @@ def test_a_study_from_python_says_that_it_does_not_know(run, tmp_path):
 
 def test_dense_targets_are_no_inputs(home, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtimes, "TURN", 0.001)
     subject = ("--network", home.factory("Flaechen"), "--data", home.factory("Masken"))
     ran = run("layers", *subject)
     assert ran.code == 0 and "netz.eingang" in ran.out

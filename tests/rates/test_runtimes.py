@@ -1,5 +1,6 @@
 """Times from other runtimes: what they are given, and what becomes of what they say."""
 
+import numpy as np
 import pytest
 import torch
 from small_networks import chain, conv
@@ -7,7 +8,7 @@ from torch import nn
 
 import lesion
 from lesion import LesionError
-from lesion.rates import runtimes
+from lesion.rates import runtimes, whole_times
 
 
 def network():
@@ -72,8 +73,12 @@ def test_a_layer_in_onnx_gives_what_it_gives_in_torch(name):
     assert torch.allclose(torch.from_numpy(given), module(x), atol=1e-5)
 
 
-def test_times_in_onnx_runtime():
+def test_times_in_onnx_runtime(monkeypatch):
     pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(runtimes, "TURN", 0.001)
+    monkeypatch.setattr(whole_times, "RATES", (0.5,))
+    monkeypatch.setattr(whole_times, "DRAWN", 1)
     times = lesion.time(network(), torch.randn(2, 3, 6, 6), batch=4, runtime="onnxruntime")
     assert [timed.layer for timed in times.layers] == ["a", "c", "fc"] and times.whole > 0
     assert all(timed.at(8, 8) > 0 for timed in times.layers)
+    assert times.networks == 2 and np.isfinite(times.miss)

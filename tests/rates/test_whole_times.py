@@ -11,6 +11,7 @@ from torch import nn
 
 import lesion
 from lesion.network.dissect import dissect
+from lesion.rates import runtimes
 from lesion.rates.candidates import Candidate
 from lesion.rates.latency import LayerTime
 from lesion.rates.whole_times import fitted, missed, smaller, time_network
@@ -132,8 +133,9 @@ def test_a_network_that_takes_labels_too():
     assert times.whole == 5.0
 
 
-def test_layers_that_run_without_a_law_are_no_hindrance():
+def test_layers_that_run_without_a_law_are_no_hindrance(monkeypatch):
     """Transposed and grouped ones, by one time each."""
+    monkeypatch.setattr(runtimes, "TURN", 0.001)
     network = nn.Sequential(
         nn.ConvTranspose2d(3, 12, 2), nn.ReLU(), nn.Conv2d(12, 12, 3, groups=2), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5),
