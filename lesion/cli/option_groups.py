@@ -27,6 +27,7 @@ class Measured:
     data: options.Data
     weights: options.Weights = None
     classes: options.Classes = None
+    class_map: options.ClassMap = None
     resize: options.Resize = None
     crop: options.Crop = None
     mean: options.Mean = None
@@ -36,7 +37,7 @@ class Measured:
     @property
     def inputs(self) -> tuple[str | None, ...]:
         """What names files that are read."""
-        return self.network, self.weights, self.data
+        return self.network, self.weights, self.data, self.class_map
 
     @property
     def named(self) -> dict[str, Any]:
@@ -53,8 +54,9 @@ class Measured:
         """The subject that they name; more: see `lesion.zoo.open_subject`."""
         from lesion import zoo
 
+        chosen: dict[str, Any] = {"output": self.output, "class_map": self.class_map}
         return zoo.open_subject(
-            self.network, self.weights, self.data, output=self.output, **self.named, **more
+            self.network, self.weights, self.data, **chosen, **self.named, **more
         )
 
     def tried(self, seed: int = 0) -> "Tried":

@@ -198,6 +198,11 @@ def evaluate(
                 f"Expected no output for an evaluation, which is given the network, got "
                 f"'{measured.output}'; let the function take what it scores."
             )
+        if measured.class_map is not None:
+            raise LesionError(
+                f"Expected no class map for an evaluation, which is given the network alone, got "
+                f"{measured.class_map}; let the function number the classes."
+            )
         longest = seconds(time_limit)
         check_place(out)
         module, function, example = zoo.open_evaluation(

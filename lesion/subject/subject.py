@@ -32,6 +32,7 @@ class Subject:
     example: the batch of the first two images (one, if there is but one)
     train: images that lesioned networks may recover with before they are scored, None without
     several: which of several outputs is scored, and how to choose another, "" for a single one
+    class_map: which outputs the classes of the data are, for the fingerprint, "" where in order
     """
 
     network: nn.Module
@@ -45,6 +46,7 @@ class Subject:
     example: Any
     train: Images | None = None
     several: str = ""
+    class_map: str = ""
 
     @classmethod
     @public

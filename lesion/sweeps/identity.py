@@ -96,6 +96,8 @@ def _split(images: int, seed: int, holdout: float) -> tuple[tuple[int, ...], tup
 def _identity(subject: Subject, seed: int, holdout: float) -> dict[str, str]:
     adapter = subject.adapter
     chosen = {"output": str(adapter.output)} if isinstance(adapter, Output) else {}
+    if subject.class_map:
+        chosen["class map"] = subject.class_map
     return {
         "weights": fingerprint(subject.network),
         "images": str(len(subject.images)),

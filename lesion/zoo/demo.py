@@ -27,6 +27,11 @@ def open_network(
     return network, PREPROCESSING
 
 
+def classes(weights: str | None) -> tuple[str, ...]:
+    """What the outputs of a bundled network are, () with other weights."""
+    return fashion_mnist.CLASSES if weights in (None, "default") else ()
+
+
 def weights_file(name: str) -> Path:
     """Where the package keeps the weights of a bundled network."""
     return Path(str(resources.files(__package__) / "weights" / f"{name}.safetensors"))

@@ -114,18 +114,3 @@ def read_image(path: str) -> Image.Image:
             f"Expected an image in {path}, but it cannot be read ({error}); "
             "mend the file or take it out."
         ) from error
-
-
-def check_classes(images: ClassFolders, classes: int) -> None:
-    """Raises SubjectError unless there is a folder for every output of the network.
-
-    Labels are the folders' places in the alphabet: with one folder missing or too many they
-    would name other classes than the network's.
-    """
-    if len(images.classes) != classes:
-        raise SubjectError(
-            f"Expected {classes} class folders in {images.root}, one for each output of the "
-            f"network, found {len(images.classes)}; add the missing ones (they may be empty), "
-            "number the classes yourself with --data FILE.py:FACTORY, or use images without "
-            "class folders and --score agreement."
-        )

@@ -1,7 +1,8 @@
 """What is measured, by the names that a command line gives: scored, evaluated or tried."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from lesion.subject.ground_truth import class_numbers
 from lesion.subject.images import Images
 from lesion.subject.network import try_out
 from lesion.subject.subject import EXAMPLE_IMAGES, Subject, which
-from lesion.zoo import forms, image_folder, references
-from lesion.zoo.image_folder import ClassFolders
+from lesion.zoo import class_names, forms, references
+from lesion.zoo.class_labels import Labels, Relabelled, outputs_of
 from lesion.zoo.preprocessing import Preprocessing
 
 
@@ -37,6 +38,7 @@ def open_subject(
     seed: int = 0,
     train: str | None = None,
     output: str | None = None,
+    class_map: str | None = None,
 ) -> Subject:
     """The subject that the texts name.
 
@@ -53,27 +55,42 @@ def open_subject(
     workers: how many processes read images; the DataLoader's own number if a factory made one
     train: training images, see DATA_FORMS, with the same preprocessing
     output: which of several outputs is scored, by its name or place
+    class_map: a file that says which outputs the classes of the data are, see
+        `lesion.zoo.class_names`; else they go by name where both have names, or by their order
 
     Raises SubjectError for whatever cannot be found, read, or used together.
     """
-    opened = Named(network, weights, data, resize, crop, mean, std, classes, seed).opened()
+    named = Named(network, weights, data, resize, crop, mean, std, classes, seed)
+    opened, adapter = named.opened(), _adapter(output)
     images, preprocessing = opened.images(data)
     without = str(getattr(images, "unlabelled", ""))
     if without and score in ("top1", "top5"):
         raise SubjectError(without)
+    labels = _labels(named, opened.network, outputs_of(opened.network, images, adapter), class_map)
+    if ":" in score:  # a function of the user's may make of labels what it likes
+        labels = replace(labels, outputs=0)
+    images = labels.put_on(images, data)
     subject = Subject.of(
         opened.network,
         images,
-        adapter=_adapter(output),
+        adapter=adapter,
         name=f"{network} on {data}",
         preprocessing=preprocessing,
         score=references.found(score) if ":" in score else score,
         workers=workers,
-        train=train and opened.images(train)[0],
+        train=train and labels.put_on(opened.images(train)[0], train),
     )
-    if isinstance(images, ClassFolders) and subject.classes:
-        image_folder.check_classes(images, subject.classes)
-    return subject
+    return replace(subject, class_map=images.text if isinstance(images, Relabelled) else "")
+
+
+def _labels(named: "Named", network: nn.Module, outputs: int, class_map: str | None) -> Labels:
+    """How classes of the data become outputs of the network."""
+    return Labels(
+        class_names.own(named.network, named.weights, network, outputs),
+        class_names.imagenet(outputs),
+        outputs,
+        None if class_map is None else class_names.read(Path(class_map)),
+    )
 
 
 @dataclass(frozen=True)

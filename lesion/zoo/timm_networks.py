@@ -1,5 +1,6 @@
 """The networks of timm, if it is installed: `pip install "lesion[timm]"`."""
 
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,31 @@ def open_network(name: str, weights: str, classes: int | None) -> tuple[nn.Modul
     if file:
         checkpoints.load(network, Path(weights))
     return network, preprocessing(network)
+
+
+def comes_trained(weights: str | None) -> bool:
+    """Whether weights are timm's own, neither random nor in a file."""
+    return weights not in (None, "random") and not Path(str(weights)).is_file()
+
+
+def installed() -> bool:
+    """Whether timm is there."""
+    return importlib.util.find_spec("timm") is not None
+
+
+def imagenet(outputs: int) -> list[tuple[str, str]]:
+    """WordNet's number and the names of each class of the ImageNet with so many of them.
+
+    [] where there is none, and without timm, whose lists they are.
+    """
+    if not installed():
+        return []
+    data = _timm().data
+    subset = data.infer_imagenet_subset({"num_classes": outputs})
+    if subset is None:
+        return []
+    known = data.ImageNetInfo(subset)
+    return list(zip(known.label_names(), known.label_descriptions(), strict=True))
 
 
 def _timm() -> Any:

@@ -1,6 +1,7 @@
 """The classification networks of torchvision."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -44,6 +45,13 @@ def open_network(
     if weights != "random":
         checkpoints.load(network, Path(weights))
     return network, None
+
+
+def categories(name: str, weights: str | None) -> Sequence[str]:
+    """What the outputs of a network are with weights of torchvision's, () with others."""
+    members = models.get_model_weights(name).__members__
+    member = "DEFAULT" if weights == "default" else weights
+    return members[member].meta["categories"] if member in members else ()
 
 
 def _trained(

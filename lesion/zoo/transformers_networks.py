@@ -3,6 +3,7 @@
 From the hub, or from a folder with config.json, weights and preprocessor_config.json.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def open_network(
     if weights not in ("default", "random"):
         checkpoints.load(network, Path(weights))
     return network, _preprocessing(hf, name)
+
+
+def classes(network: Any) -> list[str]:
+    """What the outputs are by the configuration, [] where it only numbers them."""
+    by_output: dict[int, str] = getattr(network.config, "id2label", None) or {}
+    names = [str(by_output.get(output, "")) for output in range(len(by_output))]
+    return [] if all(re.fullmatch(r"(LABEL_\d+)?", name) for name in names) else names
 
 
 def _kind(hf: Any, config: Any) -> Any:

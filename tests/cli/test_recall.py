@@ -107,3 +107,33 @@ def test_a_study_of_evaluations_goes_on_by_evaluate(home, run, tmp_path):
     run("sweep", "-o", path, *home.subject).refused("go on with it by `lesion evaluate`")
     for command in ("verify", "interactions"):  # not asked for a tolerance first
         run(command, path).refused("holds whole evaluations; apply the rates")
+
+
+def test_a_study_is_of_one_class_map(home, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subject = home.with_("trained", weights=None)
+    (tmp_path / "map.csv").write_text("blau,0\ngruen,1\nrot,2\n")
+    (tmp_path / "turned.csv").write_text("blau,2\ngruen,1\nrot,0\n")
+    common = ("--ratios", "0.5", "--full", "-o")
+    assert run("sweep", *subject, *common, "plain.lesion").code == 0
+    assert run("sweep", *common, "plain.lesion", "--class-map", "map.csv").code == 0  # the same
+    ran = run("sweep", *common, "plain.lesion", "--class-map", "turned.csv")
+    ran.refused("class map (nothing there, 2 1 0 here)")
+    turned = ("--class-map", "turned.csv")
+    assert run("sweep", *subject, *common, "turned.lesion", *turned).code == 0
+    with Study.open(tmp_path / "turned.lesion") as study:
+        top1 = study.intact().outcomes["top1"].mean()
+        green = study.intact().label == 1
+        assert study.intact().outcomes["top1"][green].all() and top1 == green.mean()
+    again = run("sweep", "--ratios", "0.5", "-o", "turned.lesion")
+    assert again.code == 0 and "nothing new to measure" in again.err
+    assert run("verify", "turned.lesion", *RATES, "--max-drop", "50", "--no-baselines").code == 0
+    (tmp_path / "turned.csv").write_text("blau,1\ngruen,1\nrot,0\n")
+    run("verify", "turned.lesion", *RATES).refused("class map (2 1 0 there, 1 1 0 here)")
+    (tmp_path / "turned.csv").unlink()
+    run("sweep", "-o", "turned.lesion").refused("Expected a class map at turned.csv, found no")
+
+
+def test_an_evaluation_has_no_class_map(home, run, tmp_path):
+    arguments = (*home.subject, "--evaluate", home.factory("whole"), "-o", tmp_path / "e.lesion")
+    run("evaluate", *arguments, "--class-map", "a.csv").refused("Expected no class map for an eval")

@@ -54,6 +54,15 @@ Classes = Annotated[
         min=1,
     ),
 ]
+ClassMap = Annotated[
+    str | None,
+    _subject(
+        help="which outputs the class folders are: a .json of names and outputs, a .csv of "
+        "folder,output, or a .txt of the classes in the order of the outputs",
+        metavar="FILE",
+        show_default="by name where the network's classes are known, else by alphabet",
+    ),
+]
 Scored = Annotated[
     str | None,
     _subject(
