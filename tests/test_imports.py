@@ -124,7 +124,7 @@ def test_only_the_zoo_knows_the_subjects_packages(name):
 
 
 def test_optional_packages_are_named_in_one_file_each():
-    for name in ("timm", "torch_pruning", "ray"):
+    for name in ("timm", "torch_pruning", "datasets", "ray"):
         assert len(naming(name)) <= 1, name
 
 

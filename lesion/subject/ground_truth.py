@@ -32,7 +32,8 @@ def class_numbers(targets: Any) -> Tensor:
     if labels is None or labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
         raise SubjectError(
             "Expected labels that are class numbers (integers, one an image), "
-            f"got {describe(targets)}; convert the data, or give an adapter."
+            f"got {describe(targets)}; convert the data, give an adapter, or judge them by a score "
+            "of your own (--score FILE.py:FUNCTION)."
         )
     return labels.long()
 

@@ -167,7 +167,8 @@ def _texts(names: Any) -> tuple[str, ...]:
 def _seen(images: Any, classes: int) -> frozenset[int]:
     """The labels that have images, all where that is not known."""
     labels = getattr(images, "targets", None)
-    return frozenset(range(classes) if labels is None else torch.as_tensor(labels).tolist())
+    there = range(classes) if labels is None else torch.as_tensor(labels).tolist()
+    return frozenset(label for label in there if label >= 0)
 
 
 def outputs_of(network: nn.Module, images: Any, adapter: Adapter | None) -> int:

@@ -18,6 +18,7 @@ from lesion.zoo import (
     arrays,
     checkpoints,
     demo,
+    huggingface_sets,
     image_folder,
     references,
     timm_networks,
@@ -33,7 +34,7 @@ NETWORK_FORMS = (
 )
 DATA_FORMS = (
     "demo:fashion-mnist, imagefolder:DIR, torchvision:SET:ROOT, torchvision:SET:ROOT:train, "
-    "npz:FILE, FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
+    "hf:NAME:SPLIT:IMAGES,LABELS, npz:FILE, FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
 )
 
 
@@ -118,11 +119,13 @@ def open_data(
         split = root.removesuffix(":train")
         images = torchvision_sets.open_set(chosen, Path(split), applied, split != root)
         return images, applied.text
+    if form == "hf" and name:
+        return huggingface_sets.open_set(name, applied), applied.text
     if form == "npz" and name:
         return _from_npz(Path(name), applied, given)
     if data == "demo:fashion-mnist":
         return arrays.bundled(applied), applied.text
-    if form in ("demo", "imagefolder", "torchvision", "npz") or not name:
+    if form in ("demo", "imagefolder", "torchvision", "hf", "npz") or not name:
         raise SubjectError(f"Expected the data as {DATA_FORMS}, got '{data}'; check the name.")
     if given:
         raise SubjectError(
@@ -140,7 +143,7 @@ def channels_for(
     None where they need not be changed, or where nothing helps.
     """
     mean = parts["mean"] or (preprocessing.mean if preprocessing else ())
-    if not data.startswith(("imagefolder:", "torchvision:")) or len(mean) > 1:
+    if not data.startswith(("imagefolder:", "torchvision:", "hf:")) or len(mean) > 1:
         return None
     for channels in (None, GREY, COLOUR):
         if _takes(network, open_data(data, preprocessing, channels=channels, **parts)[0]):

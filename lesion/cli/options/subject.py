@@ -14,9 +14,9 @@ NETWORK = (
 )
 DATA = (
     "imagefolder:DIR, one folder a class; npz:FILE; torchvision:SET:ROOT, such as "
-    "torchvision:CIFAR10:data, or torchvision:SET:ROOT:train; FILE.py:FACTORY or "
-    "PACKAGE.MODULE:FACTORY, a function that returns a Dataset or DataLoader; "
-    "demo:fashion-mnist"
+    "torchvision:CIFAR10:data, or torchvision:SET:ROOT:train; hf:NAME, of the hub or a "
+    "folder, or hf:NAME:SPLIT:IMAGES,LABELS; FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function "
+    "that returns a Dataset or DataLoader; demo:fashion-mnist"
 )
 
 Network = Annotated[str, _subject(help=NETWORK, metavar="NETWORK", show_default=False)]
