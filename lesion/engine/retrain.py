@@ -20,6 +20,9 @@ from lesion.engine.lesioned import Lesioned
 from lesion.engine.mends import STATISTICS, TOGETHER
 from lesion.engine.renewals import WAYS
 from lesion.errors import LesionError, SubjectError
+from lesion.subject.batch import describe, moved
+from lesion.subject.network import device_of, evaluating
+from lesion.subject.snapshot import unchanged
 from lesion.subject.training_images import Epochs, Training
 
 Recover = Callable[[nn.Module, Iterable[Any]], None]
@@ -112,7 +115,24 @@ class Finetune:
 
     def check(self, training: Training) -> None:
         self.check_options()
-        training.targets(training.images.batch([0]))
+        self.check_classes(training)
+
+    def check_classes(self, training: Training) -> None:
+        """Raises SubjectError unless targets are classes of the outputs, one an image or place."""
+        network = training.subject.network
+        batch = moved(training.images.batch([0]), device_of(network))
+        targets = training.targets(batch)
+        with unchanged(network), evaluating(network), torch.no_grad():
+            logits = training.logits(training.outputs(network, batch))
+        places = (*logits.shape[:1], *logits.shape[2:])
+        numbers = isinstance(targets, Tensor) and not targets.is_floating_point()
+        if not numbers or targets.shape != places or logits.shape[1] < 2:
+            raise SubjectError(
+                f"Expected class numbers for recovery by {self.name}, whose loss is the "
+                f"cross-entropy, got targets of {describe(targets)} for outputs of "
+                f"{describe(logits)}; recover without training (reconstruct), or by a function "
+                "with a loss of your own (FILE.py:FUNCTION)."
+            )
 
     def check_options(self) -> None:
         """Raises LesionError for numbers and masks that cannot be."""
@@ -197,7 +217,7 @@ class Distill(Finetune):
             )
         self.check_options()
         if self.share < 1:
-            training.targets(training.images.batch([0]))
+            self.check_classes(training)
 
     def loss(self, lesioned: Lesioned, training: Training, batch: Any) -> Tensor:
         """What is made smaller, of a batch."""
