@@ -93,6 +93,53 @@ def test_average_precision_is_that_of_the_ranking():
     assert average_precision([(detected, {"boxes": boxes[:0], "labels": ones[:0]})]) == 0
 
 
+def test_targets_of_ones_own_are_judged_chosen_and_checked(tmp_path, capsys):
+    module = example("own_targets")
+    module.main(tmp_path, images=100)
+    text = capsys.readouterr().out
+    for name, task in module.TASKS.items():
+        for how in ("nothing", "reconstruct", "by_squares"):
+            assert f"{name}, recovered by {how}: Check " in text
+        network, data, _ = module.subject(task, 100)
+        with lesion.Study.open(tmp_path / f"{name}.lesion") as study, torch.no_grad():
+            pixels, targets = (tensor[list(study.header.order)] for tensor in data.tensors)
+            scores = task.score(network.eval()(pixels), targets).numpy()
+            assert study.intact().outcomes["score"] == pytest.approx(scores, abs=1e-3)
+            frame = lesion.curves(study).query("reason == ''")
+            assert len(frame) == 6 and frame["drop"].max() > 5
+
+
+def test_the_scores_of_the_targets_are_those_of_a_hand():
+    module = example("own_targets")
+    logits, labels = (
+        torch.tensor([[1.0, -1, 2], [-1, -1, -1]]),
+        torch.tensor([[1.0, 1, 0], [0, 0, 0]]),
+    )
+    assert module.f_measure(logits, labels).tolist() == [2 * 1 / (2 + 2), 1]
+    values = module.closeness(torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 1.9]))
+    assert values.tolist() == pytest.approx([1, 1 / 2])
+    points = torch.tensor([[[0.0, 0], [1, 1]]])
+    assert module.found(points, points + torch.tensor([[0.1, 0.1], [0.2, 0.2]])).tolist() == [1 / 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recover": "finetune:2"}, r"class numbers for recovery by finetune:2, whose loss is the c"
+                                     r"ross-entropy, got targets of float32 \(1, 5\) for outputs"),
+        ({"recover": "distill:2"}, "Expected class logits for recovery by distill:2"),
+        ({"recover": "distill:2,share=1"}, "Expected class logits for recovery by distill:2"),
+        ({"criterion": "taylor"}, "Expected class logits for criterion taylor, which needs gradie"),
+        ({"criterion": "oracle"}, "Expected class logits for criterion oracle, which needs remo"),
+    ],
+)  # fmt: skip
+def test_what_needs_a_loss_says_so_of_targets_of_ones_own(tmp_path, options, words):
+    task = example("own_targets").TASKS["labels"]
+    network, data, train = example("own_targets").subject(task, 20)
+    with pytest.raises(lesion.LesionError, match=words):
+        lesion.sweep(network, data, tmp_path / "s", score=task.score, train=train, **options)
+
+
 def quantised_by_hand(network, layer, bits):
     """The network with one weight rounded, and nothing else changed."""
     copied = copy.deepcopy(network)
