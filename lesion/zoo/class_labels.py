@@ -172,10 +172,13 @@ def _seen(images: Any, classes: int) -> frozenset[int]:
 
 
 def outputs_of(network: nn.Module, images: Any, adapter: Adapter | None) -> int:
-    """How many classes a network tells apart, 0 where its outputs are no logits.
+    """How many classes a network tells apart, 0 where its outputs are no logits, or where classes
+    have no names.
 
     What is wrong with network or images is said later.
     """
+    if not classes_in(images):
+        return 0
     try:
         opened = Images.of(images)
         batch = opened.batch(range(min(EXAMPLE_IMAGES, len(opened))))
