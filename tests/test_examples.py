@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import networks
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -216,3 +217,66 @@ def test_the_taylor_criterion_by_position_is_the_expansion_of_each_position(tmp_
         (gradient,) = torch.autograd.grad(loss, kept)
         changes += (kept * gradient).double().abs().mean((0, 2, 3))
     assert scores == pytest.approx((changes / len(train)).detach().numpy(), rel=1e-4)
+
+
+def test_shapes_lie_where_their_boxes_and_masks_say(tmp_path):
+    module = example("shapes")
+    drawn = module.pictures("val", 40)
+    for each in drawn:
+        size = module.SIZE
+        assert each.pixels.shape == (size, size, 3) and each.mask.shape == (size, size)
+        inside = np.zeros((size, size), bool)
+        for _, left, top, right, bottom in each.boxes:
+            box = each.mask[int(top) : int(bottom) + 2, int(left) : int(right) + 2]
+            inside[int(top) : int(bottom) + 2, int(left) : int(right) + 2] = True
+            assert (box > 0).mean() > 0.4 and min(left, top) >= 0 and max(right, bottom) <= size
+        kind, left, top, right, bottom = each.boxes[-1]  # nothing is drawn over it
+        rows, columns = np.nonzero(each.mask == kind + 1)
+        assert not each.mask[~inside].any()
+        assert each.mask[round((top + bottom) / 2), round((left + right) / 2)] == kind + 1
+        assert rows.min() <= top + 1.5 and columns.max() >= right - 1.5
+    again = module.pictures("val", 40)
+    assert all(
+        np.array_equal(one.pixels, other.pixels) for one, other in zip(drawn, again, strict=True)
+    )
+
+
+def test_a_line_of_a_label_file_is_class_and_shares():
+    line = example("shapes")._line(np.array([2, 32.0, 0.0, 96.0, 64.0]))
+    assert line == "2 0.500000 0.250000 0.500000 0.500000"
+
+
+def test_the_overlap_of_masks_is_that_of_sets(monkeypatch):
+    pytest.importorskip("segmentation_models_pytorch", reason="it makes the U-Net")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    unet = example("unet")
+    numbers = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, unet.CLASSES, 5, 7, generator=numbers)
+    masks = torch.randint(0, 3, (6, 5, 7), generator=numbers)
+    for image, value in enumerate(unet.iou(logits, masks)):
+        overlaps = []
+        for kind in range(unet.CLASSES):
+            mine = set(torch.nonzero(logits[image].argmax(0) == kind).flatten(1).unbind())
+            mine = {tuple(place.tolist()) for place in mine}
+            true = {tuple(p.tolist()) for p in torch.nonzero(masks[image] == kind)}
+            if mine | true:
+                overlaps.append(len(mine & true) / len(mine | true))
+        assert value.item() == pytest.approx(sum(overlaps) / len(overlaps))
+
+
+def test_a_unet_is_swept_and_pruned_by_its_example(monkeypatch, tmp_path):
+    pytest.importorskip("segmentation_models_pytorch", reason="it makes the U-Net")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    unet = example("unet")
+    network, data = unet.network().eval(), unet.val(40)
+    with lesion.sweep(
+        network, data, tmp_path / "s.lesion", score=unet.iou, ratios=0.5, images=12, full=True
+    ) as study:
+        rates = lesion.recommend(study, budget=lesion.Budget(macs=0.6, align=8))
+    small = lesion.apply(rates, network, data[0][0][None])
+    lesion.save_pruned(small, rates, tmp_path / "small.safetensors")
+    again = lesion.load_pruned(unet.network, tmp_path / "small.safetensors").eval()
+    images = data.tensors[0]
+    assert torch.allclose(again(images), small(images), atol=1e-6)
+    assert rates.pruned.macs <= 0.6 * rates.intact.macs
+    unet.fit(again, data, 1)  # trains as it stands

@@ -100,9 +100,16 @@ class Alike:
     def _rows(self, rows: list[int]) -> list[Tensor]:
         several = (tensor.dim() and len(tensor) == self.images for tensor in self.tensors)
         return [
-            tensor[rows] if by_image else tensor
+            _chosen(tensor, rows) if by_image else tensor
             for tensor, by_image in zip(self.tensors, several, strict=True)
         ]
+
+
+def _chosen(tensor: Tensor, rows: list[int]) -> Tensor:
+    """Rows of a tensor; as many as it has lie in memory as its do, for kernels go by that."""
+    if len(rows) == len(tensor):
+        return tensor.clone().copy_(tensor[rows])
+    return tensor[rows]
 
 
 def _check_draws(before: dict[str, bytes], whole: bool) -> None:

@@ -6,11 +6,13 @@ import networks
 import numpy as np
 import pytest
 import torch
+from small_networks import chain, conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from lesion import Subject, SubjectError, layers, sweep
+from lesion.network import alike
 
 
 class Ending(networks.Plain):
@@ -219,6 +221,18 @@ def test_what_depends_on_the_image_alone_is_taken(name, dtype):
     network = Ending(FINE[name]).to(dtype).eval()
     anatomy = layers(network, torch.randn(3, 1, 8, 8).to(dtype))
     assert anatomy.unit["a"].kind == "free" and anatomy.whole == ""
+
+
+def test_an_image_is_compared_with_one_that_lies_in_memory_as_it_does(monkeypatch):
+    """Kernels go by the order in memory, and round otherwise for another."""
+    strides = []
+    run = alike.Alike._run
+    monkeypatch.setattr(
+        alike.Alike, "_run", lambda self, x: strides.append(x[0].stride()) or run(self, x)
+    )
+    x = torch.randn(8, 8, 3).permute(2, 0, 1)[None]  # as an image file is read
+    layers(chain(conv(3, 4), conv(4, 4), out=4).eval(), x)
+    assert len(strides) > 2 and set(strides) == {x.stride()}
 
 
 class Centred(networks.Plain):
