@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
 # their first argument may lose positions: it is sliced, overwritten, or gives its shape alone
 MOVING: tuple[Rule, ...] = (*moves.RULES.values(), moves.item, elementwise.copy, opaque.fill)
 INDEXED: tuple[Rule, ...] = (moves.move, moves.repeated)  # others say where positions go
-UNFOLLOWED: tuple[Rule, ...] = (opaque.unknown, opaque.product, products.product)
+UNFOLLOWED: tuple[Rule, ...] = (opaque.unknown, opaque.product, *products.RULES.values())
 # that are given sizes or places, which may be a forward's own numbers of channels
 NUMBERED = {
     *("view", "_unsafe_view", "reshape", "unflatten", "split", "split_with_sizes", "tensor_split"),
@@ -55,7 +55,9 @@ def couple(graph: Graph, tensors: tuple[Tensor, ...], *, scored: bool = True) ->
 
     scored: whether layers are tied that the output that is scored does not depend on
     """
-    coupling = Walk(graph, tensors, _rule).go()
+    walk = Walk(graph, tensors, _rule)
+    coupling = walk.go()
+    coupling.labels = walk.labels
     reaching = graph.reaching() if scored else set(range(len(graph.nodes)))
     for made in coupling.makings.values():
         if not reaching.intersection(made.nodes):
@@ -67,13 +69,6 @@ def couple(graph: Graph, tensors: tuple[Tensor, ...], *, scored: bool = True) ->
 def couple_again(graph: Graph, tensors: tuple[Tensor, ...], known: Coupling) -> None:
     """Adds what the labels of another graph of the same network tell."""
     Walk(graph, tensors, _rule, known).go()
-
-
-def labels(graph: Graph, tensors: tuple[Tensor, ...]) -> dict[int, Any]:
-    """The same walk's labels of every node, as they are before any are joined."""
-    walk = Walk(graph, tensors, _rule, keep=True)
-    walk.go()
-    return walk.labels
 
 
 def _rule(walk: Walk, node: Node, value: Any) -> Any:

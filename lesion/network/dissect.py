@@ -68,7 +68,17 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
     nodes = {name: tuple(made.nodes) for name, made in makings.items()}
     numbered = frozenset(_numbered(coupling, joined, network))
     dissection = Dissection(
-        anatomy, graph, call, reads, other_reads, flows, coupling.sizes, nodes, joined, numbered
+        anatomy=anatomy,
+        graph=graph,
+        call=call,
+        reads=reads,
+        other_reads=other_reads,
+        flows=flows,
+        sizes=coupling.sizes,
+        nodes=nodes,
+        labels=coupling.labels,
+        joined=joined,
+        numbered=numbered,
     )
     return sliceable(dissection)
 

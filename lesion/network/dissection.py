@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Dissection:
     flows: for each layer the edges at which its channels, not yet united with others, arrive; a
         depthwise layer on the way follows, so that its bias is not left
     sizes: bytes of each node's value for one image; nodes: where each layer runs
-    joined: the final label of each that the walk over the graph gave
+    labels: of each node's value, as the walk over the graph gave them; joined: the final one of each
     numbered: units whose channels are laid out by numbers that may be their forward's own
     """
 
@@ -32,6 +33,7 @@ class Dissection:
     flows: dict[str, tuple[Edge, ...]]
     sizes: dict[int, int]
     nodes: dict[str, tuple[int, ...]]
+    labels: dict[int, Any]
     joined: Joined
     numbered: frozenset[str]
 

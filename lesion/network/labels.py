@@ -8,6 +8,7 @@ labels fall together.
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,10 +69,10 @@ class Coupling:
     crossed: those in which such parts are exchanged with what they hold, so that their columns
         fall together
     numbered: labels that an operation takes with numbers that may be numbers of channels
-    attention: label arrays that meet in a product of activations
     axes: the labels of every element of the parameters that no layer owns
     passive: which of the labels, as intervals, belong to such parameters
     sizes: bytes of each node's value for one image
+    labels: of each node's value, a list where it has several
     """
 
     graph: Graph
@@ -81,13 +82,13 @@ class Coupling:
     parts: list[np.ndarray] = field(default_factory=list)
     crossed: list[np.ndarray] = field(default_factory=list)
     numbered: list[np.ndarray] = field(default_factory=list)
-    attention: list[np.ndarray] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     makings: dict[str, Making] = field(default_factory=dict)
     axes: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     passive: list[tuple[int, int]] = field(default_factory=list)
     sizes: dict[int, int] = field(default_factory=dict)
+    labels: dict[int, Any] = field(default_factory=dict)
     count: int = 0
 
     def fresh(self, shape: tuple[int, ...], passive: bool = False) -> Tensor:

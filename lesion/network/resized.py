@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from lesion.network.anatomy import CONSTANT, keeps
-from lesion.network.couple import labels
 from lesion.network.dissection import Dissection
 from lesion.network.graph import Node, Ref
 from lesion.network.parameter_masks import lengths
@@ -29,11 +28,6 @@ class Resized:
 
     def __init__(self, dissection: Dissection, dropped: np.ndarray) -> None:
         self.dissection, self.dropped = dissection, dropped
-
-    @cached_property
-    def _labels(self) -> dict[int, Any]:
-        call = self.dissection.call
-        return labels(self.dissection.graph, call.tensors(call.leaves))
 
     @cached_property
     def _users(self) -> list[list[int]]:
@@ -71,7 +65,7 @@ class Resized:
 
     def _parts(self, index: int) -> list[Tensor]:
         """The labels of a node's value, or of several."""
-        given = self._labels.get(index)
+        given = self.dissection.labels.get(index)
         several = given if isinstance(given, list) else [given]
         return [part for part in several if isinstance(part, Tensor)]
 
@@ -101,7 +95,7 @@ class Resized:
 
     def _stay(self, index: int) -> np.ndarray | None:
         """Which positions of a node's labels stay."""
-        given = self._labels.get(index)
+        given = self.dissection.labels.get(index)
         if not isinstance(given, Tensor):
             return None
         final = self.dissection.joined.labels(given.numpy().astype(int))

@@ -21,9 +21,11 @@ from lesion.network.graph import CallOfAll, state_of
 from lesion.network.parameter_masks import masks
 from lesion.network.resized import Resized
 from lesion.network.slices import Slices
+from lesion.network.weightless import Weightless
 from lesion.subject.batch import cloned
 from lesion.subject.snapshot import unchanged
 
+Run = Callable[[nn.Module], list[torch.Size]]  # the shapes of what a network gives
 Pattern = Callable[[tuple[int, ...], int], Sequence[int]]  # of a cell what falls: so many
 HELD = "its number of channels is held by {}, which fails without some of them ({})"
 
@@ -86,10 +88,20 @@ class Slicer:
         last, the first, and a third of them at random."""
         patterns = (lambda cell, many: cell[-many:], lambda cell, many: cell[:many], _third)
         trials = (self._without(units, *trial) for trial in enumerate(patterns))
-        return next(filter(None, (self.smaller(dropped)[1] for dropped in trials)), "")
+        return next(filter(None, map(self._problem, trials)), "")
+
+    def _problem(self, dropped: np.ndarray) -> str:
+        """Why a copy without some labels does not run; one without values where that runs."""
+        if self._weightless is None:
+            return self.smaller(dropped)[1]
+        parameters, resized = self.dissection.anatomy.parameters, Resized(self.dissection, dropped)
+        small = self._weightless.copied({p.name: p.kept(dropped) for p in parameters})
+        numbers = Slices.of_numbers(small, self.dissection, resized)
+        numbers.number(small)
+        return self._failure(small, numbers, resized, self._weightless.outputs)
 
     def _without(self, units: Sequence[Unit], trial: int, pattern: Pattern) -> np.ndarray:
-        """The labels that fall if each cell loses a pattern; every layer keeps a filter.
+        """The labels that fall if each cell loses a pattern; every cell and layer keeps one.
 
         Units lose one, two or three of each cell, by the digits to base 3 of their place, so that
         no two lose equally many at all three trials.
@@ -99,7 +111,8 @@ class Slicer:
         dropped = np.zeros(anatomy.channels, bool)
         for unit in units:
             for cell in unit.cells:
-                dropped[list(pattern(cell, 1 + places[unit.name] % 3))] = True
+                many = min(1 + places[unit.name] % 3, len(cell) - 1)  # as in every cut, one stays
+                dropped[list(pattern(cell, many))] = many > 0
             for name in unit.layers:
                 made = [label for label in anatomy.made_by(name) if label >= 0]
                 if dropped[made].all():
@@ -111,10 +124,7 @@ class Slicer:
         resized, small = Resized(self.dissection, dropped), copied(self.dissection.call.network)
         slices = Slices.of(small, self.dissection, resized)
         slices.cut(small)
-        if self._failure(small):
-            slices.with_numbers(small, resized).number(small)
-            return small, self._failure(small)
-        return small, ""
+        return small, self._failure(small, slices, resized, self._shapes)
 
     def exact(self, dropped: np.ndarray) -> bool:
         """Whether a copy without some labels gives what the network gives without them: none of
@@ -133,10 +143,17 @@ class Slicer:
         nodes = self.dissection.graph.nodes
         return {node.name for node in nodes if node.kind == "parameter" and node.args}
 
-    def _failure(self, small: nn.Module) -> str:
+    def _failure(self, small: nn.Module, slices: Slices, resized: Resized, run: Run) -> str:
+        """Where and how a smaller network fails, though other numbers follow where it does."""
+        if self._failing(small, run):
+            slices.with_numbers(small, resized).number(small)
+            return self._failing(small, run)
+        return ""
+
+    def _failing(self, small: nn.Module, run: Run) -> str:
         """Where and how a smaller network fails, "" where it gives outputs of the same shapes."""
         try:
-            shapes = self._shapes(small)
+            shapes = run(small)
         except Exception as error:  # the network is the user's: it may raise anything
             return HELD.format(_place(small, error.__traceback__), first_line(error))
         if shapes == self._wanted:
@@ -146,6 +163,16 @@ class Slicer:
     @cached_property
     def _wanted(self) -> list[torch.Size]:
         return self._shapes(self.dissection.call.network)
+
+    @cached_property
+    def _weightless(self) -> Weightless | None:
+        """Makes copies without values, if the network runs as one and gives the same shapes."""
+        weightless = Weightless(self.dissection.call)
+        try:
+            shapes = weightless.outputs(weightless.copied({}))
+        except Exception:  # a forward may look at values
+            return None
+        return weightless if shapes == self._wanted else None
 
     def _shapes(self, network: nn.Module) -> list[torch.Size]:
         """The shapes of what a network gives for the batch."""
@@ -157,7 +184,7 @@ class Slicer:
 
 def _third(cell: tuple[int, ...], many: int) -> list[int]:
     """A third of a cell and some more, scattered over it."""
-    fall = min(-(-len(cell) // 3) + many - 1, len(cell))
+    fall = min(-(-len(cell) // 3) + many - 1, len(cell) - 1)
     picked: list[int] = np.random.default_rng(0).choice(cell, fall, False).tolist()
     return picked
 

@@ -40,10 +40,17 @@ class Slices:
         """What stays where labels fall, with the numbers by which torch's layers and norms go."""
         state, losing = dict(state_of(network)), masks(dissection.anatomy, resized.dropped)
         tensors = {name: mask for name, mask in losing.items() if name in state}
+        return replace(cls.of_numbers(network, dissection, resized), tensors=tensors)
+
+    @classmethod
+    def of_numbers(
+        cls, network: nn.Module, dissection: Dissection, resized: Resized
+    ) -> "Slices":
+        """The numbers alone."""
         changed = defaultdict[str, dict[str, Any]](dict)
         for path, values in _followed(network, dissection, resized):
             changed[path].update(values)
-        return cls(tensors, {path: values for path, values in changed.items() if values})
+        return cls({}, {path: values for path, values in changed.items() if values})
 
     def with_numbers(self, network: nn.Module, resized: Resized) -> "Slices":
         """The same, and other attributes that hold a number of channels of their module's steps."""

@@ -1,5 +1,6 @@
 """From coupled labels to units: what falls together gets one label, what cannot fall a reason."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,8 +10,9 @@ from lesion.network.anatomy import CONSTANT, Unit
 from lesion.network.labels import Coupling, Making
 from lesion.network.sums import added, components
 
+Place = tuple[int, int]  # which group of an operation holds a channel, and how often
+NOWHERE = (-1, 0)
 HELD = "its forward divides its channels into parts that cannot lose equally many"
-READ_BY_HEADS = "residual stream of attention: {} reads it for queries, keys and values"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _joined(coupling: Coupling, names: dict[str, str]) -> Joined:
     """The units with the cells of grouped operations."""
     component = components(coupling.count, [(a, b) for a, b, _ in coupling.united])
     makings = list(coupling.makings.values())
-    reasons = _reasons(coupling, component, names)
+    reasons = _reasons(coupling, component)
     several = np.unique(component[added(coupling)])
     number = np.full(component.max(initial=0) + 1, CONSTANT)
     units, first = [], 0
@@ -125,18 +127,12 @@ def _shared(component: np.ndarray, makings: Sequence[Making]) -> list[list[int]]
     return [list(group) for group in groups.values()]
 
 
-def _reasons(coupling: Coupling, component: np.ndarray, names: dict[str, str]) -> dict[int, str]:
+def _reasons(coupling: Coupling, component: np.ndarray) -> dict[int, str]:
     """Why a component's channels cannot be removed."""
     reasons: dict[int, str] = {}
     for labels, reason in coupling.tied:
         for channel in np.unique(component[labels]).tolist():
             reasons.setdefault(channel, reason)
-    heads = {channel for labels in coupling.attention for channel in component[labels].tolist()}
-    for making in coupling.makings.values():
-        if heads.intersection(component[making.makes].tolist()):
-            read = making.reads[making.reads >= 0]
-            for channel in np.unique(component[read]).tolist():
-                reasons.setdefault(channel, READ_BY_HEADS.format(names[making.weight]))
     return reasons
 
 
@@ -149,23 +145,26 @@ def _unit(layers: tuple[str, ...], first: int, channels: int, reason: str, sever
 
 def _with_cells(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
     """The unit with the cells that grouped operations ask for; tied where they cannot be met."""
-    keys: dict[int, tuple[int, ...]] = {label: () for label in unit.labels}
+    keys: dict[int, tuple[Place, ...]] = {label: () for label in unit.labels}
     operations = []
     for rows in grouped:
-        inside = rows[(rows >= unit.labels.start) & (rows < unit.labels.stop)].tolist()
-        if not inside or _alike(rows):
+        inside = (rows >= unit.labels.start) & (rows < unit.labels.stop)
+        if not inside.any():
             continue
-        group = {label: row for row, labels in enumerate(rows.tolist()) for label in labels}
-        if len(inside) != len(set(inside)):
+        # groups that hold the same of its channels lose the same
+        rows = np.unique(np.sort(np.where(inside, rows, CONSTANT), axis=1), axis=0)
+        if len(rows) == 1:
+            continue
+        places = _places(rows)
+        if places is None:
             return _tied(unit, "a grouped operation reads one of its channels more than once")
         operations.append(rows)
         for label in keys:
-            keys[label] += (group.get(label, -1),)
-    cells: dict[tuple[int, ...], list[int]] = {}
+            keys[label] += (places.get(label, NOWHERE),)
+    cells: dict[tuple[Place, ...], list[int]] = {}
     for label, key in keys.items():
         cells.setdefault(key, []).append(label)
-    uneven = any(_uneven(rows, list(cells.values())) for rows in operations)
-    if uneven or len({len(cell) for key, cell in cells.items() if -1 not in key}) > 1:
+    if any(_uneven(rows, list(cells.values())) for rows in operations):
         return _tied(unit, "its groups are of different sizes and cannot lose equally many")
     partition = tuple(map(tuple, cells.values()))
     if unit.kind != "tied" and max(map(len, partition)) == 1:
@@ -173,17 +172,22 @@ def _with_cells(unit: Unit, grouped: Sequence[np.ndarray]) -> Unit:
     return replace(unit, cells=partition)
 
 
-def _alike(rows: np.ndarray) -> bool:
-    """Whether every group has the same channels, each once, so that all lose equally many."""
-    several = np.sort(rows, axis=1)
-    return bool((several == several[:1]).all() and (np.diff(several[0]) > 0).all())
+def _places(rows: np.ndarray) -> dict[int, Place] | None:
+    """For each channel the group that holds it, and how often; None where two groups do."""
+    places: dict[int, Place] = {}
+    for row, labels in enumerate(rows.tolist()):
+        for label, often in Counter(labels).items():
+            if label >= 0 and places.setdefault(label, (row, often)) != (row, often):
+                return None
+    return places
 
 
 def _uneven(rows: np.ndarray, cells: Sequence[Sequence[int]]) -> bool:
     """Whether the rows of a grouped operation hold cells of different sizes, or some hold none."""
     cell = {label: number for number, labels in enumerate(cells) for label in labels}
-    held = [{cell[label] for label in row if label in cell} for row in rows.tolist()]
-    return len({tuple(sorted(len(cells[number]) for number in row)) for row in held}) > 1
+    held = [Counter(cell[label] for label in row if label in cell) for row in rows.tolist()]
+    sizes = [[(len(cells[number]), often) for number, often in row.items()] for row in held]
+    return len({tuple(sorted(several)) for several in sizes}) > 1
 
 
 def _tied(unit: Unit, reason: str) -> Unit:

@@ -21,7 +21,7 @@ Rule = Callable[["Walk", Node, Any], Any]
 
 
 class Walk:
-    """Values and labels of the nodes that are still needed, and what the labels told so far.
+    """Values of the nodes that are still needed, labels of all, and what the labels told so far.
 
     rule: gives the labels of a call's value; what it learns on the way it notes in `out`
     varying: the nodes that depend on the inputs; shared: weights that have other uses too;
@@ -34,11 +34,9 @@ class Walk:
         tensors: tuple[Tensor, ...],
         rule: Rule,
         out: Coupling | None = None,
-        *,
-        keep: bool = False,
     ) -> None:
-        """out: what is known already; keep: whether labels stay after their last use"""
-        self.graph, self.rule, self.keep = graph, rule, keep
+        """out: what is known already"""
+        self.graph, self.rule = graph, rule
         self.inputs, self.images = iter(tensors), tensors[0].shape[0]
         self.values: dict[int, Any] = {}
         self.labels: dict[int, Any] = {}
@@ -61,8 +59,6 @@ class Walk:
             self._step(node)
             for index in ends.get(node.index, ()):
                 self.values.pop(index, None)
-                if not self.keep:
-                    self.labels.pop(index, None)
         for index in (self.graph.output, *self.graph.others):
             labels = self.labels_of(index)
             if isinstance(labels, Tensor):

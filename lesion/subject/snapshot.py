@@ -112,6 +112,8 @@ class _Snapshot:
         self.undo.append(lambda: put(value))
 
     def _tensor(self, tensor: Tensor) -> None:
+        if tensor.is_meta:  # without values
+            return
         try:
             value = tensor.detach().clone()
         except (RuntimeError, ValueError, NotImplementedError):  # without values, or lazy

@@ -114,10 +114,19 @@ def _turned(walk: Walk, before: Tensor, after: Tensor) -> None:
     if len(varying) < 2 or not walk.out.active(after):
         return
     if sum(size > 1 for size in before.shape) < 2:
-        walk.out.parts.append(ids(after).reshape(after.shape[varying[0]], -1))
-    elif not torch.equal(before.flatten(), after.flatten()):
+        walk.out.parts.append(np.unique(ids(after).reshape(-1, after.shape[varying[-1]]), axis=0))
+    elif not torch.equal(before.flatten(), after.flatten()) and not _rows_move(before, after):
         first = next(axis for axis, size in enumerate(before.shape) if size > 1)
         walk.out.crossed.append(ids(before).reshape(before.shape[first], -1))
+
+
+def _rows_move(before: Tensor, after: Tensor) -> bool:
+    """Whether rows change their places alone, and hold what they held."""
+    rows = [
+        np.unique(ids(part).reshape(-1, [size for size in part.shape if size > 1][-1]), axis=0)
+        for part in (before, after)
+    ]
+    return np.array_equal(*rows)
 
 
 def cat(walk: Walk, node: Node, value: Tensor) -> Any:

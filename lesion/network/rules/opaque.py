@@ -1,5 +1,6 @@
 """Operations behind which no channel can be followed, and values that have no channels."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -7,10 +8,10 @@ from torch import Tensor
 from lesion.network.anatomy import CONSTANT
 from lesion.network.graph import Node
 from lesion.network.hidden_inputs import HIDDEN
-from lesion.network.labels import FIXED, everywhere, ids
+from lesion.network.labels import FIXED, everywhere
 from lesion.network.walk import Rule, Walk
 
-PRODUCTS = {"matmul", "bmm", "mm", "einsum", "baddbmm", "addmm", "scaled_dot_product_attention"}
+PRODUCTS = {"baddbmm", "addmm"}
 FILLS = {
     "zeros",
     "zeros_like",
@@ -37,13 +38,15 @@ def unknown(walk: Walk, node: Node, value: Any) -> Any:
 
 
 def product(walk: Walk, node: Node, value: Any) -> Any:
-    """A product of activations, as in attention: ties the channels that enter."""
-    for _, labels in walk.operands(node):
-        if walk.out.active(labels):
-            walk.out.attention.append(ids(labels[labels >= 0]))
-        reason = f"attention: is summed against other activations in {node.name}"
-        walk.out.tie(labels, reason)
+    """A product of activations that is not taken apart: ties the channels that enter."""
+    multiplied(walk, node, [labels for _, labels in walk.operands(node)])
     return fixed(value)
+
+
+def multiplied(walk: Walk, node: Node, several: Iterable[Tensor]) -> None:
+    """Ties channels that a product multiplies and sums in another way than one by one."""
+    for labels in several:
+        walk.out.tie(labels, f"is summed against other activations in {node.name}")
 
 
 def hidden(walk: Walk, node: Node, value: Any) -> Any:
