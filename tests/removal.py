@@ -38,7 +38,9 @@ class Case:
 
     @property
     def units(self) -> list[Unit]:
-        return [unit for unit in self.dissection.anatomy.units if unit.kind != "tied"]
+        """Those that can be removed, physically as well."""
+        units = self.dissection.anatomy.units
+        return [unit for unit in units if unit.kind != "tied" and not unit.held]
 
 
 @dataclass(frozen=True)

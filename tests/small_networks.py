@@ -351,10 +351,10 @@ UNITS: dict[str, dict[str, tuple[str, int, int]]] = {
     "pooled_twice": {"a": ("free", 6, 1), "b": ("free", 6, 1)},
     "split_in_two": {"a": ("free", 8, 2), "b": ("free", 6, 1), "c": ("free", 4, 1)},
     "transformer": {
-        "conv_proj": ("tied", 8, 1),
-        "encoder.layers.encoder_layer_0.self_attention": ("tied", 24, 1),
+        "conv_proj": ("coupled", 8, 1),
+        "encoder.layers.encoder_layer_0.self_attention": ("free", 16, 4),
         "encoder.layers.encoder_layer_0.mlp.0": ("free", 12, 1),
-        "encoder.layers.encoder_layer_1.self_attention": ("tied", 24, 1),
+        "encoder.layers.encoder_layer_1.self_attention": ("free", 16, 4),
         "encoder.layers.encoder_layer_1.mlp.0": ("free", 12, 1),
     },
 }

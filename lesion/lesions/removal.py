@@ -1,10 +1,11 @@
 """Filters removed: the channels they make are zero wherever an operation mixes channels.
 
 A convolution or linear layer that reads the channels gets zeros for them, or zero weights, as is
-cheaper; a normalisation or a statistic over channels is computed over those that stay; in a sum (of
-a branch, or of one channel and all others) the channels contribute zero, also where they come
-through a depthwise layer: its filters fall with them.  The result is that of the physically smaller
-network.
+cheaper; a normalisation or a statistic over channels is computed over those that stay, and
+attention without a scale of its own divides by the root of their number; in a sum (of a branch, of
+one channel and all others, or of products of channels) the channels contribute zero, also where
+they come through a depthwise layer: its filters fall with them.  The result is that of the
+physically smaller network.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from lesion.network.anatomy import keeps
 from lesion.network.labels import Edge
 from lesion.network.program import Step
 from lesion.network.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
+from lesion.network.rules.products import ATTENTION
 from lesion.network.rules.reductions import SOFTMAX
 
 
@@ -27,6 +29,8 @@ def without(step: Step, edge: Edge, dropped: np.ndarray) -> Step:
     """The step without the channels whose labels are in the boolean array `dropped`."""
     keep = torch.from_numpy(keeps(edge.labels.numpy(), dropped))
     if edge.role == "norm":
+        if step.name == ATTENTION:
+            return replace(step, op=_attention(step.op, keep))
         if step.name in _NORMS:
             return replace(step, op=_NORMS[step.name](keep))
         return replace(step, op=among(step.op, keep, step.name in SOFTMAX))
@@ -105,6 +109,17 @@ def _rms_norm(keep: Tensor) -> Callable[..., Tensor]:
         square = (x * x * kept).sum(axes, keepdim=True) / kept.sum(axes, keepdim=True)
         out = x * (square + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
         return out if weight is None else out * weight
+
+    return run
+
+
+def _attention(op: Callable[..., Tensor], keep: Tensor) -> Callable[..., Tensor]:
+    """Attention that divides by the root of the number of channels that stay, head by head."""
+
+    def run(q: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        kept = keep.to(q).expand(*keep.shape[:-1], q.shape[-1])
+        share = kept.mean(-1, keepdim=True).clamp_min(1 / q.shape[-1])
+        return op(q * kept * share.rsqrt(), *args, **kwargs)
 
     return run
 

@@ -127,16 +127,18 @@ def _turns(node: Node, constants: Constants) -> bool:
 
 
 def _einsum(builder: Builder, constants: Constants, node: Node) -> Ref | None:
-    """A sum over one axis of activations against a matrix of parameters."""
+    """A sum over one axis of activations against a matrix of parameters; any other with its
+    operands one by one, so that each has a place among the arguments."""
     equation, operands = str(node.args[0]).replace(" ", ""), node.args[1]
+    apart = [builder.refs[operand.index] for operand in operands]
     if len(operands) != 2 or "->" not in equation or "." in equation:
-        return None
+        return builder.call(node, "einsum", torch.einsum, equation, *apart)
     (*sides, out) = equation.replace("->", ",").split(",")
     if _matrix(constants, operands[0]):
         sides, operands = sides[::-1], operands[::-1]
     x, w = operands
     if not _matrix(constants, w) or x in constants or not _is_linear(sides[0], sides[1], out):
-        return None
+        return builder.call(node, "einsum", torch.einsum, equation, *apart)
     (summed,) = set(sides[1]) - set(out)
     (made,) = set(sides[1]) - {summed}
     at = sides[0].index(summed)

@@ -11,7 +11,8 @@ from lesion.network.anatomy import Anatomy
 class Cost:
     """The costs of one image.
 
-    macs: multiply-accumulates of convolutions and linear layers
+    macs: multiply-accumulates of convolutions and linear layers; products of activations, as in
+        attention, have none
     parameters: every trained number, batch norm and biases included
     weights: those of convolutions and linear layers without biases, as Li et al. 2017 count
     """

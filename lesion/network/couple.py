@@ -2,8 +2,9 @@
 
 A layer gives its output channels fresh labels; additions and other elementwise operations unite
 the labels that they meet; concatenation, padding, slicing and reshaping move them (the operation
-itself is run on the labels); convolutions and linear layers read them.  An operation that is not
-known ties the channels that enter it, and so does one whose rule loses sight of them.
+itself is run on the labels); convolutions and linear layers read them; products of activations keep
+them, or sum over them.  An operation that is not known ties the channels that enter it, and so does
+one whose rule loses sight of them.
 """
 
 import operator

@@ -21,7 +21,7 @@ class Dissection:
     flows: for each layer the edges at which its channels, not yet united with others, arrive; a
         depthwise layer on the way follows, so that its bias is not left
     sizes: bytes of each node's value for one image; nodes: where each layer runs
-    labels: of each node's value, as the walk over the graph gave them; joined: the final one of each
+    labels: of each node's value, as the walk gave them; joined: the final one of each
     numbered: units whose channels are laid out by numbers that may be their forward's own
     """
 

@@ -36,11 +36,14 @@ def sliceable(dissection: Dissection) -> Dissection:
     units = [unit for unit in dissection.anatomy.units if unit.kind != "tied" and not unit.held]
     suspects = [unit for unit in units if unit.name in dissection.numbered]
     slicer = Slicer(dissection)
-    if not suspects or not slicer.problem(units):
+    if not suspects:
         return dissection
-    others = [unit for unit in units if unit not in suspects]
-    held = _held(slicer, suspects)
-    held |= _beside(slicer, others, [unit for unit in suspects if unit.name not in held])
+    with unchanged(dissection.call.network):
+        if not slicer.problem(units):
+            return dissection
+        others = [unit for unit in units if unit not in suspects]
+        held = _held(slicer, suspects)
+        held |= _beside(slicer, others, [unit for unit in suspects if unit.name not in held])
     judged = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units
@@ -145,10 +148,13 @@ class Slicer:
 
     def _failure(self, small: nn.Module, slices: Slices, resized: Resized, run: Run) -> str:
         """Where and how a smaller network fails, though other numbers follow where it does."""
-        if self._failing(small, run):
-            slices.with_numbers(small, resized).number(small)
-            return self._failing(small, run)
-        return ""
+        problem, further = self._failing(small, run), slices
+        if problem:
+            further = slices.with_numbers(small, resized)
+        if further.attributes == slices.attributes:
+            return problem
+        further.number(small)
+        return self._failing(small, run)
 
     def _failing(self, small: nn.Module, run: Run) -> str:
         """Where and how a smaller network fails, "" where it gives outputs of the same shapes."""

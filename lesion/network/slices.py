@@ -43,9 +43,7 @@ class Slices:
         return replace(cls.of_numbers(network, dissection, resized), tensors=tensors)
 
     @classmethod
-    def of_numbers(
-        cls, network: nn.Module, dissection: Dissection, resized: Resized
-    ) -> "Slices":
+    def of_numbers(cls, network: nn.Module, dissection: Dissection, resized: Resized) -> "Slices":
         """The numbers alone."""
         changed = defaultdict[str, dict[str, Any]](dict)
         for path, values in _followed(network, dissection, resized):

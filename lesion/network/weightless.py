@@ -1,4 +1,4 @@
-"""Networks whose tensors have sizes and no values: they run at once, and fail where others would."""
+"""Networks whose tensors have sizes and no values: they run fast, and fail as others do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from torch.utils import _pytree as pytree
 
 from lesion.network.copy import copied
 from lesion.network.graph import Call, CallOfAll, state_of
-from lesion.subject.snapshot import unchanged
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class Weightless:
         return copied(network, made)
 
     def outputs(self, network: nn.Module) -> list[torch.Size]:
-        """The shapes of what a copy gives."""
+        """The shapes of what a copy gives; what it changes beside itself stays so."""
         call = CallOfAll(network, self.call.adapted, self.call.batch)
         batch = pytree.tree_map_only(Tensor, _empty, self.call.batch)
-        with unchanged(network), torch.no_grad():
+        with torch.no_grad():
             return [output.shape for output in call(*call.tensors(batch))]
 
 

@@ -70,7 +70,7 @@ def test_a_number_in_the_code_itself_holds_what_it_divides():
     unit = layers(network(divided), images()).unit["a"]
     assert unit.kind == "free"  # it can be lesioned
     assert unit.held.startswith(
-        "its number of channels is held by Net, which fails without some of them (Given groups=1, "
+        "its number of channels is held by Net, which fails without some of them ("
     )
 
 

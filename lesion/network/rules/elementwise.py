@@ -88,7 +88,9 @@ def meet(walk: Walk, node: Node, operands: list[Operand]) -> Tensor:
     for operand in operands:
         if not walk.out.active(operand.labels):
             how = any if bool((operand.labels == FIXED).any()) else all
-            if not axes or how(operand.shape[axis] > 1 for axis in axes):
+            passive = bool((operand.labels >= 0).any())  # by column, where channels lie in rows
+            columns = passive and bool(axes) and operand.labels.shape[axes[-1]] > 1
+            if not axes or columns or how(operand.shape[axis] > 1 for axis in axes):
                 full.append((operand.position, operand.labels))
                 if axes and bool((operand.labels == CONSTANT).all()):  # made of so many channels
                     walk.out.numbered += [walk.out.of_layers(made.labels) for made in active]

@@ -118,9 +118,7 @@ def _multiplied(
     return meet(walk, node, [_operand(factor, out) for factor in factors])
 
 
-def _summed(
-    walk: Walk, node: Node, factors: Sequence[Factor], out: str, role: str
-) -> Tensor:
+def _summed(walk: Walk, node: Node, factors: Sequence[Factor], out: str, role: str) -> Tensor:
     """Channels of two factors that are multiplied with each other alone, and then summed."""
     first, second = factors
     both = "".join(letter for letter in first.letters if letter in second.letters)

@@ -1,6 +1,6 @@
 """Operations behind which channels cannot be followed: they tie, and they say so."""
 
-from anatomies import net, planted
+from anatomies import net
 from small_networks import conv, fc
 
 
@@ -10,16 +10,6 @@ def test_an_operation_that_is_not_known_ties_its_channels_and_says_so():
     assert (traced.unit["a"].kind, traced.unit["a"].reason) == ("tied", reason)
     assert traced.notes == (f"the network: what {reason}",)
     assert traced.unit["b"].kind == "free"
-
-
-def test_attention_ties_its_heads_and_the_stream_that_it_reads():
-    units = planted("transformer").unit
-    heads, stream = units["encoder.layers.encoder_layer_0.self_attention"], units["conv_proj"]
-    assert heads.reason.startswith("attention: is summed against other activations in ")
-    assert stream.reason == (
-        "residual stream of attention: encoder.layers.encoder_layer_0.self_attention reads it "
-        "for queries, keys and values"
-    )
 
 
 def test_what_is_filled_with_a_number_has_no_channels():
