@@ -258,4 +258,5 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _holds_fake(values: Any) -> bool:
     kinds = (FakeTensor, torch.SymInt, torch.SymFloat, torch.SymBool)
-    return any(isinstance(leaf, kinds) for leaf in pytree.tree_leaves(values))
+    leaves = pytree.tree_leaves(values)
+    return any(isinstance(x, kinds) or (isinstance(x, Tensor) and x.is_meta) for x in leaves)

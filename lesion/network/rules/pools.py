@@ -23,6 +23,8 @@ POOLS = {
     "upsample_linear1d": 1,
     "upsample_bilinear2d": 2,
     "upsample_bicubic2d": 2,
+    "_upsample_bilinear2d_aa": 2,
+    "_upsample_bicubic2d_aa": 2,
     "upsample_trilinear3d": 3,
 }
 
@@ -30,8 +32,14 @@ POOLS = {
 def pool(walk: Walk, node: Node, value: Any) -> Any:
     """The labels of a value whose last axes, those of the image, are pooled or resized."""
     labels = walk.labels_of(node.args[0].index)
-    if any(size > 1 for size in labels.shape[-POOLS[node.name] :]):
-        return unknown(walk, node, value)
+    image, rest = labels.shape[-POOLS[node.name] :], labels.shape[: -POOLS[node.name]]
+    if any(size > 1 for size in image):
+        if walk.out.active(labels) or not bool((labels >= 0).all()):
+            return unknown(walk, node, value)
+        # a parameter, such as a table of positions: its pixels of one channel fall together
+        by_channel = walk.out.fresh((*rest, *[1] * len(image)), passive=True)
+        walk.out.unite(labels, by_channel, "same")
+        labels = by_channel
     return _with_places(value, labels)
 
 

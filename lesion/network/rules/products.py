@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,7 +129,7 @@ def _summed(walk: Walk, node: Node, factors: Sequence[Factor], out: str, role: s
     made = all(map(walk.out.active, labels))
     if alone or not summed or not made or not bool(((labels[0] >= 0) == (labels[1] >= 0)).all()):
         return _tied(walk, node, factors, out)
-    result = walk.out.fresh(tuple(torch.broadcast_shapes(*(part.shape for part in labels))))
+    result = walk.out.fresh(np.broadcast_shapes(*(part.shape for part in labels)))
     for factor, part in zip(factors, labels, strict=True):
         walk.out.edges.append(Edge(node.index, factor.position, factor.labels, "gate"))
         walk.out.unite(part, result, "gate")
