@@ -174,7 +174,7 @@ def test_a_damage_of_ones_own_gives_what_the_edited_network_gives(tmp_path):
             lowest[one.target] = one.amount
         assert len(study.lesions) == 12 and set(lowest.values()) == {2}
         frame = lesion.curves(study)
-        assert frame["damage"].unique().tolist() == ["quantise"]
+        assert frame["damage"].unique().tolist() == ["rounded"]
         assert frame["amount"].tolist()[:3] == [8, 3, 2]
 
 
@@ -193,7 +193,7 @@ def test_a_deciding_sweep_walks_bits_by_the_harm_they_do(tmp_path):
             assert entry.rate in (8, 6, 5, 4, 3, 2)
             assert f"safe down to {entry.rate:g} bits" in entry.reason
         text = advice.text()
-        assert entries and "the damage is quantise. With 95 %" in text
+        assert entries and "the damage is rounded. With 95 %" in text
         assert "%" not in text.partition("Most sensitive first")[2]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lesion.boundary.texts import listed
+from lesion.boundary.texts import listed, several
 
 Take = Callable[[Any], Any]
 
@@ -116,9 +116,9 @@ def criterion(value: Any) -> Any:
 
 
 def criteria(value: Any) -> tuple[Any, ...]:
-    """One criterion or several; of one text the parts between commas."""
+    """One criterion or several; of one text the names between commas."""
     if isinstance(value, str):
-        return listed(value)
+        return several(value)
     try:
         return (criterion(value),)
     except ValueError:

@@ -1,6 +1,7 @@
 """What the texts of options mean: lists, numbers, times."""
 
 import re
+from collections.abc import Mapping
 
 from lesion.errors import LesionError
 
@@ -12,6 +13,39 @@ def listed(text: str | None) -> tuple[str, ...]:
     (('png', 'svg'), ('',), ())
     """
     return () if text is None else tuple(part.strip() for part in text.split(","))
+
+
+OPTIONS = re.compile(r"([^:,=]+):(\w+=[\w.]+(?:,\w+=[\w.]+)*)")  # such as oracle:images=1000
+
+
+def with_options(text: str) -> tuple[str, dict[str, str]]:
+    """A name, and the options behind it; none where the text has another form.
+
+    >>> with_options("quantise:per=tensor,clip=mse"), with_options("l1")
+    (('quantise', {'per': 'tensor', 'clip': 'mse'}), ('l1', {}))
+    """
+    match = OPTIONS.fullmatch(text)
+    if match is None:
+        return text, {}
+    return match[1], dict(option.split("=") for option in match[2].split(","))
+
+
+def named(name: str, options: Mapping[str, object]) -> str:
+    """A name with options, as `with_options` reads them.
+
+    >>> named("oracle", {"images": 1000}), named("oracle", {})
+    ('oracle:images=1000', 'oracle')
+    """
+    return f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}".rstrip(":")
+
+
+def several(text: str) -> tuple[str, ...]:
+    """The names between commas, each with its options.
+
+    >>> several("filters, quantise:per=tensor,clip=mse,noise")
+    ('filters', 'quantise:per=tensor,clip=mse', 'noise')
+    """
+    return tuple(part.strip() for part in re.split(r",(?!\s*\w+=)", text))
 
 
 def seconds(text: str | None) -> float:

@@ -22,8 +22,10 @@ class Amounts:
         scale: by which it is multiplied before it is shown; of: what follows it in a sentence,
         with "{noun}" for the layer's filters or outputs
     rising: whether larger amounts do more harm, as ratios do and bits do not
-    low, high: between which amounts lie, both excluded; whole: whether they are whole numbers
+    low, high: between which amounts lie, both excluded, high included where it is closed; whole:
+        whether they are whole numbers
     example: a sentence of help
+    spared: how what stands no amount is to be kept, such as "in 32 bits"
 
     >>> bits = Amounts((8, 6, 4), "bit width", "bits of weights", "bits", rising=False, high=33)
     >>> bits.text(4), bits.phrase(4), bits.sort([4, 2, 8]), bits.up_to
@@ -41,6 +43,8 @@ class Amounts:
     high: float = float("inf")
     whole: bool = False
     example: str = ""
+    closed: bool = False
+    spared: str = "whole"
 
     @property
     def up_to(self) -> str:
@@ -84,7 +88,8 @@ class Amounts:
         """Raises LesionError unless there are amounts, all of which can be."""
         for amount in amounts:
             whole = not self.whole or float(amount).is_integer()
-            if not (self.low < amount < self.high and whole):
+            below = amount < self.high or (self.closed and amount == self.high)
+            if not (self.low < amount and below and whole):
                 raise LesionError(f"Expected {self._range()}, got {amount:g}; {self.example}")
         if not amounts:
             ends = (self.grid[0], self.grid[len(self.grid) // 2], self.grid[-1])

@@ -114,27 +114,38 @@ class Weight:
     change: makes the other of it, of the weight as the network has it: batch norm that is folded
         into a convolution is folded anew behind it
     key: tells the change from others
+    keep: whether the other weight is kept once it is made, rather than made for each batch anew
     """
 
     name: str
     nodes: tuple[int, ...]
     change: Callable[[Tensor], Tensor]
     key: bytes
+    keep: bool = False
 
     @classmethod
     def of(
-        cls, dissection: Dissection, layer: str, change: Callable[[Tensor], Tensor], key: str
+        cls,
+        dissection: Dissection,
+        layer: str,
+        change: Callable[[Tensor], Tensor],
+        key: str,
+        keep: bool = False,
     ) -> "Weight":
         """The change of a layer's weight; key: a text that tells what `change` does.
 
         change: takes the weight (filters, …) as the module holds it and gives one of that shape;
             to be measured in several processes it has to be picklable (functools.partial of a
             function of a module)
+        keep: of a change that takes long
         """
         name, graph = dissection.anatomy.layer[layer].weight, dissection.graph
         held = {n.index for n in graph.nodes if n.kind == "parameter" and n.name == name}
         nodes = tuple(node.index for node in graph.nodes if held.intersection(node.inputs))
-        return cls(name, nodes, change, f"weight/{name}/{key}".encode())
+        return cls(name, nodes, change, f"weight/{name}/{key}".encode(), keep)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
     def steps(self, program: Program) -> dict[int, Step]:
         """The operations with the other weight."""
@@ -151,14 +162,27 @@ class Weight:
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The copy has the other weight, from which training goes on."""
         weight = tensor_of(network, self.name)
-        weight.data = self._changed(weight)
+        weight.data = self._other(weight)
 
     def held(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
         """All of the weight."""
         return {self.name: torch.ones_like(tensor_of(network, self.name), dtype=torch.bool)}
 
-    @torch.no_grad()
+    @cached_property
+    def _made(self) -> list[tuple[Tensor, int, Tensor]]:
+        """The weight that was changed last, its version, and what came of it."""
+        return []
+
     def _changed(self, weight: Tensor) -> Tensor:
+        if not self.keep:
+            return self._other(weight)
+        version = weight._version
+        if not self._made or self._made[0][0] is not weight or self._made[0][1] != version:
+            self._made[:] = [(weight, version, self._other(weight))]
+        return self._made[0][2]
+
+    @torch.no_grad()
+    def _other(self, weight: Tensor) -> Tensor:
         changed = self.change(weight.detach().clone())
         if changed.shape != weight.shape:
             raise ValueError(

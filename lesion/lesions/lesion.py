@@ -1,5 +1,6 @@
 """What is cut: targets, lesions, and several units at once, each a record with a key."""
 
+import zlib
 from dataclasses import dataclass
 
 
@@ -75,6 +76,15 @@ class Lesion:
             f"{self.damage}/{self.kind}/{self.target}/{self.criterion}/{self.amount:g}"
             f"/{self.rounding}/{self.seed}{'/' if self.recovery else ''}{self.recovery}"
         )
+
+
+def seed_of(seed: int, layer: str) -> int:
+    """The seed of what is drawn for a layer, so that layers of one shape draw otherwise.
+
+    >>> seed_of(0, "conv1") == seed_of(0, "conv2")
+    False
+    """
+    return zlib.crc32(f"{seed} {layer}".encode())  # torch takes 32 bits of a seed
 
 
 @dataclass(frozen=True)

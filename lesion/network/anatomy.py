@@ -20,8 +20,9 @@ class Layer:
     number: Li's number (order of execution, projection shortcuts not counted); None for those
     stage, block: see `lesion.network.stages`; None where the layer belongs to none
     position: any of "first of stage", "last of stage", "down-sampling"
-    size: its output's feature map, without batch and channels; positions: how many pixels or
-        tokens of one image it computes, all calls together
+    size: its output's feature map, without batch and channels, and size_in: its input's, () where
+        that is not known; positions: how many pixels or tokens of one image it computes, all calls
+        together
     weight, bias: the names of its parameters; macs: multiply-accumulates for one image
     unit: the unit its output channels belong to; branch: why it cannot be cut as a branch, or ""
     reads, makes: the labels of its input channels, and of its output channels, filter by filter
@@ -46,6 +47,7 @@ class Layer:
     position: tuple[str, ...] = ()
     reads: tuple[int, ...] = ()
     makes: tuple[int, ...] = ()
+    size_in: tuple[int, ...] = ()
 
     @property
     def depthwise(self) -> bool:

@@ -205,6 +205,7 @@ def _layers(
             groups=made.groups,
             kernel=made.kernel,
             size=made.size,
+            size_in=made.size_in,
             positions=made.macs // int(np.prod(graph.parameters[made.weight].shape)),
             macs=made.macs,
             weight=made.weight,

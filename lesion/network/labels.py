@@ -51,6 +51,7 @@ class Making:
     positions: int
     positions_in: int
     macs: int
+    size_in: tuple[int, ...] = ()
     module: str = ""  # where it runs, of one whose weight is no parameter of the network
 
     @property

@@ -6,7 +6,7 @@ batch at one moment.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -104,7 +104,7 @@ class Source:
     @cached_property
     def folded(self) -> dict[int, int]:
         """Convolutions with the batch norm that is folded into each."""
-        return _foldable(self.graph) if self.fold else {}
+        return foldable(self.graph) if self.fold else {}
 
     @cached_property
     def into(self) -> dict[int, int]:
@@ -163,13 +163,13 @@ def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) ->
     return Program(_needed(source.steps(), output), inputs, output, source)
 
 
-def _foldable(graph: Graph) -> dict[int, int]:
-    """Convolutions whose only reader is a batch norm, and that batch norm."""
+def foldable(graph: Graph, operations: Collection[str] = FOLDABLE) -> dict[int, int]:
+    """Operations, convolutions, whose only reader is a batch norm, and that batch norm."""
     users = graph.users()
     found = {}
     for node in graph.nodes:
         own_users = users[node.index]
-        if node.operation in FOLDABLE and len(own_users) == 1 and node.index != graph.output:
+        if node.operation in operations and len(own_users) == 1 and node.index != graph.output:
             reader = graph.nodes[own_users[0]]
             args = (*node.args[1:3], *reader.args[1:5])
             own = [graph.nodes[ref.index] for ref in args if isinstance(ref, Ref)]
@@ -178,12 +178,17 @@ def _foldable(graph: Graph) -> dict[int, int]:
     return found
 
 
+def norm_scale(norm: Sequence[Any]) -> Tensor:
+    """By what a batch norm of these arguments multiplies each channel, γ / √(variance + ε)."""
+    _, gamma, _, _, var, eps = norm[:6]
+    scale: Tensor = (var.double() + eps).rsqrt()  # double: these numbers serve every image
+    return scale if gamma is None else scale * gamma
+
+
 def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
     """The convolution's arguments with the batch norm in weight and bias."""
     x, weight, bias, *rest = (*conv, None)[: max(len(conv), 3)]
-    _, gamma, beta, mean, var, eps = norm[:6]
-    scale = (var.double() + eps).rsqrt()  # in double precision: these numbers serve every image
-    scale = scale if gamma is None else scale * gamma
+    beta, mean, scale = norm[2], norm[3], norm_scale(norm)
     shift = (0.0 if bias is None else bias) - mean.double()
     shift = shift * scale + (0.0 if beta is None else beta)
     wide = scale.reshape(-1, *[1] * (weight.dim() - 1))

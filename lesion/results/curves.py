@@ -1,16 +1,18 @@
 """Sensitivity curves as a table: one row a lesion, with its drop and interval."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from lesion.compression.footprint import Saving
+from lesion.lesions.damage.filters import damage as FILTERS
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy
 from lesion.results.by_class import class_drops
-from lesion.results.reading import Reading, places
+from lesion.results.reading import DAMAGE, Reading, places
 from lesion.study.study import Study
 
 NAMES: Any = {
@@ -39,6 +41,10 @@ NAMES: Any = {
     "broken": "Int64",
     "repaired": "Int64",
     "loss_rise": float,
+    "bytes_saved": float,
+    "macs_saved": float,
+    "dense_macs_saved": float,
+    "bops_saved": float,
     "reason": str,
 }
 ORDER = ["place", "kind", "layer", "damage", "criterion", "recovery", "harm", "rounding", "seed"]
@@ -71,6 +77,10 @@ def curves(
       image by image (`SetScore`), else "none": then images is 0, low and high are NaN
     - broken, repaired: images right in the intact, or in the lesioned network only
     - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
+    - bytes_saved, macs_saved, dense_macs_saved, bops_saved: per cent of what the layers that the
+      lesion changes store, and compute for an image, that it saves: for filters those that fall and
+      those that read them, else the layer; see `lesion.compression.footprint`.  NaN where the study
+      does not know, as of damages that do not say
     - reason: "" or why there are no numbers; such a row has NaN in their place
 
     The table's attrs["damages"] keeps how amounts read, for the pictures.
@@ -87,7 +97,8 @@ def curves(
 
 def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
     """The rows of the readings' lesions, and of targets without lesions."""
-    rows = [*_skipped(study), *(row for reading in readings for row in _rows(reading))]
+    savings = known_savings(study)
+    rows = [*_skipped(study), *(row for reading in readings for row in _rows(reading, savings))]
     frame = pd.DataFrame(rows, columns=[*NAMES, "harm"]).astype({**NAMES, "harm": float})
     frame = frame.assign(place=frame["layer"].map(places(study.anatomy)))
     frame = frame.sort_values(ORDER, ignore_index=True).drop(columns=["place", "harm"])
@@ -97,14 +108,29 @@ def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
     return frame
 
 
-def _rows(reading: Reading) -> Iterator[dict[str, Any]]:
+def _rows(reading: Reading, savings: Mapping[Lesion, Saving]) -> Iterator[dict[str, Any]]:
     for lesion, drop in reading.drops.items():
+        shares = savings[lesion].shares if lesion in savings else {}
         yield {
+            **{f"{name}_saved": 100 * share for name, share in shares.items()},
             **_place(reading.anatomy, lesion.target, lesion.kind),
             **_cut(lesion),
             "harm": reading.amounts.severity(lesion.amount),
             **asdict(drop),
         }
+
+
+def known_savings(study: Study) -> dict[Lesion, Saving]:
+    """What the study knows of each lesion; of filters in a file of before, what their scores
+    tell."""
+    savings = study.savings
+    scores = {} if len(savings) == len(study.lesions) else study.all_scores()
+    for lesion in study.lesions:
+        key = (lesion.target, lesion.kind, lesion.criterion, lesion.seed)
+        if lesion not in savings and lesion.damage == DAMAGE and key in scores:
+            saving = FILTERS.footprint(study.anatomy, lesion, scores[key])
+            savings |= {lesion: saving} if saving else {}
+    return savings
 
 
 def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Which lesions a study has, the scores that rank their channels, and their whole evaluations."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from lesion.compression.footprint import Saving
 from lesion.errors import StudyError
 from lesion.lesions.lesion import Lesion, Skipped
 from lesion.study.database import Tables
@@ -78,6 +79,28 @@ class Catalogue(Tables):
             f"SELECT failed, {FIELDS} FROM lesions WHERE failed != '' ORDER BY id"
         )
         return {Lesion(*row[1:]): row[0] for row in rows}
+
+    def set_savings(self, savings: Mapping[Lesion, Saving]) -> None:
+        """Keep what the layers that lesions change cost without them and with them; the first of a
+        lesion stays."""
+        known = self.savings
+        new = {lesion: saving for lesion, saving in savings.items() if lesion not in known}
+        if not new:
+            return  # so that a sweep with nothing left to do leaves the file as it is
+        with self._store.transaction():
+            for lesion, saving in new.items():
+                row = self._id(lesion), saving.to_json()
+                self._store.write("INSERT OR IGNORE INTO savings VALUES (?, ?)", *row)
+
+    @property
+    def savings(self) -> dict[Lesion, Saving]:
+        """What lesions save, of those that say so; none in a file of before."""
+        if not self._store.has("savings"):
+            return {}
+        rows = self._store.rows(
+            f"SELECT content, {FIELDS} FROM savings JOIN lesions ON id = lesion ORDER BY id"
+        )
+        return {Lesion(*row[1:]): Saving.from_json(row[0]) for row in rows}
 
     def set_scores(
         self, target: str, kind: str, criterion: str, seed: int, scores: np.ndarray

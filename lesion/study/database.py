@@ -13,11 +13,12 @@ from lesion.errors import StudyError
 from lesion.study import seals
 
 APPLICATION = 0x4C45534E  # "LESN", in bytes 68-71 of the file
-VERSION = 6
+VERSION = 7
 LATER = {
-    3: {"plans", "seals", "damages", "criteria", "resampled"},
-    4: {"damages", "criteria", "resampled"},
-    5: {"resampled"},
+    3: {"plans", "seals", "damages", "criteria", "resampled", "savings"},
+    4: {"damages", "criteria", "resampled", "savings"},
+    5: {"resampled", "savings"},
+    6: {"savings"},
 }
 """The tables that a file of an earlier format may lack; the first write makes it one of today."""
 SCHEMA = f"""
@@ -54,6 +55,7 @@ CREATE TABLE plans (family TEXT NOT NULL, content TEXT NOT NULL UNIQUE);
 {seals.TABLE};
 CREATE TABLE damages (name TEXT PRIMARY KEY, amounts TEXT NOT NULL);
 CREATE TABLE criteria (name TEXT PRIMARY KEY, images TEXT NOT NULL);
+CREATE TABLE savings (lesion INTEGER UNIQUE REFERENCES lesions (id), content TEXT NOT NULL);
 """
 TABLES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
 WRITTEN = re.compile(r"(?:INTO|UPDATE|DELETE FROM) (\w+)")

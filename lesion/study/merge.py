@@ -122,6 +122,7 @@ def _take(made: Study, study: Study) -> None:
     for name, images in study.criteria.items():
         made.set_criterion(name, images)
     made.add(study.lesions, study.skipped)
+    made.set_savings(study.savings)
     for name, training in study.recoveries.items():
         made.set_recovery(name, training)
     for text in study.plans:

@@ -82,6 +82,7 @@ class Study(Catalogue, Notes):
             possible = 0 <= lesion.pruned <= lesion.channels and lesion.damage in damages
             if key != lesion.key or not possible:
                 raise database.damaged(self.path, f"its lesion {key} cannot be")
+        _ = self.savings  # refused where one is none
 
     def __enter__(self) -> "Study":
         return self

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lesion.compression.footprint import Saving
 from lesion.engine.base import Engine
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.lesions.criteria import Weights, criterion
@@ -156,7 +157,7 @@ class Planning:
         if kind.scored and any(self._held(target) is None for target in targets):
             self._scorer  # noqa: B018  # what is wrong with it is no reason of one target
         known: dict[Target, np.ndarray | None] = {}
-        edits: dict[Lesion, Edit] = {}
+        edits, savings = dict[Lesion, Edit](), dict[Lesion, Saving | None]()
         unfit, without = list[Skipped](), list[Skipped]()
         for target in targets:
             try:
@@ -174,8 +175,11 @@ class Planning:
                 continue
             known[target] = scores
             edits |= made
+            anatomy = self.dissection.anatomy
+            savings |= {each: kind.footprint(anatomy, each, scores) for each in made}
             without += nothing
         self._add(edits, [*tied, *unfit, *without], aim, images)
+        study.set_savings({lesion: saving for lesion, saving in savings.items() if saving})
         for target, scores in known.items():
             if scores is not None:
                 name, seed = self.choices.settings.criterion, self.choices.seed

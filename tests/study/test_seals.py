@@ -8,6 +8,7 @@ import numpy as np
 import planted
 import pytest
 
+from lesion.compression.footprint import Footprint, Saving
 from lesion.errors import StudyError
 from lesion.lesions.amounts import FILTERS, Amounts
 from lesion.lesions.lesion import Skipped
@@ -22,7 +23,8 @@ FLIPS = 400
 DAMAGE = r"is damaged \(.+\): restore a copy|is something else|of format"
 TABLES = ("header", "lesions", "recoveries", "skipped", "scores", "aims", "intact", "outcomes",
           "checks", "calibration", "evaluations", "resampled", "plans", "damages",
-          "criteria")  # fmt: skip
+          "criteria", "savings")  # fmt: skip
+SAVING = Saving(Footprint(8, 256, 8, 8, 8192), Footprint(4, 128, 4, 4, 4096))
 BITS = Amounts(
     (8, 6, 4, 2), "bit width", "bits of weights", "bits", rising=False, high=33, whole=True
 )
@@ -37,6 +39,7 @@ def path(tmp_path):
         study.set_recovery("bn", "100 images")
         study.set_damage("quantise", BITS)
         study.set_criterion("taylor", "1024 images")
+        study.set_savings({lesions[0]: SAVING})
         study.set_scores("conv1", "branch", "l1", 0, np.arange(4.0))
         study.aim(Aim())
         study.add_plan("l1", "a plan")
@@ -66,6 +69,7 @@ def everything(path):
             study.checks, study.calibration, study.recoveries, study.evaluations, scores,
             [values.tobytes() for values in arrays], study.damages, study.criteria,
             {lesion: (each.images, *each.values) for lesion, each in study.resampled.items()},
+            study.savings,
         )  # fmt: skip
 
 
@@ -152,6 +156,17 @@ def test_a_file_that_lies_under_good_seals_gets_a_sentence(path, lie):
         everything(path)
 
 
+@pytest.mark.parametrize("content", ["", "[]", "[[1, 2, 3, 4, 5], [1, 2, 3, 4, -5]]", "[[1], [1]]",
+                                     "[[1, 2, 3, 4, 5.5], [1, 2, 3, 4, 5]]"])  # fmt: skip
+def test_savings_that_are_none_are_told(path, content):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE savings SET content = ?", (content,))
+        connection.execute("DELETE FROM seals")
+        seals.renew(connection, TABLES)
+    with pytest.raises(StudyError, match=DAMAGE):
+        everything(path)
+
+
 def test_positions_beyond_the_order_and_archives_that_swell_are_told(path):
     for content in (np.full(40, 2**31, "<u4").tobytes(), bytes(2**26)):
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -173,20 +188,22 @@ def as_before(path, version):
         connection.execute(f"PRAGMA user_version = {version}")
 
 
-@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("version", [3, 4, 5, 6])
 def test_a_study_of_before_is_read_as_it_is_and_renewed_by_the_first_write(path, version):
     whole = everything(path)
     as_before(path, version)
     content = path.read_bytes()
     before = everything(path)
-    assert before[:5] == whole[:5] and before[6:-3] == whole[6:-3]
+    assert before[:5] == whole[:5] and before[6:-4] == whole[6:-4]
     assert before[5] == (() if version == 3 else whole[5]) and path.read_bytes() == content
-    assert before[-3:] == (*(({"filters": FILTERS}, {}) if version < 5 else whole[-3:-1]), {})
+    resampled = whole[-2] if version == 6 else {}
+    notes = ({"filters": FILTERS}, {}) if version < 5 else whole[-4:-2]
+    assert before[-4:] == (*notes, resampled, {})
     with Study.open(path) as study:
         study.add_plan("l1", "a plan")
         study.set_damage("quantise", BITS)
         study.set_criterion("taylor", "1024 images")
-    assert everything(path) == (*whole[:-1], {})
+    assert everything(path) == (*whole[:-2], resampled, {})
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (database.VERSION,)
         connection.execute("UPDATE outcomes SET images = 3")

@@ -12,20 +12,19 @@ weights that read it too, a subclass of `GroupCriterion`.  In Python each can be
 (`criterion=my_function`).
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from lesion.boundary.texts import with_options
 from lesion.errors import LesionError
 from lesion.plugins import Plugins
 
 plugins = Plugins(__name__, "lesion.criteria", "a criterion", "score")
 Tap = Literal["output", "normalised", "activated", "rectified"]
-WITH_OPTIONS = re.compile(r"(\w+):(\w+=\d+(?:,\w+=\d+)*)")  # such as oracle:images=1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +199,10 @@ def criterion(given: Given) -> Chosen:
     Raises LesionError where there is none.
     """
     if isinstance(given, str):
-        match = WITH_OPTIONS.fullmatch(given)
-        loaded = plugins.load(match[1] if match else given)
-        if match:
-            return _with_options(loaded, given, match[2])
+        name, options = with_options(given)
+        loaded = plugins.load(name)
+        if options:
+            return _with_options(loaded, given, options)
         return loaded() if isinstance(loaded, type) else Weights(given, loaded)
     if isinstance(given, (Criterion, GroupCriterion)):
         return given
@@ -217,14 +216,14 @@ def criterion(given: Given) -> Chosen:
     )
 
 
-def _with_options(loaded: Any, given: str, text: str) -> Criterion:
+def _with_options(loaded: Any, given: str, options: Mapping[str, str]) -> Criterion:
     """A criterion made with options, whole numbers of at least 1."""
-    options = {name: int(value) for name, value in (each.split("=") for each in text.split(","))}
     try:
-        if not isinstance(loaded, type) or min(options.values()) < 1:
+        numbers = {name: int(value) for name, value in options.items()}
+        if not isinstance(loaded, type) or min(numbers.values()) < 1:
             raise TypeError
-        made: Criterion = loaded(**options)
-    except TypeError as error:
+        made: Criterion = loaded(**numbers)
+    except (TypeError, ValueError) as error:
         raise LesionError(
             f"Expected options that the criterion takes, whole numbers of at least 1, got "
             f"'{given}'; leave them out."

@@ -6,15 +6,18 @@ A module in this folder is a damage under its own name; other packages add their
     mine = "my_package.my_damage"
 
 A module has `damage`, an object of a subclass of `Damage`; in Python such an object can be given as
-it is (`damage=MyDamage()`).
+it is (`damage=MyDamage()`).  A dataclass has options: its fields, which may stand behind its name,
+as in `quantise:per=tensor,clip=mse`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lesion.boundary.texts import with_options
+from lesion.compression.footprint import Saving
 from lesion.errors import LesionError
 from lesion.lesions.amounts import Amounts
 from lesion.lesions.lesion import Lesion, Skipped, Target
@@ -50,7 +53,7 @@ class Damage:
     scored: whether a criterion says what of a target goes first
 
     A damage of layers' weights has a name, amounts and `edit`; `lesion`, `targets` and `saving` do
-    for it as they are.
+    for it as they are.  What is stored and computed afterwards, it says in `footprint`.
     """
 
     name: str
@@ -100,11 +103,28 @@ class Damage:
         """
         raise NotImplementedError
 
+    def footprint(
+        self, anatomy: Anatomy, lesion: Lesion, scores: np.ndarray | None = None
+    ) -> Saving | None:
+        """What the layers that a lesion changes cost without it and with it, None if unknown.
+
+        scores: of its target's channels by the criterion, if one scores them
+        """
+        return None
+
     def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:
         """How much a lesion saves, compared with other lesions of this damage alone.
 
-        A deciding sweep looks first where most is saved for the images that it takes.
+        A deciding sweep looks first where most is saved for the images that it takes.  These are
+        bit operations, or bits where it saves none; of what saves nothing, or does not say, the
+        layer's MACs count by how far the amount goes.
         """
+        costs = self.footprint(anatomy, lesion)
+        if costs is not None:
+            for name in ("bops", "bits"):
+                saved = getattr(costs.whole, name) - getattr(costs.left, name)
+                if saved > 0:
+                    return float(saved)
         layer = anatomy.layer[lesion.target]
         return float(layer.macs) * self._place(lesion.amount)
 
@@ -121,14 +141,34 @@ def names() -> list[str]:
 
 
 def damage(given: str | Damage) -> Damage:
-    """A damage by its name, or as it is given. Raises LesionError for anything else."""
-    found = plugins.load(given) if isinstance(given, str) else given
+    """A damage by its name, or as it is given. Raises LesionError for anything else.
+
+    A name may have options behind it, such as "quantise:per=tensor".
+    """
+    found = _loaded(given) if isinstance(given, str) else given
     if not isinstance(found, Damage):
         raise LesionError(
             f"Expected a damage ({', '.join(names())}) or an object of a subclass of "
             f"lesion.Damage, got {type(given).__name__}."
         )
     return found
+
+
+def _loaded(given: str) -> Any:
+    name, options = with_options(given)
+    loaded = plugins.load(name)
+    if not options:
+        return loaded
+    every = fields(loaded) if is_dataclass(loaded) else ()
+    known: dict[str, Any] = {field.name: field.default for field in every}
+    try:
+        values = {key: type(known[key])(value) for key, value in options.items()}
+    except (KeyError, ValueError) as error:
+        text = ", ".join(f"{key}={default}" for key, default in known.items())
+        raise LesionError(
+            f"Expected options that {name} takes ({text or 'none'}), got '{given}'."
+        ) from error
+    return type(loaded)(**values)
 
 
 def plan(

@@ -212,6 +212,7 @@ def _making(walk: Walk, source: Node, node: Node, value: Tensor, rest: list[Any]
         positions=positions,
         positions_in=positions_in,
         macs=macs,
+        size_in=_size(walk.values[node.args[0].index], positions_in, node.name in LINEAR),
         module=source.module if source.args else "",
     )
     _share_bias(walk, made)
