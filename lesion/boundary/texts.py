@@ -72,7 +72,7 @@ def seconds(text: str | None) -> float:
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     """The numbers between commas, None where the option was not given.
 
-    >>> numbers("0.1, .5", "--ratios")
+    >>> numbers("0.1, .5", "--amounts")
     (0.1, 0.5)
     """
     if text is None:

@@ -26,7 +26,8 @@ from lesion.study.study import Study
 
 PLACE = ("layer", "number", "stage", "kind")
 NUMBERS = ("images", "baseline", "accuracy", "drop", "low", "high")
-LESS = ("stage", "baseline", "number", "images", "kind")
+SAVED = ("bytes_saved", "bops_saved")
+LESS = ("stage", "baseline", "number", "images", "kind", "bops_saved")
 
 
 @app.command()
@@ -59,6 +60,8 @@ def _show_curves(frame: pd.DataFrame) -> None:
         varied = [name for name in names if table[name].nunique() > 1]
         other = not (table["damage"] == DAMAGE).any()  # a single one, which is no longer told
         what = ["damage", "amount"] if other else ["amount", "removed"]
+        if other or table["damage"].nunique() > 1:  # of filters alone the ratio tells it
+            what += SAVED
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
         show(table[list(columns)], Format.table, LESS)
     itemise("without numbers:", reasons(frame))

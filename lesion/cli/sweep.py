@@ -1,9 +1,11 @@
 """Commands that run the network: `lesion layers | sweep | evaluate | demo`."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
-from lesion.boundary.texts import listed, numbers, seconds
+from lesion.boundary.texts import listed, numbers, seconds, several
 from lesion.cli import options
 from lesion.cli.app import app
 from lesion.cli.option_groups import Measured, Recalled, Shown, check_figures, taking
@@ -104,10 +106,11 @@ def sweep(
     workers: options.Workers = None,
     runner: options.WhichRunner = "here",
 ) -> None:
-    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs.
+    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs; or do
+    other damage to each layer.
 
     Stop it whenever you like: the same command goes on where it stopped, and with another
-    tolerance, more ratios, layers or images it measures what is new. What a study knows of its
+    tolerance, more amounts, layers or images it measures what is new. What a study knows of its
     network, images, score, order and seed need not be said again.
     """
     with resumable(out):
@@ -123,8 +126,8 @@ def sweep(
         measured_as = recalled(measured, known, out)
         score = recalled_score(score, known, out)
         seed = known.get("seed", 0) if seed is None else seed
-        choices = Choices(
-            ratios=numbers(ratios, "--ratios"),
+        base = Choices(
+            ratios=numbers(ratios, "--amounts"),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),
@@ -135,9 +138,15 @@ def sweep(
             estimand=estimand.value if estimand else known.get("estimand", "set"),
             recovery=zoo.open_recovery(recover),
             source=source(measured_as, score),
-            damage=damage,
         )
-        choices.check()
+        each = [replace(base, damage=kind) for kind in several(damage)]
+        for choices in each:
+            choices.check()
+        if base.ratios is not None and len(each) > 1:
+            raise LesionError(
+                f"Expected one damage where --amounts are given, got '{damage}': leave them out, "
+                "or sweep one after the other into the same study."
+            )
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(time_limit)
         room = None if memory is None else parse(memory)
@@ -145,12 +154,17 @@ def sweep(
         means = Means(images, room, device, runner, reopen)
         subject = reopen()
         say(f"preprocessing: {subject.preprocessing or 'none'}")
+        end = monotonic() + longest
+        for choices in each:
+            if dry_run:
+                foresee(subject, out, choices, goal, means)
+                continue
+            with prepared(subject, out, choices, goal, means) as ready:
+                run(ready, max(end - monotonic(), 0.001))  # so that what it asks is in the study
+                intact = baseline(ready.study)
         if dry_run:
-            foresee(subject, out, choices, goal, means)
             return
-        with prepared(subject, out, choices, goal, means) as ready:
-            run(ready, longest)
-            say(baseline(ready.study))
+        say(intact)
         say(f"study: {out}\nnext: lesion recommend {out}")
 
 
@@ -183,7 +197,7 @@ def evaluate(
         from lesion.sweeps.choices import Choices
 
         choices = Choices(
-            ratios=numbers(ratios, "--ratios"),
+            ratios=numbers(ratios, "--amounts"),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),

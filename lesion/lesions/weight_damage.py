@@ -109,7 +109,7 @@ class WeightDamage(Damage):
         reason = self.nothing(shape_of(anatomy.layer[target.name]), amount)
         if reason:
             text = self.amounts.text(amount)
-            return Skipped(target.name, target.kind, f"{self.name}, {text}: {reason}")
+            return Skipped(target.name, target.kind, f"{text}: {reason}")
         return super().lesion(anatomy, target, amount, scores, settings)
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":

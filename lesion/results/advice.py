@@ -80,8 +80,9 @@ class Advice:
     judged: which lesions the ranking is of, what for, and how alike others rank the layers
     boundaries: how the first and last blocks of stages compare with the others, in a sentence; ""
         where there is nothing to compare
-    damage: what the layers suffer, and amounts: how much of it, in words. Stages, boundaries and
-        layers to skip there are of filters alone: of other damage each layer stands by itself
+    damage: what the layers suffer, and amounts: how much of it, in words. Stages and boundaries
+        there are of filters alone: of other damage each layer stands by itself, and those that
+        stand no amount are to be skipped
     """
 
     max_drop: float
@@ -170,23 +171,23 @@ def _lines(advice: Advice) -> Iterator[str]:
         f"{advice.guarantee}"
     )
     measured = [entry for entry in advice.layers if entry.status != "unmeasured"]
-    if advice.prunes:
-        yield from _skipped(measured)
+    yield from _skipped(advice, measured)
     yield from _ranked(advice)
     if advice.prunes:
         yield from _by_stage(advice, measured)
     else:
         yield "Each layer by itself:"
-        yield from (f"  {entry.line}" for entry in measured)
+        yield from (f"  {entry.line}" for entry in measured if not entry.skipped)
     yield from _absent(advice)
     if advice.judged:
         yield advice.judged
     yield advice.caveat
 
 
-def _skipped(measured: list[LayerAdvice]) -> Iterator[str]:
+def _skipped(advice: Advice, measured: list[LayerAdvice]) -> Iterator[str]:
     skipped = [entry for entry in measured if entry.skipped]
-    yield f"To skip ({len(skipped) or 'none'} of {len(measured)} measured):"
+    title = "To skip" if advice.prunes else f"To keep {advice.amounts.spared}"
+    yield f"{title} ({len(skipped) or 'none'} of {len(measured)} measured):"
     yield from (f"  {entry.line}" for entry in skipped)
 
 

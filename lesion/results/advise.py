@@ -8,7 +8,7 @@ from statistics import median
 from lesion.errors import EvidenceError
 from lesion.network.anatomy import Anatomy, Layer
 from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
-from lesion.results.evidence import HOPELESS, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.results.rankings import standing
 from lesion.results.reading import Reading, places
 from lesion.subject.outcomes import EVALUATION
@@ -131,8 +131,7 @@ def _layers(
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}
-    skipped = [skip for skip in reading.study.skipped if (skip.kind != "layer") == reading.filters]
-    reasons = {skip.target: skip.reason for skip in reversed(skipped)}
+    reasons = _reasons(reading)
     for layer in anatomy.layers:
         if layer.name not in seen:
             why = reasons.get(layer.name, "")
@@ -146,11 +145,26 @@ def _layers(
     return tuple(sorted(entries, key=lambda entry: (place_of[entry.layer], entry.kind)))
 
 
+def _reasons(reading: Reading) -> dict[str, str]:
+    """Why layers have no lesion by the damage; in front of others' than filters stands its name."""
+    reasons = dict[str, str]()
+    for skip in reversed(reading.study.skipped):
+        name, _, reason = skip.reason.partition(": ")
+        if (skip.kind != "layer") != reading.filters:
+            continue
+        if name not in reading.study.damages:
+            reasons[skip.target] = skip.reason
+        elif name == reading.damage:
+            reasons[skip.target] = reason
+    return reasons
+
+
 def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvice:
     layer = None if evidence.kind == "coupled" else reading.anatomy.layer[evidence.target]
     stage = layer.stage if layer else None
     cost = evidence.top.cost if evidence.top else None
-    shared, skipped = None, reading.filters and evidence.rate == 0
+    shared = None
+    skipped = evidence.rate == 0 and (reading.filters or evidence.status == SENSITIVE)
     if evidence.kind == "free" and stage in stages:
         skipped = evidence.target in stages[stage].skipped
         shared = 0.0 if skipped else stages[stage].rate

@@ -10,12 +10,22 @@ from lesion.cli.options.values import Rounding, Units
 _lesions = partial(typer.Option, rich_help_panel="Which lesions")
 
 NewDamage = Annotated[
-    str, _lesions("--damage", help="what is done to a layer: filters, or one of another package")
+    str,
+    _lesions(
+        "--damage",
+        help="what is done to a layer, of several kinds one after the other: filters (removed); "
+        "weights zero, sparsity, n_m, groups; in few bits, quantise, codebook, product, binary, "
+        "ternary, power_of_two, dorefa, hash; low_rank; disturbed, noise, shuffle, rerandomise; or "
+        "one of another package. Options stand behind a name: quantise:per=tensor,clip=mse",
+        metavar="DAMAGE,…",
+    ),
 ]
 Ratios = Annotated[
     str | None,
     _lesions(
-        help="shares of the filters to remove, or how much of another damage",
+        "--amounts",
+        "--ratios",
+        help="how much of the damage: shares of the filters to remove, bits, ratios",
         metavar="X,…",
         show_default="0.1 to 0.9, or the damage's own",
     ),

@@ -78,7 +78,7 @@ def test_layers_cost_what_their_anatomy_says():
 def test_strided_layers_know_the_size_of_their_input():
     anatomy = compressible.opened("resnet")[2].anatomy
     strided = [layer for layer in anatomy.layers if layer.size_in and layer.size_in != layer.size]
-    assert len(strided) == 4  # two blocks' first layers, and their shortcuts
+    assert len(strided) == 2  # its shortcuts have no layers
     for layer in strided:
         assert layer.size_in == tuple(2 * side for side in layer.size)
 
