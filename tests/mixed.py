@@ -18,6 +18,7 @@ BITS = Amounts(
     of=" of its weights",
     rising=False,
     high=33,
+    spared="in 32 bits",
 )
 NOISE = Amounts((0.3, 0.6), "noise level", "noise, of the weights' deviation", "σ", low=0.0)
 SAFE = {8: 0.0, 6: 0.2, 4: 0.8, 2: 30.0}  # points

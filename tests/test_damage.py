@@ -10,10 +10,11 @@ import pytest
 
 import lesion as package
 from lesion.errors import EvidenceError, LesionError
-from lesion.lesions.lesion import Lesion
+from lesion.lesions.lesion import Lesion, Skipped
 from lesion.rates.budget import Budget
 from lesion.rates.recommend import recommend
 from lesion.reports.plots.heatmap import heatmap_table
+from lesion.reports.plots.rows import of_damage
 from lesion.reports.plots.sensitivity import sensitivity_table
 from lesion.results.compare import compare
 from lesion.results.curves import curves
@@ -95,6 +96,25 @@ def test_what_stands_no_amount_says_none(tmp_path):
         advice = recommend(made, 1.0)
     assert advice.ranking[0].layer == mixed.LAYERS[0] and advice.rates.keys() == {*mixed.LAYERS[1:]}
     assert f"  none: {mixed.LAYERS[0]}\n  4 bits: " in advice.text()
+    assert advice.skip == [mixed.LAYERS[0]]
+    kept, alone = advice.text().split("Each layer by itself:")
+    assert "To keep in 32 bits (1 of 3 measured):" in kept and f"{mixed.LAYERS[0]}: " in kept
+    assert mixed.LAYERS[0] not in alone and all(name in alone for name in mixed.LAYERS[1:])
+
+
+def test_reasons_are_told_of_the_damage_that_they_are_of(study, tmp_path):
+    with mixed.study(tmp_path / "a") as made:
+        made.set_damage("n_m", mixed.BITS)
+        made.add((), [Skipped("conv1", "layer", "its filters read 3 inputs").by("n_m"),
+                      Skipped("fc", "layer", "its rows are one").by("quantise")])  # fmt: skip
+        frame = curves(made)
+        advice = recommend(made, 1.0, damage="quantise")
+    rows = frame[frame["reason"].str.startswith("its ")]
+    assert rows[["layer", "damage"]].to_numpy().tolist() == [["conv1", "n_m"], ["fc", "quantise"]]
+    assert "read 3 inputs" not in advice.text() and "fc: its rows are one" in advice.text()
+    for damage, there in (("quantise", ["fc"]), ("noise", [])):
+        shown = of_damage(frame, damage)
+        assert shown[shown["reason"].str.startswith("its ")]["layer"].tolist() == there
 
 
 def test_filters_are_what_is_judged_where_nothing_is_named(study, bits):

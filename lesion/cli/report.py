@@ -64,7 +64,9 @@ def _show_curves(frame: pd.DataFrame) -> None:
             what += SAVED
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
         show(table[list(columns)], Format.table, LESS)
-    itemise("without numbers:", reasons(frame))
+    plain = frame["damage"].isin(["", DAMAGE]) | (frame["reason"] == "")
+    told = frame["reason"].where(plain, frame["damage"] + ": " + frame["reason"])
+    itemise("without numbers:", reasons(frame.assign(reason=told)))
 
 
 @app.command()

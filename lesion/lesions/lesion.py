@@ -1,7 +1,8 @@
 """What is cut: targets, lesions, and several units at once, each a record with a key."""
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,26 @@ def seed_of(seed: int, layer: str) -> int:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A layer or unit without lesions, and why: a row with a reason, never missing."""
+    """A layer or unit without lesions, and why: a row with a reason, never missing.
+
+    In front of a reason that is not of filters stands the damage's name.
+    """
 
     target: str
     kind: str
     reason: str
+
+    def by(self, damage: str) -> "Skipped":
+        """The same, of a damage by its name."""
+        return replace(self, reason=f"{damage}: {self.reason}")
+
+    def told(self, damages: Collection[str]) -> tuple[str, str]:
+        """The damage, one of those or "" for filters, and the reason without its name.
+
+        >>> Skipped("conv1", "layer", "n_m: it reads too few inputs").told(["filters", "n_m"])
+        ('n_m', 'it reads too few inputs')
+        >>> Skipped("conv1", "tied", "its channels meet others: in a sum").told(["filters", "n_m"])
+        ('', 'its channels meet others: in a sum')
+        """
+        name, _, reason = self.reason.partition(": ")
+        return (name, reason) if name in damages else ("", self.reason)

@@ -146,15 +146,11 @@ def _layers(
 
 
 def _reasons(reading: Reading) -> dict[str, str]:
-    """Why layers have no lesion by the damage; in front of others' than filters stands its name."""
+    """Why layers have no lesion by the damage."""
     reasons = dict[str, str]()
     for skip in reversed(reading.study.skipped):
-        name, _, reason = skip.reason.partition(": ")
-        if (skip.kind != "layer") != reading.filters:
-            continue
-        if name not in reading.study.damages:
-            reasons[skip.target] = skip.reason
-        elif name == reading.damage:
+        damage, reason = skip.told(reading.study.damages)
+        if (skip.kind != "layer") == reading.filters and damage in ("", reading.damage):
             reasons[skip.target] = reason
     return reasons
 

@@ -167,7 +167,8 @@ def _cut(lesion: Lesion) -> dict[str, Any]:
 
 
 def _skipped(study: Study) -> Iterator[dict[str, Any]]:
-    texts = dict.fromkeys(("damage", "criterion", "recovery", "rounding", "interval"), "")
+    texts = dict.fromkeys(("criterion", "recovery", "rounding", "interval"), "")
     for target in study.skipped:
         place = _place(study.anatomy, target.target, target.kind)
-        yield {**place, **texts, "images": 0, "reason": target.reason}
+        damage, reason = target.told(study.damages)
+        yield {**place, **texts, "damage": damage, "images": 0, "reason": reason}

@@ -241,7 +241,7 @@ class Planning:
             study.set_recovery(engine.recovery, engine.images)
         if kind.name != "filters":
             study.set_damage(kind.name, kind.amounts)
-            skipped = [replace(each, reason=f"{kind.name}: {each.reason}") for each in skipped]
+            skipped = [each.by(kind.name) for each in skipped]
         if aim:
             error_shares.planned(study, list(edits), aim, images)
         study.add(edits, skipped)

@@ -113,8 +113,9 @@ def damage_of(curves: pd.DataFrame, damage: str | None, advice: Advice | None = 
 
 
 def of_damage(curves: pd.DataFrame, damage: str) -> pd.DataFrame:
-    """The rows of lesions with that damage, and those without lesions."""
-    return curves[(curves["damage"] == damage) | curves["amount"].isna()]
+    """The rows of lesions with that damage, and those without lesions by it."""
+    without = curves["amount"].isna() & (curves["damage"] == "")
+    return curves[(curves["damage"] == damage) | without]
 
 
 def of_recovery(curves: pd.DataFrame, recovery: str) -> pd.DataFrame:

@@ -1,0 +1,55 @@
+"""Other damage than filters at the command line: options, amounts, several in one sweep."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("damage") / "d.lesion"
+
+
+def test_several_damages_come_into_one_study(home, run, out):
+    ran = run("sweep", *home.subject, "-o", out, "--full", "--holdout", 0, "--images", 20,
+              "--damage", "quantise:per=tensor,clip=mse, n_m,filters")  # fmt: skip
+    assert ran.code == 0
+    rows = json.loads(run("curves", out, "--format", "json").out)
+    measured = {row["damage"] for row in rows if not row["reason"]}
+    assert measured == {"quantise:per=tensor,clip=mse", "n_m", "filters"}
+    table = run("curves", out).out
+    assert "bytes_saved" in table
+    assert "n_m: its filters read" in table.partition("without numbers:")[2]
+
+
+def test_amounts_go_on_in_the_same_study(home, run, out):
+    more = ("--damage", "quantise:clip=mse,per=tensor", "--full", "--images", 20)
+    for option in ("--amounts", "--ratios"):
+        assert run("sweep", *home.subject, "-o", out, *more, option, "7,5").code == 0
+    rows = json.loads(run("curves", out, "--format", "json").out)
+    bits = {row["amount"] for row in rows if row["damage"] == "quantise:per=tensor,clip=mse"}
+    assert bits == {8, 7, 6, 5, 4, 3, 2}
+
+
+def test_advice_says_what_to_keep_in_all_bits(run, out):
+    text = run("recommend", out, "--damage", "quantise:per=tensor,clip=mse", "--max-drop", 1).out
+    assert "To keep in 32 bits (" in text and "safe down to" in text
+    text = run("recommend", out, "--damage", "n_m", "--max-drop", 90).out
+    assert "safe down to 1 of 4" in text and "its filters read" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (
+            ("--damage", "quantise,n_m", "--amounts", "2"),
+            ("one damage where --amounts", "quantise,n_m"),
+        ),
+        (("--damage", "quantise", "--amounts", "0.5"), ("whole bit widths", "got 0.5")),
+        (("--damage", "quantise,nm"), ("did you mean n_m",)),
+        (("--damage", "low_rank:form=qr"), ("svd or spatial or tucker2 or cp", "'qr'")),
+    ],
+)
+def test_what_cannot_be_is_told_before_any_work(home, run, tmp_path, options, texts):
+    run("sweep", *home.subject, "-o", tmp_path / "x", *options).refused(*texts)
+    assert not (tmp_path / "x").exists()
