@@ -144,6 +144,10 @@ class Weight:
         nodes = tuple(node.index for node in graph.nodes if held.intersection(node.inputs))
         return cls(name, nodes, change, f"weight/{name}/{key}".encode(), keep)
 
+    def idle(self, weight: Tensor) -> bool:
+        """Whether the other weight is the same, but for what rounding may change."""
+        return bool((self._changed(weight) - weight).abs().max() <= 1e-6 * weight.abs().max())
+
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
 

@@ -15,7 +15,7 @@ from lesion.engine.base import Engine
 from lesion.errors import LesionError, SubjectError, first_line
 from lesion.lesions.criteria import Weights, criterion
 from lesion.lesions.damage import plan
-from lesion.lesions.edits import Edit
+from lesion.lesions.edits import Edit, Weight
 from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.scores import Scorer, norms
 from lesion.network.dissection import Dissection
@@ -170,10 +170,15 @@ class Planning:
                     kind,
                 )
                 made = {lesion: self._edit(lesion, scores) for lesion in lesions}
+                idle = [lesion for lesion, edit in made.items() if self._idle(edit)]
             except LesionError as error:
                 unfit.append(Skipped(target.name, target.kind, str(error)))
                 continue
             known[target] = scores
+            for lesion in idle:
+                del made[lesion]
+                reason = f"{kind.amounts.text(lesion.amount)}: it changes none of its weights"
+                nothing.append(Skipped(target.name, target.kind, reason))
             edits |= made
             anatomy = self.dissection.anatomy
             savings |= {each: kind.footprint(anatomy, each, scores) for each in made}
@@ -231,6 +236,11 @@ class Planning:
         if reason := self.engine.obstacle(edit):
             raise LesionError(reason)
         return edit
+
+    def _idle(self, edit: Edit) -> bool:
+        """Whether it does nothing, as rounding does that has been done already."""
+        parameters = self.dissection.graph.parameters
+        return isinstance(edit, Weight) and edit.idle(parameters[edit.name])
 
     def _add(
         self, edits: Mapping[Lesion, Edit], skipped: list[Skipped], aim: Aim | None, images: int

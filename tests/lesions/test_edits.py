@@ -191,3 +191,36 @@ def test_what_is_held_stays_however_the_copy_is_trained(opened):
     with torch.no_grad():
         made.outputs((x,))
     assert not other.up.weight[:2].any() and other.up.weight[2:].any()
+
+
+def test_a_weight_that_is_kept_is_made_once(opened):
+    _, x, dissection = opened
+    calls = []
+
+    def change(weight):
+        calls.append(1)
+        return rounded(weight, 2)
+
+    once = Weight.of(dissection, "first", change, "2", keep=True)
+    engine = Replay(dissection)
+    with torch.no_grad():
+        outputs = [dict(engine.run((x,), {"a": Cut(once)}))["a"] for _ in range(3)]
+        each = Weight.of(dissection, "first", partial(rounded, bits=2), "2")
+        assert all(torch.equal(o, dict(engine.run((x,), {"a": Cut(each)}))["a"]) for o in outputs)
+    assert len(calls) == 1
+    weight = dissection.graph.parameters["first.weight"]
+    with torch.no_grad():
+        weight.mul_(2)
+        once.steps(engine.program)
+        assert len(calls) == 2
+        weight.div_(2)
+    kept = Weight.of(dissection, "first", partial(rounded, bits=2), "2", keep=True)
+    kept.steps(engine.program)
+    assert len(pickle.dumps(kept)) < 1000
+
+
+def test_an_edit_that_changes_nothing_is_idle(opened):
+    _, _, dissection = opened
+    weight = dissection.graph.parameters["first.weight"]
+    assert Weight.of(dissection, "first", torch.clone, "same").idle(weight)
+    assert not Weight.of(dissection, "first", partial(rounded, bits=8), "8").idle(weight)

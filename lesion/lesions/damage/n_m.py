@@ -27,6 +27,7 @@ class NM(WeightDamage):
     score: Literal["abs", "random"] = "abs"
 
     word = "n_m"
+    slow = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,6 +34,7 @@ class Sparsity(WeightDamage):
     score: Literal["abs", "square", "random"] = "abs"
 
     word = "sparsity"
+    slow = True
     amounts = replace(
         FILTERS,
         grid=RATIOS,

@@ -8,18 +8,22 @@ from functools import cache
 import compressible
 import pytest
 import torch
+from networks import spread
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval, prune
 
 from lesion.compression import codebooks, disturbance, factors, grains, levels, uniform
 from lesion.engine.base import Cut
 from lesion.engine.replay import Replay
+from lesion.engine.whole import Whole
+from lesion.errors import LesionError
 from lesion.lesions import damage as damages
 from lesion.lesions.damage import Settings, damage, plan
 from lesion.lesions.damage.low_rank import ranks
-from lesion.lesions.lesion import seed_of
+from lesion.lesions.lesion import Target, seed_of
 from lesion.lesions.ratios import kept
 from lesion.lesions.weight_damage import shape_of
+from lesion.network.dissect import dissect
 
 AMOUNTS = {
     "sparsity": 0.7, "sparsity:grain=kernel": 0.5, "sparsity:grain=column,score=square": 0.5,
@@ -250,3 +254,53 @@ def test_zeroed_filters_are_no_removed_filters():
         weight.copy_(grains.sparse(weight, "filter", lesion.channels - lesion.pruned))
         difference = float((zeroed(x) - removed[lesion]).abs().max())
     assert difference > 0.01 * float((removed[None] - removed[lesion]).abs().max())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["quantise:per=tensor", "low_rank:form=spatial", "sparsity"])
+def test_whole_passes_have_the_damaged_weight(name):
+    network, x, dissection, engine = opened("resnet")
+    kind, whole = damage(name), Whole(dissection)
+    targets, _ = kind.targets(dissection.anatomy)
+    lesions, _ = plan(dissection.anatomy, dict.fromkeys(targets[:2]), [AMOUNTS[name]],
+                      Settings(), kind)  # fmt: skip
+    cuts = {lesion: Cut(kind.edit(dissection, lesion, None)) for lesion in lesions}
+    replayed = dict(engine.run((x,), cuts))
+    for lesion, found in dict(whole.run((x,), cuts)).items():
+        torch.testing.assert_close(found, replayed[lesion], atol=1e-6, rtol=1e-6)
+
+
+class Twice(nn.Module):
+    """A convolution that runs into two batch norms."""
+
+    def __init__(self, same):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 5)
+        self.first = nn.BatchNorm2d(3)
+        self.second = self.first if same else nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        x = torch.relu(self.first(self.conv(x)))
+        return self.fc(torch.relu(self.second(self.conv(x))).mean((2, 3)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("same", [True, False])
+def test_a_weight_that_would_fold_into_two_has_a_reason(same):
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 6, 6)
+    network, x = spread(Twice(same), x).double().eval(), x.double()
+    dissection = dissect(network, lambda net, batch: net(batch), x)
+    kind = damage("quantise:per=tensor")
+    (lesion,), _ = plan(dissection.anatomy, {Target("conv", "layer"): None}, [3], Settings(), kind)
+    if not same:
+        with pytest.raises(LesionError, match="several batch norms"):
+            kind.edit(dissection, lesion, None)
+        return
+    cut = Cut(kind.edit(dissection, lesion, None))
+    found = dict(Replay(dissection).run((x,), {lesion: cut}))[lesion]
+    other = copy.deepcopy(network)
+    other.conv = fuse_conv_bn_eval(other.conv, other.first)
+    other.first = other.second = nn.Identity()
+    other.conv.weight.copy_(uniform.uniform(other.conv.weight, 3, per="tensor"))
+    torch.testing.assert_close(found, other(x), atol=1e-6, rtol=1e-6)

@@ -9,6 +9,7 @@ from slicing import shrink
 from torch import nn
 
 import lesion
+from lesion.compression.uniform import uniform
 from lesion.lesions.damage import Settings, damage, names, plan
 from lesion.lesions.damage.filters import damage as FILTERS
 from lesion.lesions.ratios import dropped
@@ -130,3 +131,14 @@ def test_filters_in_a_study_of_before_have_savings_too(tmp_path):
                       holdout=0) as study:  # fmt: skip
         again = lesion.curves(study)
     assert np.allclose(again["bytes_saved"], now["bytes_saved"], equal_nan=True)
+
+
+def test_bits_that_the_weights_have_already_are_no_lesion(tmp_path):
+    network, data = networks.plain(20)
+    layer = network.b
+    layer.weight.data = uniform(layer.weight.data, 4)
+    with lesion.sweep(network, data, tmp_path / "s.lesion", damage="quantise", layers=["b"],
+                      ratios=(8, 4, 2), full=True, holdout=0) as study:  # fmt: skip
+        assert [each.amount for each in study.lesions] == [8, 2]
+        (skipped,) = study.skipped
+    assert skipped.reason == "quantise: 4 bits: it changes none of its weights"
