@@ -259,7 +259,7 @@ def test_zeroed_filters_are_no_removed_filters():
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["quantise:per=tensor", "low_rank:form=spatial", "sparsity"])
 def test_whole_passes_have_the_damaged_weight(name):
-    network, x, dissection, engine = opened("resnet")
+    _, x, dissection, engine = opened("resnet")
     kind, whole = damage(name), Whole(dissection)
     targets, _ = kind.targets(dissection.anatomy)
     lesions, _ = plan(dissection.anatomy, dict.fromkeys(targets[:2]), [AMOUNTS[name]],
