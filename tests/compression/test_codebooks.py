@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion.compression.codebooks import codebook, hashed, hashes, product
@@ -41,6 +41,7 @@ def test_equal_distances_leave_a_cluster_empty():
     assert error(weight, codebook(weight, 3)) == pytest.approx(0.025)
 
 
+@settings(max_examples=50)
 @given(FEW, st.integers(1, 6))
 def test_no_clustering_is_better_than_the_best(points, values):
     weight = torch.tensor(points, dtype=torch.float64)
@@ -49,6 +50,7 @@ def test_no_clustering_is_better_than_the_best(points, values):
     assert len(found.unique()) <= values
 
 
+@settings(max_examples=25)
 @given(SEEDS, st.integers(1, 40))
 def test_it_is_never_worse_than_lloyds(seed, values):
     weight = torch.randn(300, generator=torch.Generator().manual_seed(seed))

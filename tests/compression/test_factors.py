@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv2d, linear
 
@@ -91,6 +91,7 @@ def test_a_factored_linear_layer():
     torch.testing.assert_close(linear(linear(x, first), second), linear(x, composed(first, second)))
 
 
+@settings(max_examples=20)
 @given(SEEDS)
 def test_iterating_is_never_worse_than_the_first_bases(seed):
     weight = drawn(seed, 8, 6, 3, 3)

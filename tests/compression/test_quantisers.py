@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion.compression.levels import binary, dorefa, power_of_two, ternary
@@ -84,6 +84,7 @@ def test_few_levels_are_kept_by_a_second_time(seed, per):
         torch.testing.assert_close(quantiser(once), once)
 
 
+@settings(max_examples=25)
 @given(SEEDS, BITS, st.sampled_from(["symmetric", "asymmetric", "full"]), PER)
 def test_clipping_by_the_error_has_no_more_of_it(seed, bits, grid, per):
     weight = drawn(seed)

@@ -228,12 +228,15 @@ def test_a_header_that_cannot_be_read_is_damage(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("version", "text"), [(7, "install a newer lesion to read it"), (1, "measure again")]
+    ("version", "text"),
+    [(database.VERSION + 1, "install a newer lesion to read it"), (1, "measure again")],
 )
 def test_another_format_is_said_with_what_to_do(empty, version, text):
     with sqlite3.connect(empty.path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(StudyError, match=rf"of format 6, but .* is of format {version}: {text}"):
+    with pytest.raises(
+        StudyError, match=rf"of format {database.VERSION}, but .* is of format {version}: {text}"
+    ):
         Study.open(empty.path)
 
 

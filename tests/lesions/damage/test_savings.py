@@ -142,3 +142,15 @@ def test_bits_that_the_weights_have_already_are_no_lesion(tmp_path):
         assert [each.amount for each in study.lesions] == [8, 2]
         (skipped,) = study.skipped
     assert skipped.reason == "quantise: 4 bits: it changes none of its weights"
+
+
+def test_merged_studies_know_what_each_knew(tmp_path):
+    network, data = networks.plain(20)
+    paths = [tmp_path / "a.lesion", tmp_path / "b.lesion"]
+    known = {}
+    for path, kind in zip(paths, ("quantise", "n_m"), strict=True):
+        with lesion.sweep(network, data, path, damage=kind, full=True, holdout=0) as study:
+            known |= study.savings
+    lesion.merge(paths, tmp_path / "c.lesion")
+    with Study.open(tmp_path / "c.lesion") as study:
+        assert study.savings == known and len(known) == len(study.lesions) > 0
