@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from lesion.boundary.texts import listed, numbers, seconds, several
 from lesion.cli import options
@@ -30,6 +31,9 @@ from lesion.network.cost import cost
 from lesion.results.reading import DAMAGE
 from lesion.study.aim import Aim
 from lesion.words import grouped
+
+if TYPE_CHECKING:
+    from lesion.sweeps.choices import Choices
 
 
 @app.command()
@@ -139,14 +143,7 @@ def sweep(
             recovery=zoo.open_recovery(recover),
             source=source(measured_as, score),
         )
-        each = [replace(base, damage=kind) for kind in several(damage)]
-        for choices in each:
-            choices.check()
-        if base.ratios is not None and len(each) > 1:
-            raise LesionError(
-                f"Expected one damage where --amounts are given, got '{damage}': leave them out, "
-                "or sweep one after the other into the same study."
-            )
+        each = of_each(base, damage)
         goal = aimed(max_drop, confidence, judged(score), half_width, full)
         longest = seconds(time_limit)
         room = None if memory is None else parse(memory)
@@ -166,6 +163,19 @@ def sweep(
             return
         say(intact)
         say(f"study: {out}\nnext: lesion recommend {out}")
+
+
+def of_each(base: "Choices", damage: str) -> "list[Choices]":
+    """The choices for each damage of a text. Raises LesionError for what cannot be."""
+    each = [replace(base, damage=kind) for kind in several(damage)]
+    for choices in each:
+        choices.check()
+    if base.ratios is not None and len(each) > 1:
+        raise LesionError(
+            f"Expected one damage where --amounts are given, got '{damage}': leave them out, or "
+            "sweep one after the other into the same study."
+        )
+    return each
 
 
 @app.command()
@@ -196,7 +206,7 @@ def evaluate(
         from lesion import zoo
         from lesion.sweeps.choices import Choices
 
-        choices = Choices(
+        base = Choices(
             ratios=numbers(ratios, "--amounts"),
             criterion=criterion,
             units=units.value,
@@ -204,9 +214,8 @@ def evaluate(
             rounding=rounding.value,
             seed=seed,
             source=source(measured),
-            damage=damage,
         )
-        choices.check()
+        each = of_each(base, damage)
         if measured.output is not None:
             raise LesionError(
                 f"Expected no output for an evaluation, which is given the network, got "
@@ -222,9 +231,12 @@ def evaluate(
         module, function, example = zoo.open_evaluation(
             measured.network, measured.weights, measured.data, evaluate, seed=seed, **measured.named
         )
-        with evaluated(module, function, out, example, choices, part, device) as ready:
-            run(ready, longest)
-            say(baseline(ready.study))
+        end = monotonic() + longest
+        for choices in each:
+            with evaluated(module, function, out, example, choices, part, device) as ready:
+                run(ready, max(end - monotonic(), 0.001))
+                intact = baseline(ready.study)
+        say(intact)
         say(f"study: {out}\nnext: lesion recommend {out} --max-drop …")
 
 

@@ -12,14 +12,14 @@ def out(tmp_path_factory):
 
 def test_several_damages_come_into_one_study(home, run, out):
     ran = run("sweep", *home.subject, "-o", out, "--full", "--holdout", 0, "--images", 20,
-              "--damage", "quantise:per=tensor,clip=mse, n_m,filters")  # fmt: skip
+              "--damage", "quantise:per=tensor,clip=mse, low_rank,filters")  # fmt: skip
     assert ran.code == 0
     rows = json.loads(run("curves", out, "--format", "json").out)
     measured = {row["damage"] for row in rows if not row["reason"]}
-    assert measured == {"quantise:per=tensor,clip=mse", "n_m", "filters"}
+    assert measured == {"quantise:per=tensor,clip=mse", "low_rank", "filters"}
     table = run("curves", out).out
     assert "bytes_saved" in table
-    assert "n_m: its filters read" in table.partition("without numbers:")[2]
+    assert "low_rank: it has groups" in table.partition("without numbers:")[2]
 
 
 def test_amounts_go_on_in_the_same_study(home, run, out):
@@ -27,15 +27,16 @@ def test_amounts_go_on_in_the_same_study(home, run, out):
     for option in ("--amounts", "--ratios"):
         assert run("sweep", *home.subject, "-o", out, *more, option, "7,5").code == 0
     rows = json.loads(run("curves", out, "--format", "json").out)
-    bits = {row["amount"] for row in rows if row["damage"] == "quantise:per=tensor,clip=mse"}
+    quantised = [row for row in rows if row["damage"] == "quantise:per=tensor,clip=mse"]
+    bits = {row["amount"] for row in quantised if not row["reason"]}
     assert bits == {8, 7, 6, 5, 4, 3, 2}
 
 
 def test_advice_says_what_to_keep_in_all_bits(run, out):
     text = run("recommend", out, "--damage", "quantise:per=tensor,clip=mse", "--max-drop", 1).out
     assert "To keep in 32 bits (" in text and "safe down to" in text
-    text = run("recommend", out, "--damage", "n_m", "--max-drop", 90).out
-    assert "safe down to 1 of 4" in text and "its filters read" in text
+    text = run("recommend", out, "--damage", "low_rank", "--max-drop", 90).out
+    assert "safe up to" in text and "it has groups" in text
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,22 @@ def test_advice_says_what_to_keep_in_all_bits(run, out):
 def test_what_cannot_be_is_told_before_any_work(home, run, tmp_path, options, texts):
     run("sweep", *home.subject, "-o", tmp_path / "x", *options).refused(*texts)
     assert not (tmp_path / "x").exists()
+
+
+def test_evaluations_take_several_damages_too(home, run, tmp_path):
+    out = tmp_path / "e.lesion"
+    ran = run("evaluate", *home.subject, "--evaluate", home.factory("whole"), "-o", out,
+              "--layers", "mitte", "--damage", "noise,low_rank")  # fmt: skip
+    assert ran.code == 0
+    rows = json.loads(run("curves", out, "--format", "json").out)
+    measured = [row for row in rows if row["layer"] == "mitte" and not row["reason"]]
+    assert {row["damage"] for row in measured} == {"noise", "low_rank"}
+    assert all((row["bytes_saved"] > 0) is (row["damage"] == "low_rank") for row in measured)
+    text = run("recommend", out, "--damage", "low_rank", "--max-drop", 0.5).out
+    assert "in full rank" in text
+
+
+def test_a_dry_run_foresees_each_damage(home, run, tmp_path):
+    out = tmp_path / "d.lesion"
+    ran = run("sweep", *home.subject, "-o", out, "--damage", "ternary,noise", "--dry-run")
+    assert ran.code == 0 and ran.out.count("lesions of") == 2 and not out.exists()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lesion.compression.footprint import Footprint, Shape
+from lesion.errors import LesionError
 from lesion.lesions.amounts import Amounts
 from lesion.lesions.weight_damage import WeightDamage
 from lesion.network.anatomy import Layer
@@ -31,6 +32,8 @@ class NM(WeightDamage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.m < 2:
+            raise LesionError(f"Expected m of at least 2 for n_m, got {self.m}.")
         self.amounts = Amounts(
             tuple(float(n) for n in range(self.m - 1, 0, -1)),
             "number of weights that stay",

@@ -46,6 +46,7 @@ def test_options_stand_behind_the_name_where_they_are_not_the_usual():
         ("quantize", "did you mean quantise"),
         ("quantise:", "did you mean quantise"),
         ("n_m:m=0", "m above 0 for n_m, got 0"),
+        ("n_m:m=1", "m of at least 2 for n_m, got 1"),
         ("n_m:m=x", "options that n_m takes"),
         ("ternary:threshold=nan", "threshold above 0"),
         ("quantise:percentile=101", "a percentile up to 100"),
