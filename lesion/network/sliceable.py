@@ -32,7 +32,8 @@ HELD = "its number of channels is held by {}, which fails without some of them (
 
 def sliceable(dissection: Dissection) -> Dissection:
     """The dissection with units held that cannot be sliced, where operations take numbers that
-    could hinder that."""
+    could hinder that: of the channels themselves, or of others that theirs are laid out by, as
+    where attention's heads are put together in the width of the stream."""
     units = [unit for unit in dissection.anatomy.units if unit.kind != "tied" and not unit.held]
     suspects = [unit for unit in units if unit.name in dissection.numbered]
     slicer = Slicer(dissection)
@@ -42,8 +43,9 @@ def sliceable(dissection: Dissection) -> Dissection:
         if not slicer.problem(units):
             return dissection
         others = [unit for unit in units if unit not in suspects]
-        held = _held(slicer, suspects)
-        held |= _beside(slicer, others, [unit for unit in suspects if unit.name not in held])
+        held = _held(slicer, others) | _held(slicer, suspects)
+        first, second = ([u for u in part if u.name not in held] for part in (others, suspects))
+        held |= _beside(slicer, first, second)
     judged = tuple(
         replace(unit, held=held[unit.name]) if unit.name in held else unit
         for unit in dissection.anatomy.units

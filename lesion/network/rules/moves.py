@@ -122,11 +122,11 @@ def _turned(walk: Walk, before: Tensor, after: Tensor) -> None:
 
 def _rows_move(before: Tensor, after: Tensor) -> bool:
     """Whether rows change their places alone, and hold what they held."""
-    rows = [
+    first, second = (
         np.unique(ids(part).reshape(-1, [size for size in part.shape if size > 1][-1]), axis=0)
         for part in (before, after)
-    ]
-    return np.array_equal(*rows)
+    )
+    return np.array_equal(first, second)
 
 
 def cat(walk: Walk, node: Node, value: Tensor) -> Any:
