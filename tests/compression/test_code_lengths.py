@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.compression.coding import gap_entries, huffman_bits
+from lesion.compression.code_lengths import gap_entries, huffman_bits
 
 
 def test_a_gap_that_is_too_long_takes_a_filler():
