@@ -65,10 +65,12 @@ def applied(
     resized = Resized(matched.dissection, matched.dropped)
     slices = Slices.of(small, matched.dissection, resized)
     slices.cut(small)
-    wanted = lesioned(matched)
-    if _unlike(matched, small, wanted):
-        slices.with_numbers(small, resized).number(small)
-        if problem := _unlike(matched, small, wanted):
+    wanted, further = lesioned(matched), slices.with_numbers(small, resized)
+    needed = further.numbers_of(small)
+    further.number(small)  # what this forward does not read, an exporter's may
+    if problem := _unlike(matched, small, wanted):
+        needed.number(small)
+        if further.attributes == slices.attributes or _unlike(matched, small, wanted):
             raise LesionError(f"{problem}; it may hold numbers of channels: {INSTEAD}.")
     return small, note(plain)
 

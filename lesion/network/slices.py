@@ -18,6 +18,7 @@ from lesion.network.graph import Ref, state_of
 from lesion.network.parameter_masks import lengths, masks
 from lesion.network.program import layout
 from lesion.network.resized import Numbers, Resized
+from lesion.network.torch_layers import LAYERS
 
 NORMS = {"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "prelu"}
 FEATURES = ("num_features", "num_channels", "num_parameters", "normalized_shape")
@@ -55,6 +56,8 @@ class Slices:
         arguments, values = resized.numbers()
         changed = {path: dict(known) for path, known in self.attributes.items()}
         for path, module in network.named_modules():
+            if isinstance(module, LAYERS) or any(name in vars(module) for name in FEATURES):
+                continue  # these have theirs
             seen = {old: new for old, new in values[path].items() if old not in arguments[path]}
             certain = _certain(seen) | _certain(arguments[path])
             for name, value in vars(module).items() if certain else ():
@@ -76,6 +79,15 @@ class Slices:
             tensor.grad = None
             tensor.data = _sliced(tensor.detach(), mask)
         self.number(network)
+
+    def numbers_of(self, network: nn.Module) -> "Slices":
+        """The same attributes as a network has them."""
+        modules = {path: network.get_submodule(path) for path in self.attributes}
+        attributes = {
+            path: {name: getattr(modules[path], name) for name in values}
+            for path, values in self.attributes.items()
+        }
+        return replace(self, attributes=attributes)
 
     def number(self, network: nn.Module) -> None:
         """Sets the attributes."""
