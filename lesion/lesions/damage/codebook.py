@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Codebook(WeightDamage):
     """Weights replaced by the centroids of 2^bits clusters; an amount is the number of bits.
 
-    fit: "optimal", or "lloyd" for layers of millions of weights, of which the best takes minutes; see
-        `lesion.compression.codebooks.codebook`.  Batch norm is not folded.
+    fit: "optimal", or "lloyd" for layers of millions of weights, where the best takes minutes;
+        see `lesion.compression.codebooks.codebook`.  Batch norm is not folded.
     """
 
     fit: Literal["optimal", "lloyd"] = "optimal"
