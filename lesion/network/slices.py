@@ -64,7 +64,7 @@ class Slices:
                 if name.startswith("_") or name in changed.get(path, {}):
                     continue
                 renumbered = _renumbered(value, certain)
-                if renumbered != value:
+                if renumbered is not value and renumbered != value:
                     changed.setdefault(path, {})[name] = renumbered
         return replace(self, attributes=changed)
 
@@ -150,7 +150,7 @@ def _changed(module: nn.Module, sizes: Iterable[tuple[str, int, int]]) -> dict[s
     for name, old, new in sizes:
         value = changed.get(name, getattr(module, name, None))
         renumbered = _renumbered(value, {old: new})
-        if renumbered != value:
+        if renumbered is not value and renumbered != value:
             changed[name] = renumbered
     return changed
 
