@@ -39,7 +39,9 @@ class Argument(NamedTuple):
     def take(self, value: Any) -> Any:
         """The value as the package takes it, or the kind's error, which says what came."""
         if value is None and self.name in OPTIONAL and self.parameters:
-            return self.parameters[self.name].default  # as where it is not given
+            default = self.parameters[self.name].default
+            if default is not Parameter.empty:
+                return default  # as where it is not given
         try:
             return self.kind.take(value)
         except (ValueError, TypeError) as error:

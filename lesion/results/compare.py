@@ -112,7 +112,7 @@ def _measured(study: Study, recovery: str, column: str | None) -> pd.DataFrame:
 def _both(rows: pd.DataFrame, recovery: str) -> pd.DataFrame:
     """Damage, criterion, layer, kind, amount and both drops, where there are both."""
     sides = {
-        side: rows[[known == way for known in rows["recovery"]]]
+        side: rows[rows["recovery"] == way]
         .groupby(["damage", "criterion", *LAYER, "amount"], sort=False)["drop"]
         .mean()
         for side, way in zip(DROPS, ("", recovery), strict=True)
