@@ -18,7 +18,6 @@ from lesion.network.graph import Ref, state_of
 from lesion.network.parameter_masks import lengths, masks
 from lesion.network.program import layout
 from lesion.network.resized import Numbers, Resized
-from lesion.network.torch_layers import LAYERS
 
 NORMS = {"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "prelu"}
 FEATURES = ("num_features", "num_channels", "num_parameters", "normalized_shape")
@@ -55,9 +54,10 @@ class Slices:
         """The same, and other attributes that hold a number of channels of their module's steps."""
         arguments, values = resized.numbers()
         changed = {path: dict(known) for path, known in self.attributes.items()}
+        followed = {path for path, _ in _followed(network, resized.dissection, resized)}
         for path, module in network.named_modules():
-            if isinstance(module, LAYERS) or any(name in vars(module) for name in FEATURES):
-                continue  # these have theirs
+            if path in followed:
+                continue
             seen = {old: new for old, new in values[path].items() if old not in arguments[path]}
             certain = _certain(seen) | _certain(arguments[path])
             for name, value in vars(module).items() if certain else ():
