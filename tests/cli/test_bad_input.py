@@ -113,8 +113,8 @@ def test_nan_in_outputs(home, refused):
         (["--ratios", "0.5,1"], ["pruning ratios between 0 and 1, got 1"]),
         (["--ratios", "-0.1"], ["pruning ratios between 0 and 1, got -0.1"]),
         (["--ratios", "nan"], ["pruning ratios between 0 and 1, got nan"]),
-        (["--ratios", "half"], ["Expected numbers with commas", "--ratios, got 'half'"]),
-        (["--ratios", ""], ["Expected numbers with commas", "--ratios, got ''"]),
+        (["--ratios", "half"], ["Expected numbers with commas", "--amounts, got 'half'"]),
+        (["--ratios", ""], ["Expected numbers with commas", "--amounts, got ''"]),
         (
             ["--criterion", "l3"],
             ["Expected a criterion (apoz, bn_scale, chip,", "got 'l3'; choose one of them"],
