@@ -96,7 +96,11 @@ CASES = {
     "windowed": lambda: small(Windowed),
     "numbered": lambda: small(Numbered),
 }
-WHOLE = {"windowed": {"b", "d"}, "numbered": {"a", "b"}}  # cuts at which rows alone do not do
+WHOLE = {  # cuts at which rows alone do not do
+    "windowed": {"b", "d"},
+    "numbered": {"a", "b"},
+    "swin": {f"features.{stage}.{block}.attn.qkv" for stage in (1, 3) for block in (0, 1)},
+}
 
 
 @cache
