@@ -56,13 +56,14 @@ class Fit:
         consumers = images.consumers.of(edit.edit)
         if not consumers:
             return "no layer behind it has a weight that can be fitted"
+        count = images.count(self.images)
         for consumer in consumers:
-            rows = images.consumers.rows(consumer, images.count(self.images))
+            rows = images.consumers.rows(consumer, count)
             needed = ROWS * self.unknowns(images.consumers.free(consumer, edit))
             if rows < needed:
                 return (
-                    f"{images.count(self.images)} training images give {grouped(rows)} rows to fit "
-                    f"{consumer.weight} by, and it needs {grouped(needed)}"
+                    f"{count} training images give {grouped(rows)} rows to fit {consumer.weight} "
+                    f"by, and it needs {grouped(needed)}, of {-(-needed * count // rows)} images"
                 )
         return ""
 

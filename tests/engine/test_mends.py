@@ -392,7 +392,9 @@ def test_too_few_rows_are_refused_with_the_number_needed():
     worker = Opening(subject_of(make().double().eval(), dims, size, count=20), "reconstruct")()
     _, edit, _ = removal(worker)
     why = worker.engine.hindrance(edit)
-    assert why == ("20 training images give 180 rows to fit b.weight by, and it needs 185")
+    assert why == (
+        "20 training images give 180 rows to fit b.weight by, and it needs 185, of 21 images"
+    )
 
 
 def test_some_positions_of_many_images_do(monkeypatch):
