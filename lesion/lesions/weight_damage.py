@@ -129,6 +129,31 @@ class WeightDamage(Damage):
         return Saving(shape.intact(), self.left(shape, lesion.amount))
 
 
+class PartialDamage(WeightDamage):
+    """A damage of a share of a layer's weights, drawn at random; an amount is the share."""
+
+    def nothing(self, shape: Shape, amount: float) -> str:
+        """Where a share, rounded, is none."""
+        few = round(amount * shape.numbers) == 0
+        return f"of {shape.numbers} weights, rounded, is none" if few else ""
+
+    @staticmethod
+    def shares(done: str) -> Amounts:
+        """Shares of the weights, to all of them; done: what is done to these, in a word or two."""
+        return Amounts(
+            (0.1, 0.25, 0.5, 1.0),
+            "share of weights",
+            f"weights {done}",
+            "%",
+            100.0,
+            of=f" of its weights {done}",
+            high=1.0,
+            example="0.5 takes half of the weights.",
+            closed=True,
+            spared="as it is",
+        )
+
+
 def shape_of(layer: Layer) -> Shape:
     """A layer as costs see it; of a transposed convolution the positions of its input count."""
     inputs = layer.channels_in // layer.groups

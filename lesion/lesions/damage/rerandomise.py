@@ -6,37 +6,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lesion.compression.footprint import Shape
-from lesion.lesions.amounts import Amounts
-from lesion.lesions.weight_damage import WeightDamage
+from lesion.lesions.weight_damage import PartialDamage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(eq=False)
-class Rerandomise(WeightDamage):
+class Rerandomise(PartialDamage):
     """A share of a layer's weights, drawn at random, as `reset_parameters` of torch's layers gives
     them; an amount is the share.  Biases and batch norms stay.
     """
 
     word = "rerandomise"
-    amounts = Amounts(
-        (0.1, 0.25, 0.5, 1.0),
-        "share of weights",
-        "weights drawn anew",
-        "%",
-        100.0,
-        of=" of its weights drawn anew",
-        high=1.0,
-        example="0.5 takes half of the weights.",
-        closed=True,
-        spared="as it is",
-    )
-
-    def nothing(self, shape: Shape, amount: float) -> str:
-        """Where a share, rounded, is none."""
-        few = round(amount * shape.numbers) == 0
-        return f"of {shape.numbers} weights, rounded, is none" if few else ""
+    amounts = PartialDamage.shares("drawn anew")
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
         """See `lesion.compression.disturbance.rerandomised`."""
