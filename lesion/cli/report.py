@@ -65,8 +65,8 @@ def _show_curves(frame: pd.DataFrame) -> None:
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
         show(table[list(columns)], Format.table, LESS)
     plain = frame["damage"].isin(["", DAMAGE]) | (frame["reason"] == "")
-    told = frame["reason"].where(plain, frame["damage"] + ": " + frame["reason"])
-    itemise("without numbers:", reasons(frame.assign(reason=told)))
+    by_damage = frame["reason"].where(plain, frame["damage"] + ": " + frame["reason"])
+    itemise("without numbers:", reasons(frame.assign(reason=by_damage)))
 
 
 @app.command()

@@ -52,8 +52,8 @@ class Sparsity(WeightDamage):
                 return "its kernels have one position"
             return "its kernels are of one weight, as those of grain weight"
         if self.grain in ("column", "input_channel") and layer.depthwise:
-            other = "weight" if self.grain == "column" else "filter"
-            return f"depthwise: each {self.grain.replace('_', ' ')} is a {other}"
+            whole = "weight" if self.grain == "column" else "filter"
+            return f"depthwise: each {self.grain.replace('_', ' ')} is a {whole}"
         return ""
 
     def nothing(self, shape: Shape, amount: float) -> str:

@@ -107,15 +107,16 @@ def _multiplied(
     active = [factor for factor in factors if walk.out.active(factor.labels)]
     if any(set(factor.varying) - set(out) for factor in active):
         return _summed(walk, node, factors, out, role)
-    (one, *others) = active or factors
     if not active:
         return _tied(walk, node, factors, out)
-    if not others:
-        (other,) = (factor for factor in factors if factor is not one)
-        rows = set(one.varying).intersection(other.wide)
-        if rows and set(one.varying) - rows:
-            _by_rows(walk, _moved(one.labels, one.letters, out), [out.index(x) for x in rows])
-            return _moved(one.labels, one.letters, out)
+    if len(active) == 1:
+        (carrier,) = active
+        (weights,) = (factor for factor in factors if factor is not carrier)
+        rows = set(carrier.varying).intersection(weights.wide)
+        if rows and set(carrier.varying) - rows:
+            carried = _moved(carrier.labels, carrier.letters, out)
+            _by_rows(walk, carried, [out.index(x) for x in rows])
+            return carried
     return meet(walk, node, [_operand(factor, out) for factor in factors])
 
 
