@@ -57,6 +57,25 @@ class Changed:
         return by_filter(self.layer, unfolded.to(weight.dtype))
 
 
+@dataclass(frozen=True)
+class Remaining:
+    """The change of the columns (inputs) that stay of a layer's weight, filters first; it can be
+    pickled.
+
+    columns: those that stay; the others are zero
+    """
+
+    change: Callable[[Tensor], Tensor]
+    columns: tuple[int, ...]
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """The changed columns in their places."""
+        columns = list(self.columns)
+        changed = torch.zeros_like(weight)
+        changed[:, columns] = self.change(weight[:, columns])
+        return changed
+
+
 def norm_factors(dissection: Dissection, layer: Layer) -> Tensor | None:
     """By what the batch norm that alone reads a layer multiplies its filters, None without one.
 

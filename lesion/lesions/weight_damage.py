@@ -1,7 +1,7 @@
 """Damages of one layer's weight, with options in their names: what they have in common."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf, prod
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -13,12 +13,12 @@ from lesion.errors import LesionError
 from lesion.lesions.amounts import Amounts
 from lesion.lesions.damage import Damage, Settings
 from lesion.lesions.lesion import Lesion, Skipped, Target, seed_of
-from lesion.network.anatomy import Anatomy, Layer
+from lesion.network.anatomy import Anatomy, Layer, keeps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lesion.lesions.edits import Edit
+    from lesion.lesions.edits import Edit, Weight
     from lesion.network.dissection import Dissection
 
 BITS = Amounts(
@@ -114,11 +114,23 @@ class WeightDamage(Damage):
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
         """The other weight."""
-        from lesion.lesions.layer_weights import changed
+        return self.edit_without(dissection, lesion, None)
 
-        layer = dissection.anatomy.layer[lesion.target]
-        change = self.change(shape_of(layer), lesion.amount, seed_of(lesion.seed, layer.name))
+    def edit_without(
+        self, dissection: "Dissection", lesion: Lesion, dropped: np.ndarray | None
+    ) -> "Weight":
+        """The other weight where the layer reads no channels of the labels in `dropped`: what is
+        left of the weight is damaged as the smaller layer's is, and the other columns are zero."""
+        from lesion.lesions.layer_weights import Remaining, changed
+
+        anatomy = dissection.anatomy
+        layer, stay = anatomy.layer[lesion.target], reads_left(anatomy, lesion.target, dropped)
+        shape = replace(shape_of(layer), inputs=int(stay.sum()))
+        change = self.change(shape, lesion.amount, seed_of(lesion.seed, layer.name))
         key = f"{self.name} {lesion.amount:g} {lesion.seed}"
+        if not stay.all():
+            change = Remaining(change, tuple(np.flatnonzero(stay).tolist()))
+            key += f" of {change.columns}"
         return changed(dissection, layer, change, key, self.folded, self.slow)
 
     def footprint(
@@ -170,3 +182,20 @@ def shape_of(layer: Layer) -> Shape:
         layer.channels if layer.bias else 0,
         layer.groups,
     )
+
+
+def reads_left(anatomy: Anatomy, layer: str, dropped: np.ndarray | None) -> np.ndarray:
+    """Which inputs of each filter of a layer stay, as booleans, where labels are gone.
+
+    Raises LesionError where the groups of a layer lose inputs: which ones differs by group.
+    """
+    reading = anatomy.layer[layer]
+    inputs = len(reading.reads) // reading.groups
+    if dropped is None or reading.depthwise:
+        return np.ones(inputs, bool)
+    stay = keeps(reading.reads, dropped)
+    if stay.all():
+        return np.ones(inputs, bool)
+    if reading.groups > 1:
+        raise LesionError(f"the groups of {layer} lose inputs of their own")
+    return stay

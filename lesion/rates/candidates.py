@@ -17,11 +17,14 @@ from lesion.results.reading import Reading
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A unit with some of its channels gone.
+    """A unit with some of its channels gone, or a layer whose weight is damaged otherwise.
 
-    asked: the ratio that was asked for, before channels were aligned; fallen: (channels,) booleans
+    asked: the ratio that was asked for, before channels were aligned, or the amount of damage
+    fallen: (channels,) booleans; of a layer's weight none
     drop, high: points lost, and the upper end of the interval, at the ratio `measured`
     reason: why the unit has no other choice
+    lesion: the one by which that is known, None for nothing done and for ratios without numbers
+    place: of a layer's weight, its number among the choices, those that save least first
     """
 
     asked: float
@@ -30,11 +33,18 @@ class Candidate:
     high: float = 0.0
     measured: float = 0.0
     reason: str = ""
+    lesion: Lesion | None = None
+    place: int = 0
 
     @property
     def pruned(self) -> int:
         """How many channels fall."""
         return int(self.fallen.sum())
+
+    @property
+    def order(self) -> int:
+        """What rises from choice to choice: channels that fall, or a layer's places."""
+        return self.place or self.pruned
 
 
 Candidates = dict[str, tuple[Candidate, ...]]
@@ -110,7 +120,11 @@ def _of_unit(
         if fallen.any() and (above or ratio in more):
             reason = "" if pin is None else "the rate that was asked for"
             point = above[0] if above else UNKNOWN
-            choices.append(Candidate(ratio, fallen, point.drop, point.high, point.ratio, reason))
+            choices.append(
+                Candidate(
+                    ratio, fallen, point.drop, point.high, point.ratio, reason, point.lesion
+                )
+            )
     if pin is None:
         return (none, *choices)
     if not choices:
@@ -129,6 +143,7 @@ class _Point(NamedTuple):
     ratio: float
     drop: float
     high: float
+    lesion: Lesion | None = None
 
 
 UNKNOWN = _Point(0, nan, nan, nan)
@@ -141,7 +156,7 @@ def _points(reading: Reading, lesions: Sequence[Lesion]) -> list[_Point]:
         cost = reading.drops[lesion]
         if cost.reason == "":
             high = cost.drop if isnan(cost.high) else cost.high
-            point = _Point(lesion.pruned, lesion.amount, cost.drop, high)
+            point = _Point(lesion.pruned, lesion.amount, cost.drop, high, lesion)
             known = worst.get(point.pruned, point)
             worst[point.pruned] = max(known, point, key=lambda some: some.high)
     return [worst[pruned] for pruned in sorted(worst)]
@@ -172,6 +187,7 @@ def dropped(anatomy: Anatomy, choice: Mapping[str, Candidate]) -> np.ndarray:
     """The labels that fall if each unit takes its choice, as booleans over all labels."""
     gone = np.zeros(anatomy.channels, bool)
     for name, candidate in choice.items():
-        unit = anatomy.unit[name]
-        gone[unit.first : unit.first + unit.channels] = candidate.fallen
+        if len(candidate.fallen):
+            unit = anatomy.unit[name]
+            gone[unit.first : unit.first + unit.channels] = candidate.fallen
     return gone

@@ -58,7 +58,7 @@ class Knobs:
 
         def enough(setting: Choice) -> bool:
             return all(
-                self._pruned(u, at) >= self._pruned(u, choice[u]) for u, at in setting.items()
+                self._order(u, at) >= self._order(u, choice[u]) for u, at in setting.items()
             )
 
         return tuple(
@@ -66,8 +66,8 @@ class Knobs:
             for knob in self.settings
         )
 
-    def _pruned(self, unit: str, at: int) -> int:
-        return self.candidates[unit][at].pruned
+    def _order(self, unit: str, at: int) -> int:
+        return self.candidates[unit][at].order
 
     def excess(self, state: State) -> float:
         """By how much the bounds are passed, as shares of the intact costs; what is to be least
@@ -113,8 +113,8 @@ def _settings(candidates: Candidates, group: Sequence[str]) -> tuple[Choice, ...
     """
     if len(group) == 1:
         (unit,) = group
-        pruned = [choice.pruned for choice in candidates[unit]]
-        fresh = [0, *(at for at in range(1, len(pruned)) if pruned[at] > pruned[at - 1])]
+        order = [choice.order for choice in candidates[unit]]
+        fresh = [0, *(at for at in range(1, len(order)) if order[at] > order[at - 1])]
         return tuple({unit: place} for place in fresh)
     pinned = {unit for unit in group if len(candidates[unit]) == 1}
     rates = {choice.asked for unit in group for choice in candidates[unit] if choice.pruned}

@@ -138,51 +138,42 @@ def basis(reading: Reading, candidates: Candidates, by: str = "") -> Basis:
             f"Expected margins of the same images from every lesion in {study.path}, but it has "
             "none: sweep it with --full (top-1), or let drops do (--by drops)."
         )
-    return Basis(candidates, reading.baseline, moves, recovery, _hits(reading))
+    return Basis(candidates, reading.baseline, moves, recovery, _hits(reading, candidates))
 
 
-def _removing(reading: Reading) -> dict[tuple[str, float], Lesion]:
-    """The lesions that cut units, by what they cut and the ratio asked."""
-    return {
-        (lesion.target, lesion.amount): lesion
-        for lesion in reading.lesions
-        if lesion.kind in ("free", "coupled")
-    }
-
-
-def _hits(reading: Reading) -> bool:
+def _hits(reading: Reading, candidates: Candidates) -> bool:
     """Whether a user's score says of each image that it is right or not, whatever is cut."""
     if reading.column != "score":
         return True
-    lesioned = map(reading.study.outcomes, _removing(reading).values())
+    lesioned = map(reading.study.outcomes, _lesions(candidates))
     outcomes = chain([reading.intact.outcomes], lesioned)
     return all(bool(np.isin(part[reading.column], (0, 1)).all()) for part in outcomes)
 
 
+def _lesions(candidates: Candidates) -> list[Lesion]:
+    """Those that choices rest on."""
+    every = (choice.lesion for choices in candidates.values() for choice in choices)
+    return list(dict.fromkeys(lesion for lesion in every if lesion))
+
+
 def _moves(reading: Reading, candidates: Candidates) -> Moves | None:
     """The margins' moves, None where they are not known of all choices."""
-    study, lesions = reading.study, _removing(reading)
-    keys = {
-        (unit, choice.measured)
-        for unit, choices in candidates.items()
-        for choice in choices
-        if choice.pruned
-    }
-    if not keys or not keys <= lesions.keys():
+    study, lesions = reading.study, _lesions(candidates)
+    damaging = [each for choices in candidates.values() for each in choices if each.order]
+    if not lesions or any(choice.lesion is None for choice in damaging):
         return None
-    images = _common(reading, (lesions[key] for key in keys))
+    images = _common(reading, lesions)
     if images < min(FEWEST, len(study.header.order)):
         return None
     intact = reading.intact.take(slice(images))
     base = intact.outcomes[MARGIN].astype(np.float32)
-    moved = {
-        key: study.outcomes(lesions[key])[MARGIN][:images].astype(np.float32) - base for key in keys
+    moved: dict[Lesion | None, np.ndarray] = {
+        lesion: study.outcomes(lesion)[MARGIN][:images].astype(np.float32) - base
+        for lesion in lesions
     }
-    nothing = np.zeros_like(base)
+    moved[None] = np.zeros_like(base)
     moves = {
-        unit: np.stack(
-            [moved[unit, choice.measured] if choice.pruned else nothing for choice in choices]
-        )
+        unit: np.stack([moved[choice.lesion] for choice in choices])
         for unit, choices in candidates.items()
     }
     return Moves(intact.outcomes["top1"], base, moves)
