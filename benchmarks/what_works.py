@@ -45,7 +45,8 @@ from lesion.network.copy import copied
 from lesion.network.cost import cost
 from lesion.network.layers import layers
 from lesion.network.parameter_masks import masks
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 from lesion.subject.batch import every_tensor
 
 PATIENCE = 60  # seconds for Torch-Pruning, which follows some reshapes index by index

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lesion.reports.plots.calibration import plot_calibration
     from lesion.reports.plots.channels import plot_channels
     from lesion.reports.plots.criteria import plot_criteria
+    from lesion.reports.plots.damages import plot_damage_map, plot_damages
     from lesion.reports.plots.heatmap import plot_heatmap
     from lesion.reports.plots.norms import plot_norms
     from lesion.reports.plots.pairs import plot_interactions
@@ -112,6 +113,8 @@ __all__ = [
     "plot_calibration",
     "plot_channels",
     "plot_criteria",
+    "plot_damage_map",
+    "plot_damages",
     "plot_heatmap",
     "plot_interactions",
     "plot_norms",
@@ -182,6 +185,7 @@ _MODULES = {
     "reports.plots.calibration": ("plot_calibration",),
     "reports.plots.channels": ("plot_channels",),
     "reports.plots.criteria": ("plot_criteria",),
+    "reports.plots.damages": ("plot_damage_map", "plot_damages"),
     "reports.plots.heatmap": ("plot_heatmap",),
     "reports.plots.norms": ("plot_norms",),
     "reports.plots.pairs": ("plot_interactions",),

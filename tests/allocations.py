@@ -14,7 +14,8 @@ from lesion.lesions.scores import Scorer
 from lesion.network.anatomy import Anatomy, Unit, keeps
 from lesion.network.cost import Cost, cost
 from lesion.network.dissection import Dissection
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 
 SUBJECT = {"weights": "3f5a", "preprocessing": "mean 0.5, |std| 0.25", "order": "seed 0"}
 GUARANTEE = "With 95 % confidence no claim is wrong, on these 10 000 images."

@@ -98,7 +98,7 @@ SHARED = (
     ),
     (PATH, "out path"),
     (PATTERNS, "layers skip highlight"),
-    (SHARE, "macs params latency"),
+    (SHARE, "macs params latency bytes bops"),
 )
 """The kinds that arguments of several names are of."""
 KINDS: Mapping[str, Kind] = {

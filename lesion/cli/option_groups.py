@@ -11,6 +11,7 @@ from lesion.boundary.texts import listed, numbers, shape_of
 from lesion.cli import options
 from lesion.errors import LesionError
 from lesion.rates.budget import Budget, share
+from lesion.rates.recommend import choosing
 from lesion.results.reading import Reading
 from lesion.study.study import Study
 
@@ -100,6 +101,8 @@ class Rates:
     macs: options.Macs = None
     params: options.Params = None
     latency: options.Latency = None
+    bytes: options.Bytes = None
+    bops: options.Bops = None
     times: options.TimesFile = None
     by: options.ByWhat = None
     per: options.PerWhat = options.Per.unit
@@ -122,7 +125,7 @@ class Rates:
     @property
     def shares(self) -> tuple[str, ...]:
         """What is asked of resources."""
-        asked = self.macs, self.params, self.latency
+        asked = self.macs, self.params, self.latency, self.bytes, self.bops
         return tuple(share for share in asked if share is not None)
 
     @property
@@ -132,6 +135,8 @@ class Rates:
 
     def reading(self, study: Study) -> Reading:
         """The lesions that they rest on."""
+        if self.bounded:
+            return choosing(study, self.criterion, None, self.damage, self.after)
         return Reading.of(study, self.criterion, None, self.damage, self.after)
 
     def check_details(self) -> None:
@@ -148,13 +153,10 @@ class Rates:
 
     def budget(self) -> Budget:
         """The budget that is asked for."""
-        macs, params, latency = (
-            None if text is None else share(text) for text in (self.macs, self.params, self.latency)
-        )
         return Budget(
-            macs,
-            params,
-            latency,
+            self.macs,
+            self.params,
+            self.latency,
             self.max_drop,
             self.per.value,
             self.align,
@@ -162,6 +164,8 @@ class Rates:
             self.max_rate,
             pinned(self.pin or ()),
             listed(self.skip),
+            self.bytes,
+            self.bops,
         )
 
 

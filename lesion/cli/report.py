@@ -149,13 +149,18 @@ def plot(
     damage: options.Damage = None,
     rates: options.DrawnRates = None,
 ) -> None:
-    """Draw the curves, a heatmap, the sorted filter norms, and the rates."""
+    """Draw the curves, a heatmap, the sorted filter norms, and the rates.
+
+    Of several kinds of damage each, and all of them side by side by the bytes that they save.
+    """
     check_figures(out, formats)
     with Study.open(study) as opened:
         named = [damage] if damage else damages(opened)
         judgements = {name: judged(opened, max_drop, criterion, name) for name in named}
         advice = {name: advice for name, (advice, _) in judgements.items()}
         paths = drawn(opened, out, advice, listed(formats), confidence, criterion)
+        if len(named) > 1:
+            paths += beside(opened, out, max_drop, listed(formats), confidence)
         if rates is not None:
             from lesion.reports.plots.save import save_allocation
 
@@ -167,6 +172,20 @@ def plot(
             tell(f"drawn without advice: {why}")
     for path in paths:
         put(str(path))
+
+
+def beside(
+    study: Study, folder: Path, max_drop: float | None, formats: Sequence[str], confidence: float
+) -> list[Path]:
+    """The pictures of several kinds of damage, where they share layers."""
+    from lesion.reports.plots.save import save_damages
+
+    tolerance = Reading.of(study).aim.max_drop if max_drop is None else max_drop
+    try:
+        frame = curves_of(study, confidence=confidence)
+        return save_damages(frame, folder, max_drop=tolerance, formats=formats)
+    except EvidenceError:  # evaluations without intervals, or damages of other layers
+        return []
 
 
 def damages(study: Study) -> list[str]:

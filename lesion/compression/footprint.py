@@ -155,10 +155,20 @@ class Shape:
         """With so many weights kept, each told by its place among m."""
         return self.sparse(kept, kept * ceil(log2(m)))
 
-    def quantised(self, bits: int, scales: int, zeros: int = 0) -> Footprint:
-        """In so many bits a weight, with so many scales (floats) and zero points (as weights)."""
-        stored = bits * (self.numbers + zeros) + FLOAT * scales
-        return self._made(self.numbers, stored, self.numbers * self.positions, width=bits)
+    def quantised(
+        self, bits: int, scales: int, zeros: int = 0, kept: int | None = None
+    ) -> Footprint:
+        """In so many bits a weight, with so many scales (floats) and zero points (as weights).
+
+        kept: of sparse weights those that are stored, which a mask of one bit a weight tells
+
+        >>> conv = Shape(128, 64, (3, 3), (16, 16), (16, 16))
+        >>> conv.quantised(4, 128, kept=conv.numbers // 2).bytes  # 18 432 + a mask of 9 216 + 512
+        28160
+        """
+        few, mask = (self.numbers, 0) if kept is None else (kept, self.numbers)
+        stored, dense = bits * (few + zeros) + mask + FLOAT * scales, self.numbers * self.positions
+        return self._made(few, stored, few * self.positions, dense, bits)
 
     def shared(self, bits: int, values: int) -> Footprint:
         """With each weight an index of so many bits into a table of so many floats."""

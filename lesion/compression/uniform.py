@@ -4,11 +4,13 @@ What is rounded is `torch.fake_quantize_per_channel_affine`, half to even; here 
 Ranges include 0, so that zeros (padding, pruned weights) stay 0.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from lesion.compression.grains import sparse
 
 Per = Literal["channel", "tensor"]
 Grid = Literal["symmetric", "asymmetric", "full"]
@@ -55,6 +57,17 @@ def uniform(
         best = torch.where((error < least)[:, None], tried, best)
         least = torch.minimum(error, least)
     return best.reshape_as(weight)
+
+
+def sparse_uniform(weight: Tensor, kept: int, **steps: Any) -> Tensor:
+    """The same of a weight of which the smallest are zero, so that so many are left.
+
+    steps: see `uniform`; zeros stay, since each grid has one
+
+    >>> sparse_uniform(torch.tensor([[-1.0, -0.4, 0.2, 0.7]]), 2, bits=3)
+    tensor([[-1.0000,  0.0000,  0.0000,  0.6667]])
+    """
+    return uniform(sparse(weight, "weight", kept), **steps)
 
 
 def _range(rows: Tensor, grid: Grid, clip: Clip, percentile: float) -> tuple[Tensor, Tensor]:

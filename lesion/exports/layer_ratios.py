@@ -8,7 +8,8 @@ import numpy as np
 
 from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 
 NUDGE = 1e-9  # far above the errors of floats, far below one filter
 

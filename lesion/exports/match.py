@@ -13,7 +13,8 @@ from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy, keeps
 from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 from lesion.subject.adapter import Adapter, BatchAdapter
 from lesion.subject.batch import cloned, moved
 from lesion.subject.network import Behind, device_of, evaluating, try_out

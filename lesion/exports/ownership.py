@@ -22,7 +22,7 @@ from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
 from lesion.network.graph import Graph, resolve
 from lesion.network.parameter_masks import masks
-from lesion.rates.allocation import UnitRate
+from lesion.rates.unit_rate import UnitRate
 from lesion.subject.network import evaluating
 
 Place = tuple[str, str]  # a module's name, and what a tensor is called there

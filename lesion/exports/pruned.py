@@ -17,9 +17,12 @@ from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
 from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
-from lesion.lesions.edits import Channels
+from lesion.lesions.edits import Channels, Edit, Mended
+from lesion.lesions.lesion import Target
+from lesion.lesions.mixed_edit import mixed_edit
 from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
+from lesion.network.labels import Edge
 from lesion.network.program import Run, compile_program
 from lesion.network.resized import Resized
 from lesion.network.slices import Slices
@@ -59,6 +62,7 @@ def applied(
     plain = computing(matched)
     check_plain(matched, plain)
     small = copied(network)
+    _change_weights(small, matched)
     make_plain(small, matched.dissection.graph, plain)
     if plain and _unlike(matched, small, outputs_of(matched, network)):
         check_plain(matched)
@@ -73,6 +77,21 @@ def applied(
         if further.attributes == slices.attributes or _unlike(matched, small, wanted):
             raise LesionError(f"{problem}; it may hold numbers of channels: {INSTEAD}.")
     return small, note(plain)
+
+
+def _change_weights(small: nn.Module, matched: Match) -> None:
+    """A copy has the weights that the rates damage, before it is sliced."""
+    edit = _edit(matched, matched.dissection.reads)
+    if isinstance(edit, Mended):
+        edit.mend(small)
+
+
+def _edit(matched: Match, edges: Sequence[Edge]) -> Edit:
+    """What the rates do to the network, where its channels are read at these edges."""
+    rates = matched.allocation
+    changed = mixed_edit(matched.dissection, Target("", "joint"), matched.dropped, rates.changes)
+    fallen = Channels(tuple(edges), matched.dropped)
+    return replace(changed, edit=fallen) if isinstance(changed, Mended) else fallen
 
 
 def _check_held(matched: Match) -> None:
@@ -93,7 +112,7 @@ def lesioned(matched: Match) -> list[Tensor]:
         program = compile_program(replace(dissection.graph, output=output), fold=False)
         reads = (*dissection.reads, *dissection.other_reads)
         edges = tuple(edge for edge in reads if edge.node in program.position)
-        edited = Channels(edges, matched.dropped).steps(program)
+        edited = _edit(matched, edges).steps(program)
         steps = tuple(edited.get(place, step) for place, step in enumerate(program.steps))
         with torch.no_grad():
             outputs.append(Run(replace(program, steps=steps), tensors).output())

@@ -1,9 +1,10 @@
 """The rates that others would take at the same cost: uniform ones, and a global ranking of filters.
 
 Both leave as it is what the allocation has no choice for, and cut as many multiply-accumulates.
+Where weights change, each damage does it alone, by one amount for all layers that stores no more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,22 +17,13 @@ from lesion.network.cost import cost
 from lesion.rates.allocate import described, taken
 from lesion.rates.allocation import Allocation
 from lesion.rates.candidates import Candidate, dropped
+from lesion.rates.layer_options import NOTHING, weights_of
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 
 UNKNOWN = float("nan")
 NONE = (UNKNOWN,) * 3
-COLUMNS = [
-    "rates",
-    "macs",
-    "parameters",
-    "drop",
-    "low",
-    "high",
-    "worse",
-    "worse_low",
-    "worse_high",
-]
+DROPS, WORSE = ("drop", "low", "high"), ("worse", "worse_low", "worse_high")
 
 
 def uniform(reading: Reading, allocation: Allocation) -> Allocation:
@@ -45,6 +37,29 @@ def uniform(reading: Reading, allocation: Allocation) -> Allocation:
         if _macs(reading.anatomy, choice) <= most:
             break
     return described(reading, choice, f"one rate for all units, {100 * ratio:.1f} %")
+
+
+def uniform_weights(reading: Reading, allocation: Allocation) -> Iterator[Allocation]:
+    """Of each damage of weights the least amount for all its layers that stores no more bytes than
+    the allocation, if there is one."""
+    most = allocation.footprints[1].bits
+    for damage in reading.weights:
+        measured = {
+            (lesion.amount, lesion.target): (lesion, cost) for lesion, cost in damage.drops.items()
+        }
+        for amount in damage.amounts.sort([amount for amount, _ in measured]):
+            choice = {
+                weights_of(layer): Candidate(
+                    amount, NOTHING, drop.drop, drop.high, amount, "", lesion, 1
+                )
+                for (level, layer), (lesion, drop) in measured.items()
+                if level == amount and not drop.reason
+            }
+            goal = f"{damage.damage}, {damage.amounts.text(amount)}"
+            way = described(reading, choice, goal)
+            if way.footprints and way.footprints[1].bits <= most:
+                yield way
+                break
 
 
 def relative(scores: np.ndarray) -> np.ndarray:
@@ -103,19 +118,23 @@ def with_baselines(
     """The rates and their baselines, all measured together on the same images; one row each.
 
     reading: the lesions that the rates rest on, see `lesion.rates.allocate.reading_of`
-    rates: "these", "uniform", "global ranking"; macs, parameters: shares that remain
+    rates: "these", "uniform", "global ranking", or each damage of weights with its one amount
+    macs, parameters: shares that remain; bytes, bops: the same, where weights change
     drop, low, high: against the intact network, in points; worse, worse_low, worse_high: how many
         points more a rival loses than these rates, paired image by image; NaN for these
     """
-    ways = {
-        "these": allocation,
-        "uniform": uniform(reading, allocation),
-        "global ranking": ranked(reading, allocation),
-    }
+    ways = {"these": allocation}
+    if allocation.weights:
+        ways |= {f"all {way.goal}": way for way in uniform_weights(reading, allocation)}
+    else:
+        ways |= {
+            "uniform": uniform(reading, allocation),
+            "global ranking": ranked(reading, allocation),
+        }
     cuts = {
-        Joint(tuple(rate.unit for rate in way.cut), number): way.dropped(reading.anatomy)
+        Joint(tuple(rate.unit for rate in way.cut), number): bench.edit(way)
         for number, way in enumerate(ways.values())
-        if way.cut
+        if not way.idle
     }
     intact = bench.intact(images)
     measured = {
@@ -129,10 +148,25 @@ def with_baselines(
     for (name, way), score in zip(ways.items(), scores, strict=True):
         drop = 100 * np.array(paired(base, score, level))
         worse = 100 * np.array(paired(scores[0], score, level)) if way is not allocation else NONE
-        macs = way.pruned.macs / way.intact.macs
-        parameters = way.pruned.parameters / way.intact.parameters
-        rows.append((name, macs, parameters, *drop, *worse))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        rows.append(
+            {"rates": name}
+            | _left(way)
+            | dict(zip(DROPS, drop, strict=True))
+            | dict(zip(WORSE, worse, strict=True))
+        )
+    return pd.DataFrame(rows)
+
+
+def _left(way: Allocation) -> dict[str, float]:
+    """The shares of costs that remain."""
+    shares = {
+        "macs": way.pruned.macs / way.intact.macs,
+        "parameters": way.pruned.parameters / way.intact.parameters,
+    }
+    if way.footprints:
+        whole, left = way.footprints
+        shares |= {name: getattr(left, name) / getattr(whole, name) for name in ("bytes", "bops")}
+    return shares
 
 
 def _still(allocation: Allocation) -> dict[str, Candidate]:

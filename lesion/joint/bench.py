@@ -10,8 +10,11 @@ from torch import nn
 from lesion.engine.base import Cut, Engine
 from lesion.engine.retrain import Recover
 from lesion.errors import EvidenceError, LesionError
+from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Joint
+from lesion.lesions.mixed_edit import mixed_edit
 from lesion.network.dissection import Dissection
+from lesion.rates.allocation import Allocation
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter
 from lesion.subject.outcomes import EVALUATION, Intact, Outcomes
@@ -82,12 +85,27 @@ class Bench:
         columns = self.subject.tally.columns
         return Intact.join((part for part in parts if part is not None), columns)
 
+    def edit(self, allocation: Allocation) -> Edit:
+        """What rates do to the network.
+
+        Raises LesionError where weights change and the network is to recover, which would change
+        them again.
+        """
+        target = Joint(tuple(rate.unit for rate in allocation.cut)).at
+        gone = allocation.dropped(self.dissection.anatomy)
+        if not allocation.weights:
+            return self.engine.edit(target, gone)
+        if self.engine.recovery:
+            allocation.check_filters(f"recovery by {self.engine.recovery}")
+        return mixed_edit(self.dissection, target, gone, allocation.changes)
+
     def outcomes(
-        self, cuts: Mapping[Joint, np.ndarray], images: Sequence[int], intact: Intact
+        self, cuts: Mapping[Joint, np.ndarray | Edit], images: Sequence[int], intact: Intact
     ) -> dict[Joint, Outcomes]:
         """What is left of the scores when each set of labels falls, in order of the images.
 
-        cuts: for each name what falls, as booleans over all labels; intact: the images' own rows
+        cuts: for each name what falls, as booleans over all labels, or an edit; intact: the images'
+            own rows
         Raises LesionError where outputs are not finite.
         """
         bench = self._avoiding(intact.digest)
@@ -120,9 +138,12 @@ class Bench:
         return replace(self, worker=replace(self.worker, engine=engine), runner=Here())
 
     def _measured(
-        self, cuts: Mapping[Joint, np.ndarray], images: Sequence[int], intact: Intact | None
+        self, cuts: Mapping[Joint, np.ndarray | Edit], images: Sequence[int], intact: Intact | None
     ) -> Iterator[Measured[Joint]]:
-        edits = {joint: Cut(self.engine.edit(joint.at, gone)) for joint, gone in cuts.items()}
+        edits = {
+            joint: Cut(self.engine.edit(joint.at, cut) if isinstance(cut, np.ndarray) else cut)
+            for joint, cut in cuts.items()
+        }
         tasks: list[Task[Joint]] = []
         for start in range(0, len(images), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(images)))

@@ -55,7 +55,7 @@ def tightened(
     Raises LesionError where nothing is left to cut, with what was learned.
     """
     bench = verifier.bench
-    refine = rounds and not reading.recovery and not bench.engine.recovery
+    refine = rounds and not reading.recovery and not bench.engine.recovery and not reading.weights
     order = verifier.study.header.order
     first = min(images, len(order) // 2) if refine else 0
     others = order[first : first + MORE * images]
@@ -125,9 +125,9 @@ class _Loop:
                 rates = self.best(self._budget(cut))
             except LesionError:  # pins ask for more
                 return largest
-            if not rates.cut:
+            if rates.idle:
                 return largest
-            known = any(rates.filters == other.filters for other in tried)
+            known = any(_alike(rates, other) for other in tried)
             if rates.drop > self.limit or known:
                 high = cut
                 self.known.append((cut, rates.drop))
@@ -144,11 +144,11 @@ class _Loop:
 
 def _measured(bench: Bench, allocation: Allocation, images: Sequence[int]) -> Allocation:
     """The allocation with the drop that it measures on a study's own images."""
-    if not allocation.cut:
+    if allocation.idle:
         return allocation
     joint, intact = Joint(tuple(rate.unit for rate in allocation.cut)), bench.intact(images)
-    cut = {joint: allocation.dropped(bench.dissection.anatomy)}
-    scores = bench.outcomes(cut, images, intact)[joint][allocation.column]
+    edits = {joint: bench.edit(allocation)}
+    scores = bench.outcomes(edits, images, intact)[joint][allocation.column]
     drop, _, high = paired(intact.outcomes[allocation.column], scores, LEVEL)
     return replace(
         allocation,
@@ -159,10 +159,18 @@ def _measured(bench: Bench, allocation: Allocation, images: Sequence[int]) -> Al
     )
 
 
+def _alike(rates: Allocation, other: Allocation) -> bool:
+    """Whether two sets of rates do the same."""
+    return rates.filters == other.filters and rates.changes == other.changes
+
+
 def _cut(allocation: Allocation, budget: Budget) -> float:
     """The share of the budget's first resource that the rates cut."""
     if budget.first == "params":
         return 1 - allocation.pruned.parameters / allocation.intact.parameters
+    if budget.first in ("bytes", "bops") and allocation.footprints:
+        whole, left = (getattr(each, budget.first) for each in allocation.footprints)
+        return 1.0 - float(left / whole)
     if budget.first == "latency" and allocation.milliseconds:
         return 1 - allocation.milliseconds[1] / allocation.milliseconds[0]
     return 1 - allocation.pruned.macs / allocation.intact.macs

@@ -161,6 +161,7 @@ def refine(
     budget of the least, which names no share, and for lesions that recovered where nothing
     recovers.
     """
+    allocation.check_filters("rates that are refined")
     if after and not bench.engine.recovery:
         raise LesionError(
             f"Expected a bench with a recovery, since lesions that recovered by {after} are to be "

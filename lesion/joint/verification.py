@@ -135,6 +135,13 @@ def _lines(verification: Verification) -> Iterator[str]:
             f"{100 * left.macs / whole.macs:.1f} % of the MACs and "
             f"{100 * left.parameters / whole.parameters:.1f} % of the parameters remain"
         )
+        if rates.footprints:
+            intact, stored = rates.footprints
+            yield (
+                f"  weights of {len(rates.weights)} layers changed, "
+                f"{100 * stored.bytes / intact.bytes:.1f} % of the stored bytes and "
+                f"{100 * stored.bops / intact.bops:.1f} % of the bit operations remain"
+            )
         measured = f"{signed(check.drop, 2)} [{signed(check.low, 2)}, {signed(check.high, 2)}]"
         if isnan(rates.drop):
             yield f"  measured {measured} points"

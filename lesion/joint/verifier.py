@@ -9,6 +9,7 @@ from lesion import sequential
 from lesion.errors import EvidenceError
 from lesion.joint.bench import Bench
 from lesion.joint.verification import Check, Verification, begin, confidence_in, end
+from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Joint
 from lesion.rates.allocation import Allocation
 from lesion.results.drops import paired
@@ -55,13 +56,13 @@ class Verifier:
         question = asked(self.intact, self.aim, self.study.header)
         process = looking(question, self.study, self.aim, 1)
         joint = Joint(tuple(rate.unit for rate in allocation.cut))
-        gone = allocation.dropped(self.study.anatomy)
+        edit = None if allocation.idle else self.bench.edit(allocation)
         parts: list[Outcomes] = []
         while process.seen[0] < len(self.held):
             if process.verdicts(alpha)[0] is not Verdict.UNDECIDED and not self.full:
                 break
             (wanted,) = process.choose([0])
-            parts.append(self._measured(joint, gone, wanted))
+            parts.append(self._measured(joint, edit, wanted))
             scores = parts[-1][self.aim.column].astype(float)
             process.update([0], [scores[np.argsort(np.argsort(wanted))]])
         finding = self._finding(process, parts, alpha)
@@ -79,13 +80,13 @@ class Verifier:
             100 * finding.high,
         )
 
-    def _measured(self, joint: Joint, gone: np.ndarray, wanted: np.ndarray) -> Outcomes:
+    def _measured(self, joint: Joint, edit: Edit | None, wanted: np.ndarray) -> Outcomes:
         """Outcomes of the images `wanted` of those kept back, positions rising."""
         rows = np.sort(wanted)
-        if not joint.units:
+        if edit is None:
             return self.intact.outcomes.take(rows)
         images = [self.held[row] for row in rows]
-        outcomes = self.bench.outcomes({joint: gone}, images, self.intact.take(rows))
+        outcomes = self.bench.outcomes({joint: edit}, images, self.intact.take(rows))
         return Outcomes(rows, outcomes[joint].columns)
 
     def _finding(

@@ -63,7 +63,7 @@ class WeightDamage(Damage):
                 raise LesionError(
                     f"Expected {field.name} {' or '.join(words)} for {self.word}, got '{value}'."
                 )
-            if not words and not 0 < value < inf:
+            if not words and value != field.default and not 0 < value < inf:
                 raise LesionError(f"Expected {field.name} above 0 for {self.word}, got {value}.")
             if value != field.default:
                 changed[field.name] = value

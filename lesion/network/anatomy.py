@@ -136,6 +136,13 @@ class Anatomy:
     def parameter(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where in the order of execution each layer is, and each unit, by its first layer."""
+        layers = {name: place for place, name in enumerate(self.layer)}
+        units = {unit.name: layers[unit.layers[0]] for unit in self.units if unit.layers}
+        return {**units, **layers}
+
     @property
     def channels(self) -> int:
         """How many labels there are."""

@@ -9,14 +9,16 @@ import numpy as np
 
 from lesion.errors import EvidenceError, LesionError
 from lesion.network.anatomy import Anatomy, Unit, keeps
-from lesion.network.cost import cost
-from lesion.rates.allocation import Allocation, UnitRate
-from lesion.rates.budget import Budget
+from lesion.network.cost import Cost, cost
+from lesion.rates.allocation import Allocation
+from lesion.rates.budget import RESOURCES, Budget
 from lesion.rates.calibration import Calibration
 from lesion.rates.candidates import Candidate, Candidates, candidates, dropped
 from lesion.rates.knobs import Choice
+from lesion.rates.layer_options import compressed, layer_options, mixed, stored
 from lesion.rates.optimise import Within, accounts_of, stage_of
 from lesion.rates.prediction import Basis, basis
+from lesion.rates.unit_rate import UnitRate
 from lesion.results.advice import Advice
 from lesion.results.reading import Reading, last_aim
 from lesion.study.study import Study
@@ -58,13 +60,7 @@ def allocated(
 ) -> Allocation:
     """The rates within a budget that a reading gives, see `lesion.recommend`."""
     check(budget, times)
-    choices = candidates(reading, budget)
-    if not choices:
-        raise EvidenceError(
-            "Expected curves of units whose channels can be removed, but "
-            f"{reading.study.path} has none: sweep more layers, or coupled units as well (--units "
-            "all)."
-        )
+    choices = choices_of(reading, budget)
     known = basis(reading, choices, by)
     most = budget.max_drop
     if most is not None and (learned := calibrated(reading.study, known)):
@@ -74,10 +70,34 @@ def allocated(
     return timed(predicted(reading, known, choice, budget.words(known.composes)), reading, times)
 
 
+def choices_of(reading: Reading, budget: Budget) -> Candidates:
+    """What units may lose, and what layers' weights may become.
+
+    Raises EvidenceError where there is nothing to choose.
+    """
+    others = layer_options(reading.weights, budget)
+    units = candidates(reading, budget) if reading.filters or not reading.weights else {}
+    choices = {**units, **others}
+    if choices:
+        return choices
+    if not reading.filters:
+        bounded = " or ".join(RESOURCES[name] for name in (*budget.shares, budget.smallest) if name)
+        raise EvidenceError(
+            f"Expected lesions that save {bounded}, but those of {reading.damage} in "
+            f"{reading.study.path} save none: bound the stored bytes (--bytes 25%) or bit "
+            "operations, or sweep another damage."
+        )
+    raise EvidenceError(
+        "Expected curves of units whose channels can be removed, but "
+        f"{reading.study.path} has none: sweep more layers, or coupled units as well (--units all)."
+    )
+
+
 def reading_of(study: Study, allocation: Allocation, recovery: str = "") -> Reading:
     """The lesions that rates rest on, those with a recovery or without one."""
     aim = last_aim(study, allocation.column)
-    return Reading(study, aim, allocation.criterion, recovery=recovery)
+    reading = Reading(study, aim, allocation.criterion, recovery=recovery)
+    return mixed(reading, list(dict.fromkeys(each.damage for each in allocation.weights)))
 
 
 def taken(allocation: Allocation) -> dict[str, Candidate]:
@@ -121,7 +141,13 @@ def by_stage(reading: Reading, advice: Advice) -> Allocation:
 
 def described(reading: Reading, choice: Mapping[str, Candidate], goal: str) -> Allocation:
     """The allocation that a choice for each unit makes, without a prediction."""
-    anatomy = reading.anatomy
+    anatomy, gone = reading.anatomy, dropped(reading.anatomy, choice)
+    weights = compressed(reading.weights, choice)
+    whole, sliced = stored(anatomy, np.zeros_like(gone)), stored(anatomy, gone)
+    left, pruned = stored(anatomy, gone, weights), cost(anatomy, gone)
+    if weights:
+        fewer = sliced.parameters - left.parameters
+        pruned = Cost(left.dense_macs, pruned.parameters - fewer, pruned.weights - fewer)
     return Allocation(
         reading.study.header.subject,
         goal,
@@ -135,10 +161,12 @@ def described(reading: Reading, choice: Mapping[str, Candidate], goal: str) -> A
             if unit.kind != "tied"
         ),
         cost(anatomy),
-        cost(anatomy, dropped(anatomy, choice)),
+        pruned,
         nan,
         nan,
         "",
+        weights=weights,
+        footprints=(whole, left) if weights else (),
     )
 
 

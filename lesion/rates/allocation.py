@@ -13,49 +13,18 @@ from safetensors import SafetensorError, safe_open
 
 from lesion.boundary.files import write
 from lesion.boundary.public import public
+from lesion.compression.footprint import Footprint
 from lesion.errors import LesionError, StudyError
 from lesion.harmless import line
-from lesion.network.anatomy import Anatomy, keeps
+from lesion.lesions.lesion import Lesion
+from lesion.network.anatomy import Anatomy
 from lesion.network.cost import Cost, cost
+from lesion.rates.compressed import Compressed
+from lesion.rates.unit_rate import UnitRate, numbers
 from lesion.study.header import differences
 from lesion.words import grouped, lost, percent, scored, signed
 
-FORMAT = 1
-DROPS = ("drop", "high")
-
-
-@dataclass(frozen=True)
-class UnitRate:
-    """What falls of one unit.
-
-    unit, kind: its name, "free" or "coupled"; stage: that of its layers, None where they differ
-    channels: how many it has; kept: those that stay, by their number in the unit, rising
-    filters: of each layer that makes its channels, the filters that stay, rising
-    drop, high: points lost when it alone falls so far, and the upper end of that interval;
-        measured: the ratio at which that was measured, the next that was at or above its own
-    reason: why it has this rate, where that is not the solver's choice
-    """
-
-    unit: str
-    kind: str
-    stage: int | None
-    channels: int
-    kept: tuple[int, ...]
-    filters: Mapping[str, tuple[int, ...]]
-    drop: float = 0.0
-    high: float = 0.0
-    measured: float = 0.0
-    reason: str = ""
-
-    @property
-    def pruned(self) -> int:
-        """How many of its channels fall."""
-        return self.channels - len(self.kept)
-
-    @property
-    def rate(self) -> float:
-        """The share of its channels that falls."""
-        return self.pruned / self.channels
+FORMAT, MIXED = 1, 2  # of rates of filters alone, and with weights that change
 
 
 @dataclass(frozen=True)
@@ -71,6 +40,9 @@ class Allocation:
     drop, high: joint drop in points and its upper end, predicted or measured; NaN for neither
     measured: whether all were measured together, on the images by which they were chosen
     guarantee: what stands behind the numbers, in words
+    weights: the layers whose weights are damaged, in order of execution
+    footprints: what all layers' weights and biases cost, of the intact network and of this one,
+        where weights are damaged or bytes or bit operations were asked for; else empty
     """
 
     subject: Mapping[str, str]
@@ -87,6 +59,8 @@ class Allocation:
     guarantee: str
     milliseconds: tuple[float, ...] = ()
     measured: bool = False
+    weights: tuple[Compressed, ...] = ()
+    footprints: tuple[Footprint, ...] = ()
 
     @property
     def known(self) -> str:
@@ -97,6 +71,25 @@ class Allocation:
     def cut(self) -> tuple[UnitRate, ...]:
         """The units that lose channels."""
         return tuple(rate for rate in self.rates if rate.pruned)
+
+    @property
+    def changes(self) -> tuple[Lesion, ...]:
+        """The lesions of layers' weights."""
+        return tuple(each.lesion for each in self.weights)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing falls, and no weight changes."""
+        return not self.cut and not self.weights
+
+    def check_filters(self, what: str) -> None:
+        """Raises LesionError where weights change too; what: that which takes filters alone."""
+        if self.weights:
+            names = ", ".join(dict.fromkeys(each.damage for each in self.weights))
+            raise LesionError(
+                f"Expected rates of filters alone for {what}, but these change weights as well "
+                f"({names}): recommend with --damage filters."
+            )
 
     @property
     def filters(self) -> dict[str, tuple[int, ...]]:
@@ -121,7 +114,7 @@ class Allocation:
         own, and without what is known of drops where they are others."""
         if np.array_equal(dropped, self.dropped(anatomy)):
             return self
-        rates = tuple(_losing(anatomy, rate, dropped) for rate in self.rates)
+        rates = tuple(rate.losing(anatomy, dropped) for rate in self.rates)
         unknown = replace(self, drop=nan, high=nan, measured=False, guarantee="")
         return replace(unknown, rates=rates, pruned=cost(anatomy, dropped))
 
@@ -158,22 +151,38 @@ class Allocation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values, but for NaN where a drop is not known."""
-        return {"lesion": "allocation", "format": FORMAT, **asdict(self)}
+        values = {"lesion": "allocation", "format": MIXED, **asdict(self)}
+        if self.footprints:
+            return values
+        alone = {key: v for key, v in values.items() if key not in ("weights", "footprints")}
+        return {**alone, "format": FORMAT}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Allocation":
         """What `to_dict` gave. Raises LesionError for anything else."""
         given = dict(values) if isinstance(values, Mapping) else {}
-        if given.pop("lesion", None) != "allocation" or given.pop("format", None) != FORMAT:
+        if given.pop("lesion", None) != "allocation" or given.pop("format", None) not in (
+            FORMAT,
+            MIXED,
+        ):
             raise LesionError(
-                f"Expected rates as `lesion recommend --format json` writes them (format {FORMAT})."
+                "Expected rates as `lesion recommend --format json` writes them "
+                f"(format {FORMAT} or {MIXED})."
             )
         try:
-            rates = tuple(_to_rate(rate) for rate in given.pop("rates"))
+            rates = tuple(UnitRate.from_dict(rate) for rate in given.pop("rates"))
             intact, pruned = Cost(**given.pop("intact")), Cost(**given.pop("pruned"))
             times = tuple(given.pop("milliseconds"))
+            weights = tuple(Compressed(**numbers(each)) for each in given.pop("weights", ()))
+            footprints = tuple(Footprint(**each) for each in given.pop("footprints", ()))
             return cls(
-                **_numbers(given), rates=rates, intact=intact, pruned=pruned, milliseconds=times
+                **numbers(given),
+                rates=rates,
+                intact=intact,
+                pruned=pruned,
+                milliseconds=times,
+                weights=weights,
+                footprints=footprints,
             )
         except (TypeError, KeyError, AttributeError) as error:
             raise LesionError(f"Expected whole rates, but they lack something: {error}.") from error
@@ -209,25 +218,6 @@ def _text_of_pruned(path: str | Path) -> str:
         return str((file.metadata() or {}).get("allocation", "null"))
 
 
-def _losing(anatomy: Anatomy, rate: UnitRate, dropped: np.ndarray) -> UnitRate:
-    unit = anatomy.unit[rate.unit]
-    kept = tuple(np.flatnonzero(~dropped[unit.labels]).tolist())
-    if kept == rate.kept:
-        return rate
-    filters = {
-        name: tuple(np.flatnonzero(keeps(anatomy.made_by(name), dropped)).tolist())
-        for name in rate.filters
-    }
-    return replace(rate, kept=kept, filters=filters, drop=nan, high=nan)
-
-
-def _to_rate(values: Mapping[str, Any]) -> UnitRate:
-    given = dict(values)
-    kept = tuple(given.pop("kept"))
-    filters = {name: tuple(numbers) for name, numbers in given.pop("filters").items()}
-    return UnitRate(**_numbers(given), kept=kept, filters=filters)
-
-
 def as_json(values: Any) -> str:
     """Values as JSON, which knows no NaN: null in its place."""
     return json.dumps(_known(values), indent=2)
@@ -241,24 +231,21 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and isnan(value) else value
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, Any]:
-    """Drops that are not known as NaN again."""
-    return {
-        name: nan if name in DROPS and value is None else value for name, value in values.items()
-    }
-
-
 def _lines(rates: Allocation) -> Iterator[str]:
     """What was asked and is met, the rates, what stays whole, and what stands behind it."""
     yield (
         f"The intact network: {scored(rates.column, rates.baseline, rates.images)}. "
-        f"Asked: {rates.goal}; filters fall by {rates.criterion}."
+        f"Asked: {rates.goal}{f'; filters fall by {rates.criterion}' if rates.criterion else ''}."
     )
     for name, whole, left in (
         ("MACs", rates.intact.macs, rates.pruned.macs),
         ("parameters", rates.intact.parameters, rates.pruned.parameters),
     ):
         yield f"{name}: {grouped(left)} of {grouped(whole)} remain ({100 * left / whole:.1f} %)"
+    for resource, name in (("bytes", "stored bytes"), ("bops", "bit operations")):
+        if rates.footprints:
+            whole, left = (getattr(footprint, resource) for footprint in rates.footprints)
+            yield f"{name}: {grouped(left)} of {grouped(whole)} remain ({100 * left / whole:.1f} %)"
     if rates.milliseconds:
         intact, pruned, spread = rates.milliseconds
         yield f"Time of a batch: {pruned:.2f} ± {spread:.2f} of {intact:.2f} ms, predicted"
@@ -267,7 +254,8 @@ def _lines(rates: Allocation) -> Iterator[str]:
             f"{rates.known.capitalize()} drop of all together: {signed(rates.drop, 2)} points, "
             f"at most {signed(rates.high, 2)}"
         )
-    yield f"Rates ({len(rates.cut)} of {len(rates.rates)} units lose channels):"
+    if rates.cut or not rates.weights:
+        yield f"Rates ({len(rates.cut)} of {len(rates.rates)} units lose channels):"
     for rate in rates.cut:
         alone = f"; alone {lost(rates.column, rate.drop)}"
         alone += "" if rates.column == "evaluation" else f", at most {signed(rate.high, 2)}"
@@ -275,8 +263,13 @@ def _lines(rates: Allocation) -> Iterator[str]:
             f"  {rate.unit}: {percent(rate.rate)}, {len(rate.kept)} of {rate.channels} channels "
             f"stay{'' if isnan(rate.drop) else alone}"
         )
+    if rates.weights:
+        yield f"Weights ({len(rates.weights)} layers):"
+    for each in rates.weights:
+        alone = "" if isnan(each.drop) else f"; alone {lost(rates.column, each.drop)}"
+        yield f"  {each.layer}: {each.damage}, {each.words}{alone}"
     uncut = [rate.unit for rate in rates.rates if not rate.pruned]
-    if uncut:
+    if uncut and not rates.weights:
         yield f"Whole: {', '.join(uncut)}"
     if rates.guarantee:
         yield rates.guarantee

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from lesion.boundary.public import fields
 from lesion.errors import LesionError
@@ -12,15 +13,22 @@ from lesion.words import percent, points
 
 PER = ("unit", "layer", "stage")
 LEAST = "least"
-RESOURCES = {"macs": "MACs", "params": "parameters", "latency": "latency"}
+RESOURCES = {
+    "macs": "MACs",
+    "params": "parameters",
+    "latency": "latency",
+    "bytes": "stored bytes",
+    "bops": "bit operations",
+}
 
 
 @dataclass(frozen=True)
 class Budget:
     """What is asked of rates that are applied together.
 
-    macs, params, latency: the share that may remain, in (0, 1], None where it does not matter;
-        one of them may be "least": then as little as can be remains, within the others
+    macs, params, latency, bytes, bops: the share that may remain, in (0, 1], None where it does not
+        matter; one of them may be "least": then as little as can be remains, within the others
+        (bytes, bops: of layers' weights and biases, see `lesion.compression.footprint`)
     max_drop: the most points that the rates together may be predicted to lose, None for any
     per: each "unit" has a rate of its own (coupled ones where they were measured), each "layer"
         (coupled units stay whole), or each "stage" has one, which its layers take or skip
@@ -39,6 +47,8 @@ class Budget:
     max_rate: float = 1.0
     pins: Mapping[str, float] = field(default_factory=dict)
     skip: Sequence[str] = ()
+    bytes: float | str | None = None
+    bops: float | str | None = None
 
     def __post_init__(self) -> None:
         fields(self, *self.__dataclass_fields__)
@@ -69,8 +79,8 @@ class Budget:
             raise LesionError("Expected one resource to be least, got several; bound the others.")
         if not self.shares and not self.smallest:
             raise LesionError(
-                "Expected a budget, got none; give the share of the MACs, parameters or latency "
-                "that may remain, such as 50%."
+                "Expected a budget, got none; give the share of the MACs, parameters, latency, "
+                "stored bytes or bit operations that may remain, such as 50%."
             )
         if self.smallest and self.max_drop is None and not self.shares:
             raise LesionError(
@@ -123,8 +133,8 @@ class Budget:
         """
         shares = self.shares or {self.first: 0.0}
         eased = {name: 1 - part * (1 - share) for name, share in shares.items()}
-        macs, params, latency = (eased.get(name) for name in RESOURCES)
-        return replace(self, macs=macs, params=params, latency=latency, max_drop=None)
+        every: dict[str, Any] = {name: eased.get(name) for name in RESOURCES}
+        return replace(self, max_drop=None, **every)
 
     def limits(self) -> str:
         """What rates have to keep to, in words."""

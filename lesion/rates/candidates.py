@@ -121,9 +121,7 @@ def _of_unit(
             reason = "" if pin is None else "the rate that was asked for"
             point = above[0] if above else UNKNOWN
             choices.append(
-                Candidate(
-                    ratio, fallen, point.drop, point.high, point.ratio, reason, point.lesion
-                )
+                Candidate(ratio, fallen, point.drop, point.high, point.ratio, reason, point.lesion)
             )
     if pin is None:
         return (none, *choices)

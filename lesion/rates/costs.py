@@ -11,8 +11,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lesion.network.anatomy import Anatomy, Parameter
-from lesion.rates.candidates import Candidates
+from lesion.compression.footprint import FLOAT
+from lesion.network.anatomy import Anatomy, Layer, Parameter, keeps
+from lesion.rates.candidates import Candidate, Candidates, dropped
+from lesion.rates.layer_options import COUNTED, left, weights_of
 
 Terms = dict[str, np.ndarray]  # for each unit what falls of an axis at each of its choices
 
@@ -83,20 +85,114 @@ class Account:
 
 
 def macs(anatomy: Anatomy, candidates: Candidates) -> Account:
-    """Multiply-accumulates of convolutions and linear layers for one image."""
-    fallen = _fallen(anatomy, candidates)
-    products = (
-        _product(anatomy.parameter[layer.weight], layer.positions, fallen)
-        for layer in anatomy.layers
-    )
-    return Account(tuple(products))
+    """Multiply-accumulates of convolutions and linear layers for one image, of dense kernels."""
+    return _of_layers(anatomy, candidates, "macs", 1)
+
+
+def bit_operations(anatomy: Anatomy, candidates: Candidates) -> Account:
+    """Multiply-accumulates times the bits of a weight and those of an activation."""
+    return _of_layers(anatomy, candidates, "bops", FLOAT * FLOAT)
 
 
 def parameters(anatomy: Anatomy, candidates: Candidates) -> Account:
     """Every trained number, batch norm and biases included."""
     fallen = _fallen(anatomy, candidates)
     trained = (parameter for parameter in anatomy.parameters if parameter.trained)
-    return Account(tuple(_product(parameter, 1, fallen) for parameter in trained))
+    products = [_product(parameter, 1, fallen) for parameter in trained]
+    return Account((*products, *_of_options(anatomy, candidates, "params", fallen)))
+
+
+def bits(anatomy: Anatomy, candidates: Candidates) -> Account:
+    """What the weights and biases of layers are stored in; batch norm, which folds, is left out."""
+    fallen = _fallen(anatomy, candidates)
+    names = [name for layer in anatomy.layers for name in (layer.weight, layer.bias) if name]
+    products = [_product(anatomy.parameter[name], FLOAT, fallen) for name in names]
+    return Account((*products, *_of_options(anatomy, candidates, "bytes", fallen)))
+
+
+def either(anatomy: Anatomy, candidates: Candidates) -> Account:
+    """1, and more where a layer's weight is damaged while its own unit loses channels: what that
+    costs has not been measured."""
+    pairs = [
+        Product(1.0, 0.0, 0.0, {unit: _does(units)}, {weights: _does(candidates[weights])})
+        for layer in anatomy.layers
+        if (weights := weights_of(layer.name)) in candidates
+        and (units := candidates.get(unit := layer.unit)) is not None
+    ]
+    return Account((Product(1.0, 1.0, 1.0, {}, {}), *pairs))
+
+
+def _does(choices: tuple[Candidate, ...]) -> np.ndarray:
+    """-1 for each choice that does something, as what falls from an axis of size 0."""
+    return np.array([-float(choice.order > 0) for choice in choices])
+
+
+def _of_layers(anatomy: Anatomy, candidates: Candidates, resource: str, factor: float) -> Account:
+    """The numbers of layers' weights times the positions that they compute, and a factor."""
+    fallen = _fallen(anatomy, candidates)
+    products = [
+        _product(anatomy.parameter[layer.weight], factor * layer.positions, fallen)
+        for layer in anatomy.layers
+    ]
+    return Account((*products, *_of_options(anatomy, candidates, resource, fallen)))
+
+
+def _of_options(
+    anatomy: Anatomy, candidates: Candidates, resource: str, fallen: Mapping[str, np.ndarray]
+) -> Iterator[Product]:
+    """What choices of layers' weights cost more than nothing done, as their inputs fall.
+
+    Between all inputs of a filter and half of them costs are taken to go straight, which is so but
+    for rounding.
+    """
+    for layer, weights in _damaged(anatomy, candidates):
+        whole, slope = _straight(layer, candidates[weights], resource)
+        terms = {} if layer.depthwise else dict(_terms(layer.reads, fallen))
+        inputs = layer.channels_in // layer.groups
+        yield Product(1.0, 0.0, 1.0, {weights: inputs * slope - whole}, {})
+        yield Product(1.0, 0.0, inputs, {weights: -slope}, terms)
+
+
+def rounding(
+    anatomy: Anatomy, candidates: Candidates, choice: Mapping[str, int], resource: str
+) -> float:
+    """By how much choices of layers' weights cost more than an account says, exactly; 0 for
+    latency, which they do not change."""
+    if resource not in COUNTED:
+        return 0.0
+    gone = dropped(anatomy, {name: candidates[name][at] for name, at in choice.items()})
+    more = 0.0
+    for layer, weights in _damaged(anatomy, candidates):
+        inputs = layer.channels_in // layer.groups
+        stay = inputs if layer.depthwise else int(keeps(layer.reads, gone).sum())
+        whole, slope = _straight(layer, candidates[weights], resource)
+        exact = _more(layer, candidates[weights], resource, stay)
+        more += float((exact - whole - slope * (stay - inputs))[choice[weights]])
+    return more
+
+
+def _damaged(anatomy: Anatomy, candidates: Candidates) -> Iterator[tuple[Layer, str]]:
+    """The layers whose weights have choices, with the name of these."""
+    names = ((layer, weights_of(layer.name)) for layer in anatomy.layers)
+    return (pair for pair in names if pair[1] in candidates)
+
+
+def _straight(
+    layer: Layer, choices: tuple[Candidate, ...], resource: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each choice costs more than nothing done with all inputs, and a slope for each input."""
+    inputs = layer.channels_in // layer.groups
+    whole = _more(layer, choices, resource, inputs)
+    few = max(1, inputs // 2)
+    if layer.depthwise or few == inputs:
+        return whole, np.zeros_like(whole)
+    return whole, (whole - _more(layer, choices, resource, few)) / (inputs - few)
+
+
+def _more(layer: Layer, choices: tuple[Candidate, ...], resource: str, inputs: int) -> np.ndarray:
+    """What each choice of a layer's weight costs more than nothing done, mostly below 0."""
+    costs = [getattr(left(layer, choice, inputs), COUNTED[resource]) for choice in choices]
+    return np.array([cost - costs[0] for cost in costs], float)
 
 
 def axis_terms(anatomy: Anatomy, candidates: Candidates) -> Callable[[tuple[int, ...]], Terms]:
@@ -109,6 +205,8 @@ def _fallen(anatomy: Anatomy, candidates: Candidates) -> dict[str, np.ndarray]:
     """For each unit (choices, labels + 1) what falls; the last column is that of no label."""
     fallen = {}
     for name, choices in candidates.items():
+        if not len(choices[0].fallen):
+            continue  # a layer's weight, of which no channels fall
         unit = anatomy.unit[name]
         gone = np.zeros((len(choices), anatomy.channels + 1), bool)
         gone[:, unit.first : unit.first + unit.channels] = [choice.fallen for choice in choices]

@@ -57,9 +57,7 @@ class Knobs:
         """The first setting of each knob in which no unit loses less than by a choice."""
 
         def enough(setting: Choice) -> bool:
-            return all(
-                self._order(u, at) >= self._order(u, choice[u]) for u, at in setting.items()
-            )
+            return all(self._order(u, at) >= self._order(u, choice[u]) for u, at in setting.items())
 
         return tuple(
             next(place for place, setting in enumerate(knob) if enough(setting))

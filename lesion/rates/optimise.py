@@ -1,7 +1,7 @@
 """The best rates within a budget, by what is predicted of them together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +10,18 @@ from lesion.errors import LesionError
 from lesion.network.anatomy import Anatomy, Unit
 from lesion.rates.budget import RESOURCES, Budget
 from lesion.rates.candidates import Candidates
-from lesion.rates.costs import Account, macs, parameters
+from lesion.rates.costs import (
+    Account,
+    bit_operations,
+    bits,
+    either,
+    macs,
+    parameters,
+    rounding,
+)
 from lesion.rates.knobs import Choice, Knobs
 from lesion.rates.local_search import Search
-from lesion.rates.milp import Bound, Problem, solve
+from lesion.rates.milp import SLACK, Bound, Problem, solve
 from lesion.rates.prediction import Basis
 from lesion.words import percent, points
 
@@ -25,7 +33,12 @@ def accounts_of(
     anatomy: Anatomy, candidates: Candidates, times: "Times | None" = None
 ) -> dict[str, Account]:
     """What choices cost of each resource."""
-    accounts = {"macs": macs(anatomy, candidates), "params": parameters(anatomy, candidates)}
+    accounts = {
+        "macs": macs(anatomy, candidates),
+        "params": parameters(anatomy, candidates),
+        "bytes": bits(anatomy, candidates),
+        "bops": bit_operations(anatomy, candidates),
+    }
     if times is not None:
         accounts["latency"] = times.account(anatomy, candidates)
     return accounts
@@ -44,8 +57,8 @@ def groups(anatomy: Anatomy, candidates: Candidates, budget: Budget) -> list[lis
     if budget.per != "stage":
         return []
     groups: dict[int, list[str]] = {}
-    for unit in candidates:
-        stage = stage_of(anatomy, anatomy.unit[unit])
+    for unit, choices in candidates.items():
+        stage = stage_of(anatomy, anatomy.unit[unit]) if len(choices[0].fallen) else None
         if stage is not None:
             groups.setdefault(stage, []).append(unit)
     return list(groups.values())
@@ -78,16 +91,33 @@ class Within:
                 "lose."
             )
         least = self.accounts[self.budget.smallest] if self.budget.smallest else None
-        choice = self._solved(bounds_of(self.budget, self.accounts), most, least)
-        if choice is None:
-            raise LesionError(self._out_of_reach(most))
-        return choice
+        bounds = bounds_of(self.budget, self.accounts)
+        while True:
+            choice = self._solved(bounds, most, least)
+            if choice is None:
+                raise LesionError(self._out_of_reach(most))
+            exact = self._within_exactly(choice, bounds)
+            if exact == bounds:
+                return choice
+            bounds = exact
+
+    def _within_exactly(self, choice: Choice, bounds: Sequence[Bound]) -> list[Bound]:
+        """The bounds, tighter where a choice passes them by what costs of weights are rounded."""
+        tighter = []
+        for (name, share), bound in zip(self.budget.shares.items(), bounds, strict=True):
+            most = share * bound.account.intact
+            cost = bound.account.at(choice)
+            more = rounding(self.anatomy, self.basis.candidates, choice, name)
+            passed = cost + more > most + SLACK
+            tighter.append(replace(bound, most=min(bound.most, most) - more) if passed else bound)
+        return tighter
 
     def _solved(
         self, bounds: Sequence[Bound], most: float | None, least: Account | None
     ) -> Choice | None:
         """The best choice within bounds, None where nothing is found that meets them."""
         by_drops = self.basis.moves is None or self._shared  # layers may skip a stage's rate
+        bounds = [*bounds, Bound(either(self.anatomy, self.basis.candidates), 1.0)]
         if by_drops or (least is not None and most is None):
             return solve(self._problem(bounds, most, least))
         knobs = Knobs.of(self.basis.candidates, self._shared, bounds, least)

@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
+from lesion.boundary.texts import several
 from lesion.errors import LesionError
 from lesion.rates.allocate import allocated, check
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
+from lesion.rates.layer_options import mixed
 from lesion.results.advice import Advice
 from lesion.results.advise import advise
 from lesion.results.rankings import standing
-from lesion.results.reading import Reading
+from lesion.results.reading import DAMAGE, Reading
 from lesion.study.study import Study
 
 if TYPE_CHECKING:
@@ -88,7 +90,10 @@ def recommend(
         layer on its own)
     after: judge the lesions that recovered in this way before they were scored, such as "bn" or
         "finetune:20", for networks that are to be retrained; "" for one-shot ones
-    damage: None means "filters" where these were measured, else the first that was
+    damage: None means "filters" where these were measured, else the first that was; within a budget
+        several may be named between commas, and None means all that the study holds: beside the
+        rates of units, each layer's weight takes one amount of one damage or none, and none where
+        its own unit loses channels
     times: the table that a budget of latency is reckoned by, see `lesion.time`
     by: what the joint drop is predicted by. "margins": each image's margin moves by the sum of what
         the single lesions moved it; the rates are searched for (see `lesion.rates.local_search`),
@@ -117,8 +122,27 @@ def recommend(
         )
     check(budget, times)
     of_drops = 95 if confidence is None else confidence
-    reading = Reading.of(study, criterion, column, damage, after, of_drops)
+    reading = choosing(study, criterion, column, damage, after, of_drops)
     return within(reading, budget, times, by)
+
+
+def choosing(
+    study: Study,
+    criterion: str | None = None,
+    column: str | None = None,
+    damage: str | None = None,
+    after: str = "",
+    confidence: float = 95,
+) -> Reading:
+    """The lesions that rates within a budget are chosen of.
+
+    damage: names between commas, None for all that the study holds; filters are those of one
+        criterion
+    """
+    names = None if damage is None else several(damage)
+    first = None if names is None else DAMAGE if DAMAGE in names else names[0]
+    reading = Reading.of(study, criterion, column, first, after, confidence)
+    return mixed(reading, names)
 
 
 def within(

@@ -10,7 +10,7 @@ from lesion.network.anatomy import Anatomy, Layer
 from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
 from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.results.rankings import standing
-from lesion.results.reading import Reading, places
+from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
 from lesion.words import grouped, percent, points, rounded
 
@@ -127,7 +127,7 @@ def _layers(
     reading: Reading, evidence: Sequence[Evidence], stages: Stages
 ) -> tuple[LayerAdvice, ...]:
     """One entry a measured target, and one a layer without measurement, in order of execution."""
-    anatomy, place_of = reading.anatomy, places(reading.anatomy)
+    anatomy, place_of = reading.anatomy, reading.anatomy.places
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}

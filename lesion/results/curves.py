@@ -12,7 +12,7 @@ from lesion.lesions.damage.filters import damage as FILTERS
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy
 from lesion.results.by_class import class_drops
-from lesion.results.reading import DAMAGE, Reading, places
+from lesion.results.reading import DAMAGE, Reading
 from lesion.study.study import Study
 
 NAMES: Any = {
@@ -100,7 +100,7 @@ def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
     savings = known_savings(study)
     rows = [*_skipped(study), *(row for reading in readings for row in _rows(reading, savings))]
     frame = pd.DataFrame(rows, columns=[*NAMES, "harm"]).astype({**NAMES, "harm": float})
-    frame = frame.assign(place=frame["layer"].map(places(study.anatomy)))
+    frame = frame.assign(place=frame["layer"].map(study.anatomy.places))
     frame = frame.sort_values(ORDER, ignore_index=True).drop(columns=["place", "harm"])
     frame.attrs["damages"] = {
         name: json.dumps(asdict(amounts)) for name, amounts in study.damages.items()

@@ -26,6 +26,7 @@ class Reading:
     holds then, and stays.
 
     aim: what is asked of the lesions; confidence: of the drops' intervals, in per cent
+    others: readings of damages of weights, of which rates may be mixed beside these lesions
     """
 
     study: Study
@@ -34,6 +35,7 @@ class Reading:
     damage: str = DAMAGE
     recovery: str = ""
     confidence: float = 95
+    others: "tuple[Reading, ...]" = ()
 
     @classmethod
     def of(
@@ -102,7 +104,13 @@ class Reading:
         """The same lesions under another question; itself where it is the same."""
         if (aim, confidence) == (self.aim, self.confidence):
             return self
-        return replace(self, aim=aim, confidence=confidence)
+        others = tuple(other.under(aim, confidence) for other in self.others)
+        return replace(self, aim=aim, confidence=confidence, others=others)
+
+    @property
+    def weights(self) -> "tuple[Reading, ...]":
+        """The readings of damages of weights: the others, and this one where it is one."""
+        return self.others if self.filters else (self, *self.others)
 
     @property
     def anatomy(self) -> Anatomy:
@@ -224,26 +232,15 @@ class Reading:
             for place, lesion in enumerate(stopped)
         }
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return places(self.anatomy)
-
     def _order(self, lesion: Lesion) -> tuple[int, str, str, float, str, int]:
         return (
-            self._places[lesion.target],
+            self.anatomy.places[lesion.target],
             lesion.kind,
             lesion.target,
             self.amounts.severity(lesion.amount),
             lesion.rounding,
             lesion.seed,
         )
-
-
-def places(anatomy: Anatomy) -> dict[str, int]:
-    """Where in the order of execution each layer is, and each unit, by its first layer."""
-    layers = {name: place for place, name in enumerate(anatomy.layer)}
-    units = {unit.name: layers[unit.layers[0]] for unit in anatomy.units if unit.layers}
-    return {**units, **layers}
 
 
 def column_of(study: Study, column: str | None = None) -> str:

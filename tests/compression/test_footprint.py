@@ -10,7 +10,7 @@ from lesion.compression.codebooks import codebook
 from lesion.compression.footprint import Footprint, Saving, Shape
 from lesion.compression.grains import n_of_m, sparse
 from lesion.compression.levels import binary
-from lesion.compression.uniform import uniform
+from lesion.compression.uniform import sparse_uniform, uniform
 
 # 64 → 128 channels, 3×3, stride 1, 16×16 out, no bias
 CONV = Shape(128, 64, (3, 3), (16, 16), (16, 16))
@@ -161,6 +161,20 @@ def test_a_file_of_four_bits(weight, tmp_path):
     data = (tmp_path / "w").read_bytes()
     again = (unpacked(data, 4, damaged.size).reshape(16, -1) - 8) * scales[:, None]
     np.testing.assert_allclose(again, damaged, atol=1e-6)
+
+
+def test_a_file_of_four_bits_and_zeros(weight, tmp_path):
+    kept = weight.numel() // 3
+    damaged = sparse_uniform(weight, kept, bits=4).numpy().reshape(16, -1)
+    scales = np.abs(damaged).max(1) / 7
+    stays = sparse(weight, "weight", kept).numpy().reshape(16, -1) != 0
+    numbers = (np.rint(damaged / scales[:, None]).astype(int) + 8)[stays]
+    (tmp_path / "w").write_bytes(
+        packed(stays.ravel().astype(int), 1) + packed(numbers, 4) + scales.tobytes()
+    )
+    wanted = SMALL.quantised(4, 16, kept=kept)
+    assert (tmp_path / "w").stat().st_size == pytest.approx(wanted.bytes, abs=1)  # parts fill bytes
+    assert (wanted.parameters, wanted.macs * 4 * 32) == (kept, wanted.bops)
 
 
 def test_a_file_of_a_codebook(weight, tmp_path):

@@ -190,7 +190,13 @@ class Told:
 def told(cut, drop):
     macs = SimpleNamespace(macs=100 * (1 - cut))
     return SimpleNamespace(
-        cut=("a",), filters=cut, drop=drop, pruned=macs, intact=SimpleNamespace(macs=100)
+        cut=("a",),
+        idle=False,
+        changes=(),
+        filters=cut,
+        drop=drop,
+        pruned=macs,
+        intact=SimpleNamespace(macs=100),
     )
 
 

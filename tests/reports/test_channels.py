@@ -10,7 +10,8 @@ from legible import assert_legible, luminance, written
 
 from lesion.errors import LesionError
 from lesion.network.cost import Cost
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 from lesion.reports.plots.channels import channels_table, plot_channels
 from lesion.reports.plots.save import save_allocation
 

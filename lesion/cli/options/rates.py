@@ -18,6 +18,13 @@ Params = Annotated[str | None, _rates(help="parameters that may remain", metavar
 Latency = Annotated[
     str | None, _rates(help="time that may remain, by the table of --times", metavar="SHARE")
 ]
+Bytes = Annotated[
+    str | None, _rates(help="stored bytes of layers that may remain, such as 25%", metavar="SHARE")
+]
+Bops = Annotated[
+    str | None,
+    _rates(help="bit operations that may remain: MACs times bits", metavar="SHARE"),
+]
 TimesFile = Annotated[
     Path | None, _rates("--times", help="a table that `lesion time` wrote", metavar="FILE")
 ]

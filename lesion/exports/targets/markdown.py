@@ -5,7 +5,8 @@ from math import isnan
 
 from lesion.exports.targets import Handover
 from lesion.harmless import markdown
-from lesion.rates.allocation import Allocation, UnitRate
+from lesion.rates.allocation import Allocation
+from lesion.rates.unit_rate import UnitRate
 from lesion.words import lost, percent, signed
 
 SUFFIX = ".md"

@@ -18,7 +18,7 @@ from lesion.exports.layer_ratios import Share, shares
 from lesion.exports.origin import about
 from lesion.exports.targets import Handover
 from lesion.network.anatomy import Anatomy
-from lesion.rates.allocation import UnitRate
+from lesion.rates.unit_rate import UnitRate
 
 SUFFIX = ".json"
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lesion.compression.footprint import Footprint, Shape
 from lesion.errors import LesionError
+from lesion.lesions.ratios import kept
 from lesion.lesions.weight_damage import BITS, WeightDamage
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Quantise(WeightDamage):
 
     per: "channel", a step for each filter, or "tensor"; grid: "symmetric", "asymmetric" or "full";
     clip: "max", "percentile" (with its number) or "mse": see `lesion.compression.uniform.uniform`.
+    sparse: the share of the weights, the smallest, that are zero first, as in Deep Compression (Han
+        et al. 2016): a measured pair of two damages.
     The weight that is rounded is the one with the batch norm behind it folded in, as where
     quantised networks run; that norm's statistics are those of the intact network.
     """
@@ -27,6 +30,7 @@ class Quantise(WeightDamage):
     grid: Literal["symmetric", "asymmetric", "full"] = "symmetric"
     clip: Literal["max", "percentile", "mse"] = "max"
     percentile: float = 99.9
+    sparse: float = 0.0
 
     word = "quantise"
     folded = True
@@ -37,24 +41,29 @@ class Quantise(WeightDamage):
         self.slow = self.clip == "mse"
         if self.percentile > 100:
             raise LesionError(f"Expected a percentile up to 100, got {self.percentile:g}.")
+        if self.sparse >= 1:
+            raise LesionError(f"Expected a share of zeros below 1, got {self.sparse:g}.")
 
     def left(self, shape: Shape, amount: float) -> Footprint:
-        """The bits, a float for each step, and of an asymmetric grid its zero."""
+        """The bits, a float for each step, of an asymmetric grid its zero, of zeros a mask."""
         scales = shape.filters if self.per == "channel" else 1
-        return shape.quantised(int(amount), scales, scales * (self.grid == "asymmetric"))
+        few = kept(shape.numbers, self.sparse) if self.sparse else None
+        return shape.quantised(int(amount), scales, scales * (self.grid == "asymmetric"), few)
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
-        """See `lesion.compression.uniform.uniform`."""
-        from lesion.compression.uniform import uniform
+        """See `lesion.compression.uniform.uniform`, and `lesion.compression.grains.sparse`."""
+        from lesion.compression.uniform import sparse_uniform, uniform
 
-        return partial(
-            uniform,
-            bits=int(amount),
-            grid=self.grid,
-            per=self.per,
-            clip=self.clip,
-            percentile=self.percentile,
-        )
+        steps: dict[str, Any] = {
+            "bits": int(amount),
+            "grid": self.grid,
+            "per": self.per,
+            "clip": self.clip,
+            "percentile": self.percentile,
+        }
+        if not self.sparse:
+            return partial(uniform, **steps)
+        return partial(sparse_uniform, kept=kept(shape.numbers, self.sparse), **steps)
 
 
 damage = Quantise()

@@ -21,6 +21,7 @@ from lesion.rates.allocation import Allocation
 from lesion.reports.plots.calibration import plot_calibration
 from lesion.reports.plots.channels import plot_channels
 from lesion.reports.plots.criteria import plot_criteria
+from lesion.reports.plots.damages import plot_damage_map, plot_damages
 from lesion.reports.plots.heatmap import plot_heatmap
 from lesion.reports.plots.norms import plot_norms
 from lesion.reports.plots.pairs import plot_interactions
@@ -94,6 +95,20 @@ def _file(name: str, damage: str) -> str:
     """
     plain = re.sub(r"[^\w.]+", "-", damage)
     return name if damage == DAMAGE else f"{name}-{plain}"
+
+
+def save_damages(
+    curves: pd.DataFrame,
+    folder: str | Path,
+    *,
+    max_drop: float = 1.0,
+    formats: Sequence[str] = ("png",),
+) -> list[Path]:
+    """Write kinds of damage side by side, and what each may save of each layer; formats and errors
+    are those of `save_all`."""
+    check_formats(formats)
+    paths = _save(lambda: plot_damages(curves), "damages", folder, formats)
+    return paths + _save(lambda: plot_damage_map(curves, max_drop), "damage-map", folder, formats)
 
 
 def save_recovery(

@@ -30,7 +30,8 @@ AMOUNTS = {
     "sparsity:grain=input_channel,score=random": 0.5, "sparsity:grain=vector": 0.5,
     "sparsity:grain=position": 0.5, "n_m": 2, "n_m:m=8": 3, "groups": 2, "quantise": 3,
     "quantise:per=tensor": 4, "quantise:per=tensor,grid=asymmetric,clip=mse": 3,
-    "quantise:grid=full,clip=percentile,percentile=99.0": 4, "codebook": 2, "product:length=4": 2,
+    "quantise:grid=full,clip=percentile,percentile=99.0": 4, "quantise:sparse=0.6": 3,
+    "codebook": 2, "product:length=4": 2,
     "binary": 1, "binary:per=tensor": 2, "ternary:threshold=0.75": 2, "power_of_two": 4,
     "dorefa": 4, "hash": 0.75, "low_rank": 0.5, "low_rank:form=spatial": 0.5,
     "low_rank:form=tucker2": 0.6, "low_rank:form=cp": 0.95, "noise": 0.5, "shuffle": 1.0,
@@ -56,6 +57,9 @@ def by_hand(name, weight, amount, module, seed):
         case "quantise":
             if "percentile" in options:
                 options["percentile"] = float(options["percentile"])
+            if "sparse" in options:
+                gone = round(weight.numel() - kept(weight.numel(), float(options.pop("sparse"))))
+                weight = prune.L1Unstructured(gone).prune(weight)
             return uniform.uniform(weight, amount, **options)
         case "codebook":
             return codebooks.codebook(weight, 2**amount)

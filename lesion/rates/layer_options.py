@@ -1,0 +1,184 @@
+"""What layers' weights may become: the options that rates are mixed of, beside filters."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from math import isnan, prod
+
+import numpy as np
+
+from lesion.compression.footprint import FLOAT, Footprint
+from lesion.errors import LesionError
+from lesion.lesions.damage import damage, names
+from lesion.lesions.weight_damage import WeightDamage, reads_left, shape_of
+from lesion.network.anatomy import Anatomy, Layer
+from lesion.rates.budget import Budget, fixed
+from lesion.rates.candidates import Candidate, Candidates
+from lesion.rates.compressed import Compressed
+from lesion.results.reading import Reading
+
+COUNTED = {"macs": "dense_macs", "params": "parameters", "bytes": "bits", "bops": "bops"}
+NOTHING = np.zeros(0, bool)
+
+
+def weights_of(layer: str) -> str:
+    """The name by which choices of a layer's weight stand among those of units."""
+    return f"weights of {layer}"
+
+
+def mixing(damages: Sequence[str]) -> list[str]:
+    """Those that change one layer's weight and that are known by their names."""
+    return [name for name in damages if weight_damage(name) is not None]
+
+
+@cache
+def weight_damage(name: str) -> WeightDamage | None:
+    """The damage of a name, None for one that is none of layers' weights, or of a user's own."""
+    if name.partition(":")[0] not in names():
+        return None
+    kind = damage(name)
+    return kind if isinstance(kind, WeightDamage) else None
+
+
+def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
+    """A reading, with those of other damages of weights that rates may be mixed of.
+
+    damages: these, None for all that the study holds with that recovery
+    Raises EvidenceError for a damage that the study does not hold, and LesionError for one that
+    changes no layer's weight.
+    """
+    study = reading.study
+    if damages is None:
+        held = [lesion.damage for lesion in study.lesions if lesion.recovery == reading.recovery]
+        damages = mixing(list(dict.fromkeys(held)))
+    others = [name for name in damages if name != reading.damage]
+    for name in others:
+        if weight_damage(name) is None:
+            raise LesionError(
+                f"Expected damages of weights beside {reading.damage}, got {name}: units take "
+                "filters, and each layer one of these."
+            )
+    readings = (
+        Reading.of(study, None, reading.column, name, reading.recovery, reading.confidence)
+        for name in others
+    )
+    others_asked = tuple(other.under(reading.aim, reading.confidence) for other in readings)
+    return replace(reading, others=others_asked)
+
+
+def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
+    """For each layer that can be damaged so that it costs less of what a budget bounds, its
+    choices: nothing first, then those that save more and lose more.
+
+    readings: a study's, one for each damage of weights; of several lesions of one amount the worst
+        counts, and layers in groups that are not depthwise have none
+    An option is left out where another one loses no more and saves as much of each resource.
+    """
+    if not readings:
+        return {}
+    anatomy = readings[0].anatomy
+    kept_whole = {unit for unit, ratio in fixed(anatomy, budget).items() if ratio == 0}
+    bounded = [name for name in COUNTED if name in (*budget.shares, budget.smallest)]
+    worst: dict[tuple[str, str, float], Candidate] = {}
+    for reading in readings:
+        for option in _measured(reading):
+            assert option.lesion is not None
+            key = option.lesion.target, option.lesion.damage, option.asked
+            worst[key] = max(worst.get(key, option), option, key=lambda some: some.high)
+    layers: dict[str, list[Candidate]] = {}
+    for (layer, _, _), option in worst.items():
+        if anatomy.layer[layer].unit not in kept_whole:
+            layers.setdefault(layer, []).append(option)
+    choices: Candidates = {}
+    for layer, options in layers.items():
+        useful = _useful(anatomy.layer[layer], options, bounded)
+        if useful:
+            none = Candidate(0.0, NOTHING)
+            choices[weights_of(layer)] = (none, *useful)
+    return choices
+
+
+def _measured(reading: Reading) -> Iterator[Candidate]:
+    for lesion, cost in reading.drops.items():
+        layer = reading.anatomy.layer[lesion.target]
+        if not cost.reason and (layer.groups == 1 or layer.depthwise):
+            high = cost.drop if isnan(cost.high) else cost.high
+            yield Candidate(lesion.amount, NOTHING, cost.drop, high, lesion.amount, "", lesion)
+
+
+def _useful(layer: Layer, options: Sequence[Candidate], bounded: Sequence[str]) -> list[Candidate]:
+    """Those that save something, and that no other is better than in all that counts."""
+    whole = shape_of(layer).intact()
+    costs = {
+        option: tuple(getattr(left(layer, option), COUNTED[name]) for name in bounded)
+        for option in options
+    }
+    intact = tuple(getattr(whole, COUNTED[name]) for name in bounded)
+    saving = [o for o in options if any(a < b for a, b in zip(costs[o], intact, strict=True))]
+    saving.sort(key=lambda option: (option.high, costs[option]))
+    kept = list[Candidate]()
+    for option in saving:
+        if not any(all(a <= b for a, b in zip(costs[k], costs[option], strict=True)) for k in kept):
+            kept.append(option)
+    return [replace(option, place=place) for place, option in enumerate(kept, 1)]
+
+
+def left(layer: Layer, option: Candidate, inputs: int | None = None) -> Footprint:
+    """What a layer costs with an option of its weight, where so many inputs of each filter stay."""
+    shape = shape_of(layer)
+    shape = shape if inputs is None else replace(shape, inputs=inputs)
+    if option.lesion is None:
+        return shape.intact()
+    kind = weight_damage(option.lesion.damage)
+    if kind is None:
+        raise LesionError(f"Expected a damage of weights, got {option.lesion.damage}.")
+    return kind.left(shape, option.asked)
+
+
+def compressed(
+    readings: Sequence[Reading], choices: Mapping[str, Candidate]
+) -> tuple[Compressed, ...]:
+    """What choices make of layers' weights, in order of execution."""
+    amounts = {reading.damage: reading.amounts for reading in readings}
+    some = {
+        choice.lesion.target: choice
+        for choice in choices.values()
+        if choice.place and choice.lesion is not None
+    }
+    made = list[Compressed]()
+    for layer in readings[0].anatomy.layer if readings else ():
+        if layer in some:
+            choice = some[layer]
+            assert choice.lesion is not None
+            kind, seed = choice.lesion.damage, choice.lesion.seed
+            words = amounts[kind].text(choice.asked)
+            made.append(
+                Compressed(layer, kind, choice.asked, seed, words, choice.drop, choice.high)
+            )
+    return tuple(made)
+
+
+def stored(anatomy: Anatomy, dropped: np.ndarray, weights: Sequence[Compressed] = ()) -> Footprint:
+    """What all layers cost together without the labels in `dropped`, exactly.
+
+    Batch norm, which folds into weights, is left out.
+    """
+    chosen = {each.layer: each for each in weights}
+    parts = [_stored(anatomy, layer, dropped, chosen.get(layer.name)) for layer in anatomy.layers]
+    return Footprint(*(sum(numbers) for numbers in zip(*parts, strict=True)))
+
+
+def _stored(
+    anatomy: Anatomy, layer: Layer, dropped: np.ndarray, change: Compressed | None
+) -> tuple[int, ...]:
+    """(parameters, bits, MACs, dense MACs, bit operations) of one layer."""
+    if change is not None:
+        kind = weight_damage(change.damage)
+        assert kind is not None
+        stay = int(reads_left(anatomy, layer.name, dropped).sum())
+        made = kind.left(replace(shape_of(layer), inputs=stay), change.amount)
+        return made.parameters, made.bits, made.macs, made.dense_macs, made.bops
+    names_of = [name for name in (layer.weight, layer.bias) if name]
+    numbers = [prod(anatomy.parameter[name].kept(dropped)) for name in names_of]
+    macs = numbers[0] * layer.positions
+    return sum(numbers), FLOAT * sum(numbers), macs, macs, macs * FLOAT * FLOAT

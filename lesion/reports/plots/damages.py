@@ -1,0 +1,202 @@
+"""Kinds of damage side by side, by what they save: of all layers, and layer by layer."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from lesion.errors import EvidenceError, LesionError
+from lesion.reports.plots.frames import check_columns
+from lesion.reports.plots.rows import label, of_recovery
+from lesion.reports.plots.style import (
+    DASHES,
+    FONT,
+    INK,
+    End,
+    label_ends,
+    line_style,
+    number,
+    points,
+    ticks_within,
+)
+from lesion.results.reading import CRITERION, DAMAGE, default
+
+RESOURCES = {
+    "bytes": "stored bytes",
+    "macs": "multiply-accumulates with weights that are not zero",
+    "dense_macs": "multiply-accumulates of dense kernels",
+    "bops": "bit operations",
+}
+LINEAR = 1.0  # points up to which drops are drawn in proportion
+MOST = 100.0
+
+
+def damages_table(curves: pd.DataFrame, saved: str = "bytes") -> pd.DataFrame:
+    """What damages cost and save on the mean over the layers that all of them fit.
+
+    One row a kind of damage and amount, in order of harm: damage, amount; layers, how many; saved,
+    the mean share (%) of what a layer has of "bytes", "macs", "dense_macs" or "bops"; drop, low,
+    high, the means of the layers' in points: an interval that is no narrower than the mean's own.
+    Amounts that not all of these layers have are left out.
+
+    Raises EvidenceError where no two damages have a layer in common that both measured.
+    """
+    rows = _measured(curves, saved)
+    layers = [set(part["label"]) for _, part in rows.groupby("damage", sort=False)]
+    common = set.intersection(*layers) if len(layers) > 1 else set()
+    if not common:
+        raise EvidenceError(
+            "Expected two kinds of damage that were measured on the same layers, to set them side "
+            f"by side, got {', '.join(dict.fromkeys(rows['damage'])) or 'none'}: sweep another "
+            "(--damage filters,quantise)."
+        )
+    rows = rows[rows["label"].isin(common)]
+    groups = rows.groupby(["damage", "amount"], sort=False)
+    table = groups.agg(
+        layers=("label", "nunique"),
+        saved=(f"{saved}_saved", "mean"),
+        drop=("drop", "mean"),
+        low=("low", "mean"),
+        high=("high", "mean"),
+    ).reset_index()
+    return table[table["layers"] == len(common)].reset_index(drop=True)
+
+
+def damage_map_table(
+    curves: pd.DataFrame, max_drop: float = 1.0, saved: str = "bytes"
+) -> pd.DataFrame:
+    """What each damage may save of each layer, in per cent of its bytes or other resource.
+
+    It is the most that an amount saves whose drop lies within `max_drop` points by the upper end of
+    its interval, 0 where none does: one row a layer in order of execution, one column a damage; NaN
+    where a damage has no numbers of a layer.
+    """
+    rows = _measured(curves, saved)
+    within = rows[f"{saved}_saved"].where(rows["high"] <= max_drop, 0.0).clip(lower=0)
+    rows = rows.assign(within=within)
+    table = rows.pivot_table(
+        index="label", columns="damage", values="within", aggfunc="max", sort=False
+    )
+    order = dict.fromkeys(rows["label"])
+    return table.reindex(list(order))[list(dict.fromkeys(rows["damage"]))]
+
+
+def plot_damages(curves: pd.DataFrame, saved: str = "bytes", ax: Axes | None = None) -> Axes:
+    """Draw the mean drop of each kind of damage against what it saves, with intervals.
+
+    See `damages_table`. Drops are in proportion up to one point, and logarithmic beyond.
+    """
+    table = damages_table(curves, saved)
+    ax = ax if ax is not None else plt.subplots(figsize=(7.2, 4.6), layout="constrained")[1]
+    ends = []
+    for place, (name, part) in enumerate(table.groupby("damage", sort=False)):
+        part = part.sort_values("saved")
+        style = line_style(place)
+        ax.plot(
+            part["saved"],
+            part["drop"],
+            ls=DASHES[place // 7 % 7],
+            lw=1.4,
+            ms=5,
+            mec="white",
+            mew=0.5,
+            zorder=3,
+            **style,
+        )
+        ax.vlines(part["saved"], part["low"], part["high"], color=style["color"], lw=0.9, zorder=2)
+        last = part.iloc[-1]
+        ends.append(End(last["saved"], last["drop"], str(name), style["color"]))
+    _finish(ax, table, saved)
+    ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    label_ends(ax, ends)
+    return ax
+
+
+def plot_damage_map(
+    curves: pd.DataFrame, max_drop: float = 1.0, saved: str = "bytes", ax: Axes | None = None
+) -> Axes:
+    """Draw what each damage may save of each layer within a tolerance, see `damage_map_table`.
+
+    Cells without numbers are hatched.
+    """
+    table = damage_map_table(curves, max_drop, saved)
+    if ax is None:
+        names = max(len(name) for name in table.index) * FONT * 0.6 / 72
+        size = names + 0.55 * table.shape[1] + 1.6, 0.22 * len(table) + 2.0
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    ax.patch.set(facecolor="0.95", hatch="/////", edgecolor="0.8")
+    mesh = ax.pcolormesh(
+        np.ma.masked_invalid(table.to_numpy()),
+        cmap="cividis",
+        vmin=0,
+        vmax=MOST,
+        edgecolors="white",
+        linewidth=0.5,
+    )
+    ax.set_ylim(len(table), 0)
+    ax.set_yticks(np.arange(len(table)) + 0.5, list(table.index), fontsize=FONT - 1)
+    ax.set_xticks(
+        np.arange(table.shape[1]) + 0.5,
+        list(table.columns),
+        fontsize=FONT,
+        rotation=40,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    ax.tick_params(length=0)
+    sns.despine(ax=ax, left=True, bottom=True)
+    for (row, column), share in np.ndenumerate(table.to_numpy()):
+        if np.isfinite(share):
+            colour = INK if share > 0.6 * MOST else "white"
+            ax.text(
+                column + 0.5,
+                row + 0.5,
+                f"{share:.0f}",
+                ha="center",
+                va="center_baseline",
+                fontsize=FONT - 1,
+                color=colour,
+            )
+    bar = ax.figure.colorbar(mesh, ax=ax, aspect=30, pad=0.02, shrink=min(1.0, 22 / len(table)))
+    bar.ax.tick_params(labelsize=FONT)
+    bar.set_label(f"{RESOURCES[saved]} saved (%)", fontsize=FONT + 1)
+    ax.set_title(f"most that is saved within {points(max_drop)}", loc="left", fontsize=FONT + 1)
+    return ax
+
+
+def _measured(curves: pd.DataFrame, saved: str) -> pd.DataFrame:
+    """A row a layer, damage and amount that was measured one-shot; seeds and roundings are merged,
+    and of filters one criterion is taken."""
+    if saved not in RESOURCES:
+        raise LesionError(f"Expected one of {', '.join(RESOURCES)}, got {saved!r}.")
+    check_columns(curves, ("damage", "layer", "amount", "drop", "low", "high", f"{saved}_saved"))
+    rows = of_recovery(curves, "")
+    known = rows["drop"].notna() & rows["low"].notna() & rows[f"{saved}_saved"].notna()
+    rows = rows[known & ~rows["kind"].isin(["branch", "coupled"])]
+    criteria = list(dict.fromkeys(rows["criterion"][rows["damage"] == DAMAGE]))
+    usual = default(criteria, CRITERION) if criteria else ""
+    rows = rows[(rows["damage"] != DAMAGE) | (rows["criterion"] == usual)]
+    names = zip(rows["layer"], rows["number"], strict=True)
+    rows = rows.assign(label=[label(layer, number) for layer, number in names])
+    numbers = {"drop": "mean", "low": "min", "high": "max", f"{saved}_saved": "mean"}
+    return rows.groupby(["label", "damage", "amount"], sort=False).agg(numbers).reset_index()
+
+
+def _finish(ax: Axes, table: pd.DataFrame, saved: str) -> None:
+    ax.set_yscale("symlog", linthresh=LINEAR, linscale=0.8)
+    low, high = min(-0.5, table["low"].min()), max(2.0, table["high"].max())
+    ax.set_ylim(1.1 * low, 1.15 * high)
+    ticks = ticks_within(low, high)
+    ax.set_yticks(ticks, [number(tick) for tick in ticks])
+    ax.minorticks_off()
+    ax.axhline(0, color=INK, lw=0.8, zorder=1)
+    ax.set_xlabel(f"{RESOURCES[saved]} of a layer that are saved (%)", fontsize=FONT + 1)
+    count = table["layers"].iloc[0]
+    ax.set_ylabel(f"drop, mean of {count} layers one at a time (points)", fontsize=FONT + 1)
+    ax.tick_params(labelsize=FONT)
+    ax.grid(axis="y", color="0.92", lw=0.6)
+    ax.set_axisbelow(True)
+    sns.despine(ax=ax)
