@@ -6,7 +6,7 @@ again = load_pruned(make_network, "small.safetensors")
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,18 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from lesion.errors import LesionError, first_line
+from lesion.exports.factored import can_be_factored, factored
 from lesion.exports.match import Match, match
 from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
+from lesion.lesions.damage import damage
+from lesion.lesions.damage.low_rank import LowRank, ranks
 from lesion.lesions.edits import Channels, Edit, Mended
-from lesion.lesions.lesion import Target
+from lesion.lesions.lesion import Target, seed_of
 from lesion.lesions.mixed_edit import mixed_edit
+from lesion.lesions.readers import tensor_of
+from lesion.lesions.weight_damage import reads_left, shape_of
 from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
 from lesion.network.labels import Edge
 from lesion.network.program import Run, compile_program
 from lesion.network.resized import Resized
 from lesion.network.slices import Slices
+from lesion.network.torch_layers import put_in_place
 from lesion.rates.allocation import Allocation
 from lesion.subject.adapter import Adapter
 from lesion.subject.batch import cloned
@@ -43,7 +49,9 @@ def apply(
     (`out_channels`, `num_features`, `groups`, and what else a forward reckons with), so that the
     copy is of the network's own classes, and is trained, copied and exported as that was.  Modules
     that share a parameter share what stays of it.  Weights that are computed from others, and lose
-    something, are plain parameters of the copy; a warning says so.
+    something, are plain parameters of the copy; a warning says so.  Where rates damage weights,
+    the copy has these, and layers of low rank are the smaller layers that they are made of, one
+    behind the other (`nn.Sequential`), where a forward lets them.
     The copy has run, on the example, and its outputs were those of the network whose fallen
     channels contribute nothing.  Raises LesionError where they are not, or where it does not run.
     """
@@ -62,10 +70,10 @@ def applied(
     plain = computing(matched)
     check_plain(matched, plain)
     small = copied(network)
-    _change_weights(small, matched)
     make_plain(small, matched.dissection.graph, plain)
     if plain and _unlike(matched, small, outputs_of(matched, network)):
         check_plain(matched)
+    _change_weights(small, matched)
     resized = Resized(matched.dissection, matched.dropped)
     slices = Slices.of(small, matched.dissection, resized)
     slices.cut(small)
@@ -76,7 +84,35 @@ def applied(
         needed.number(small)
         if further.attributes == slices.attributes or _unlike(matched, small, wanted):
             raise LesionError(f"{problem}; it may hold numbers of channels: {INSTEAD}.")
-    return small, note(plain)
+    return _with_factors(small, matched, wanted), note(plain)
+
+
+def _with_factors(small: nn.Module, matched: Match, wanted: Sequence[Tensor]) -> nn.Module:
+    """The network with layers of low rank as the smaller layers that they are made of; with their
+    whole weights where it does not run with these."""
+    layers = dict(_factored_layers(small, matched))
+    if not layers:
+        return small
+    apart = copied(small)
+    for path, made in layers.items():
+        put_in_place(apart, apart.get_submodule(path), made)
+    return small if _unlike(matched, apart, wanted) else apart
+
+
+def _factored_layers(small: nn.Module, matched: Match) -> Iterator[tuple[str, nn.Module]]:
+    """What can stand in the place of modules, by their paths; made of the intact weights, as what
+    they compose was."""
+    anatomy, network = matched.anatomy, matched.dissection.call.network
+    for lesion in matched.allocation.changes:
+        kind, layer = damage(lesion.damage), anatomy.layer[lesion.target]
+        path, _, leaf = layer.weight.rpartition(".")
+        module = small.get_submodule(path)
+        if not isinstance(kind, LowRank) or leaf != "weight" or not can_be_factored(module):
+            continue
+        stay = reads_left(anatomy, layer.name, matched.dropped)
+        weight = tensor_of(network, layer.weight)[:, torch.from_numpy(stay)]
+        most = ranks(replace(shape_of(layer), inputs=int(stay.sum())), kind.form, lesion.amount)
+        yield path, factored(module, weight, kind.form, most, seed_of(lesion.seed, layer.name))
 
 
 def _change_weights(small: nn.Module, matched: Match) -> None:

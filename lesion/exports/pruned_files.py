@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,15 @@ def save_pruned(small: nn.Module, allocation: Allocation, path: str | Path) -> N
         name: {"kind": _kind(module), "numbers": dict(_numbers(module))}
         for name, module in small.named_modules()
     }
-    said = {"format": FORMAT, "modules": modules, "shared": list(_shared(small))}
+    places = dict(small.named_modules())
+    changed = [each.layer for each in allocation.weights]
+    factored = [name for name in changed if isinstance(places.get(name), nn.Sequential)]
+    said = {
+        "format": FORMAT,
+        "modules": modules,
+        "shared": list(_shared(small)),
+        "factored": factored,
+    }
     metadata = {"pruned": json.dumps(said), "allocation": json.dumps(allocation.to_dict())}
     tensors = {name: value.detach().contiguous().clone() for name, value in state_of(small)}
     write(path, save(tensors, texts(allocation) | metadata))
@@ -54,6 +63,8 @@ def load_pruned(network: nn.Module | Callable[[], nn.Module], path: str | Path) 
         )
     small = copied(whole)
     try:
+        for name in said.get("factored", ()):
+            _put_factors(small, name, said["modules"], tensors)
         _make_plain(small, said["modules"], tensors)
         _check_fits(small, tensors)
         _fill(small, tensors, said["shared"])
@@ -69,6 +80,34 @@ def load_pruned(network: nn.Module | Callable[[], nn.Module], path: str | Path) 
             "write it again (lesion apply)."
         ) from error
     return small
+
+
+def _put_factors(
+    network: nn.Module, path: str, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Puts the layers that a factored one was made of in its place, without weights yet."""
+    try:
+        module = network.get_submodule(path)
+    except AttributeError:
+        raise _Unlike(f"has no module {line(path)}") from None
+    layers = list[nn.Module]()
+    while (record := records.get(f"{path}.{len(layers)}")) is not None:
+        layer = _layer(record)
+        if f"{path}.{len(layers)}.bias" in tensors:
+            layer.bias = nn.Parameter(torch.empty(0))
+        layers.append(layer)
+    put_in_place(network, module, nn.Sequential(*layers).train(module.training))
+
+
+def _layer(record: Mapping[str, Any]) -> nn.Module:
+    """A layer of torch's by its kind and numbers, without a bias, its weight empty yet."""
+    kinds: dict[str, Any] = {f"{each.__module__}.{each.__qualname__}": each for each in LAYERS}
+    numbers = {k: v if type(v) is int else tuple(v) for k, v in record["numbers"].items()}
+    kind = kinds[record["kind"]]
+    taken = {name: numbers[name] for name in signature(kind).parameters if name in numbers}
+    made: nn.Module = kind(**taken, bias=False, device="meta")
+    made.weight = nn.Parameter(torch.empty(0))
+    return made
 
 
 class _Unlike(Exception):

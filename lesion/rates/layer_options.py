@@ -68,17 +68,19 @@ def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
 
 def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
     """For each layer that can be damaged so that it costs less of what a budget bounds, its
-    choices: nothing first, then those that save more and lose more.
+    choices: nothing first, then those that save more.
 
     readings: a study's, one for each damage of weights; of several lesions of one amount the worst
         counts, and layers in groups that are not depthwise have none
-    An option is left out where another one loses no more and saves as much of each resource.
+    Options that save none of what is bounded are left out.
     """
     if not readings:
         return {}
     anatomy = readings[0].anatomy
     kept_whole = {unit for unit, ratio in fixed(anatomy, budget).items() if ratio == 0}
-    bounded = [name for name in COUNTED if name in (*budget.shares, budget.smallest)]
+    bounded = [name for name in (*budget.shares, budget.smallest) if name in COUNTED]
+    if not bounded:
+        return {}
     worst: dict[tuple[str, str, float], Candidate] = {}
     for reading in readings:
         for option in _measured(reading):
@@ -107,20 +109,16 @@ def _measured(reading: Reading) -> Iterator[Candidate]:
 
 
 def _useful(layer: Layer, options: Sequence[Candidate], bounded: Sequence[str]) -> list[Candidate]:
-    """Those that save something, and that no other is better than in all that counts."""
-    whole = shape_of(layer).intact()
-    costs = {
-        option: tuple(getattr(left(layer, option), COUNTED[name]) for name in bounded)
-        for option in options
-    }
-    intact = tuple(getattr(whole, COUNTED[name]) for name in bounded)
-    saving = [o for o in options if any(a < b for a, b in zip(costs[o], intact, strict=True))]
-    saving.sort(key=lambda option: (option.high, costs[option]))
-    kept = list[Candidate]()
-    for option in saving:
-        if not any(all(a <= b for a, b in zip(costs[k], costs[option], strict=True)) for k in kept):
-            kept.append(option)
-    return [replace(option, place=place) for place, option in enumerate(kept, 1)]
+    """Those that save something, the least of what is bounded first."""
+    intact = shape_of(layer).intact()
+
+    def remaining(option: Candidate) -> tuple[float, ...]:
+        cost = left(layer, option)
+        return tuple(getattr(cost, COUNTED[n]) / getattr(intact, COUNTED[n]) for n in bounded)
+
+    saving = [option for option in options if min(remaining(option)) < 1]
+    saving.sort(key=remaining, reverse=True)
+    return [replace(option, place=place) for place, option in enumerate(saving, 1)]
 
 
 def left(layer: Layer, option: Candidate, inputs: int | None = None) -> Footprint:

@@ -12,7 +12,7 @@ from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Lesion
 from lesion.rates.candidates import Candidates
 from lesion.rates.knobs import Knobs
-from lesion.rates.margins import LEVEL, Shifts
+from lesion.rates.margins import LEVEL, Shifts, Soft
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
@@ -103,7 +103,9 @@ class Basis:
             for settings in knobs.settings
         ]
         pinned = sum((settings[0] for settings in moved), self.moves.base)
-        return Shifts(
+        weights = any(choice.place for choices in self.candidates.values() for choice in choices)
+        kind = Soft if weights else Shifts  # few bits leave nearly every image right
+        return kind(
             self.moves.right.astype(float),
             (0,) * len(moved),
             pinned,

@@ -18,6 +18,7 @@ from lesion.joint.verifier import Verifier, once
 from lesion.joint.verify import verify
 from lesion.lesions.lesion import Joint
 from lesion.rates.budget import Budget
+from lesion.rates.layer_options import stored
 from lesion.rates.recommend import choosing, recommend
 from lesion.study.aim import Aim
 from lesion.subject.subject import Subject
@@ -101,11 +102,20 @@ def test_what_is_measured_is_the_network_made_by_hand(subject, study, budget):
 def test_what_is_applied_is_it_too_and_is_written_and_read(subject, study, budget, tmp_path):
     network, data = subject
     rates, images = mixing(study, budget), data.tensors[0][:8]
-    small, wanted = apply(rates, network, images), by_hand(network, study, rates)
-    for (name, value), expected in zip(
-        small.state_dict().items(), wanted.state_dict().values(), strict=True
-    ):
-        assert torch.allclose(value, expected, atol=1e-6), name
+    small, wanted = apply(rates, network, images).eval(), by_hand(network, study, rates)
+    assert torch.allclose(small(images), wanted(images), atol=1e-5)
+    ranks = [each.layer for each in rates.weights if each.damage == "low_rank"]
+    apart = [name for name, module in small.named_modules() if isinstance(module, nn.Sequential)]
+    assert apart == ranks
+    weights = {name.removesuffix(".weight"): v for name, v in small.named_parameters()}
+    for each in rates.weights:
+        if each.layer not in ranks:
+            expected = wanted.get_submodule(each.layer).weight
+            assert torch.allclose(weights[each.layer], expected, atol=1e-6), each
+    if not any(each.damage == "sparsity" for each in rates.weights):  # zeros are stored in it
+        cost = stored(study.anatomy, rates.dropped(study.anatomy), rates.weights)
+        norm = small.norm.weight.numel() + small.norm.bias.numel()
+        assert sum(p.numel() for p in small.parameters()) == cost.parameters + norm
     save_pruned(small, rates, tmp_path / "small.safetensors")
     again = load_pruned(network, tmp_path / "small.safetensors")
     assert torch.equal(again.eval()(images), small.eval()(images))

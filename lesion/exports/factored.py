@@ -1,0 +1,112 @@
+"""Layers of low rank as the smaller layers that they are made of, one behind the other."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lesion.compression import factors
+from lesion.network.torch_layers import CONVOLUTIONS
+
+PLAIN = (*CONVOLUTIONS, nn.Linear)
+
+
+def can_be_factored(module: nn.Module) -> bool:
+    """Whether other layers can stand in a module's place: one of torch's own, padded with zeros."""
+    if type(module) not in PLAIN:
+        return False
+    return isinstance(module, nn.Linear) or (
+        getattr(module, "padding_mode", "") == "zeros"
+        and not isinstance(getattr(module, "padding", ""), str)
+    )
+
+
+@torch.no_grad()
+def factored(
+    module: nn.Module, weight: Tensor, form: str, ranks: Sequence[int], seed: int = 0
+) -> nn.Sequential:
+    """The layers that give what a module gives whose weight is of low rank.
+
+    module: a convolution or linear layer, see `can_be_factored`; its strides, paddings, bias and
+        mode are theirs
+    weight: the one that is factored; form, ranks, seed: see `lesion.compression.factors.of_rank`
+
+    >>> conv = nn.Conv2d(8, 16, 3, stride=2, padding=1)
+    >>> small = factored(conv, conv.weight, "spatial", [4])
+    >>> [tuple(layer.weight.shape) for layer in small]
+    [(4, 8, 3, 1), (16, 4, 1, 3)]
+    """
+    layers = list(_layers(module, weight, form, ranks, seed))
+    bias: Any = module.bias
+    if bias is not None:
+        layers[-1].bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    made = nn.Sequential(*layers).to(weight)
+    return made.requires_grad_(weight.requires_grad).train(module.training)
+
+
+def _layers(
+    module: nn.Module, weight: Tensor, form: str, ranks: Sequence[int], seed: int
+) -> Iterator[nn.Module]:
+    if isinstance(module, nn.Linear):
+        for factor in factors.svd(weight, *ranks):
+            yield _linear(factor)
+        return
+    size = weight.dim() - 2
+    own: Any = module.stride, module.padding, module.dilation
+    vertical, horizontal = _along(own, 0), _along(own, 1)
+    if form == "svd":
+        first, second = factors.svd(weight, *ranks)
+        yield _conv(module, first, *own)
+        yield _conv(module, _wide(second, size))
+    elif form == "spatial":
+        first, second = factors.spatial(weight, *ranks)
+        yield _conv(module, first, *vertical)
+        yield _conv(module, second, *horizontal)
+    elif form == "tucker2":
+        inputs, core, filters = factors.tucker2(weight, *ranks)
+        yield _conv(module, _wide(inputs, size))
+        yield _conv(module, core, *own)
+        yield _conv(module, _wide(filters, size))
+    else:
+        inputs, rows, columns, filters = factors.cp(weight, ranks[0], seed)
+        yield _conv(module, _wide(inputs, size))
+        yield _conv(module, rows[:, None, :, None], *vertical, ranks[0])
+        yield _conv(module, columns[:, None, None, :], *horizontal, ranks[0])
+        yield _conv(module, _wide(filters, size))
+
+
+def _wide(matrix: Tensor, dimensions: int) -> Tensor:
+    """A kernel of one position."""
+    return matrix.reshape(*matrix.shape, *[1] * dimensions)
+
+
+def _along(own: Any, axis: int) -> Any:
+    """Stride, padding and dilation along one axis of two, and none along the other."""
+    return tuple(
+        tuple(value if at == axis else idle for at, value in enumerate(values))
+        for values, idle in zip(own, (1, 0, 1), strict=True)
+    )
+
+
+def _linear(weight: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], len(weight), bias=False)
+    layer.weight = nn.Parameter(weight)
+    return layer
+
+
+def _conv(
+    module: nn.Module,
+    weight: Tensor,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> nn.Module:
+    channels, (made, *kernel) = weight.shape[1] * groups, (len(weight), *weight.shape[2:])
+    kind: Any = type(module)
+    layer: nn.Module = kind(
+        channels, made, tuple(kernel), stride, padding, dilation, groups, bias=False
+    )
+    layer.weight = nn.Parameter(weight.contiguous())
+    return layer
