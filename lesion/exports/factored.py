@@ -57,22 +57,22 @@ def _layers(
     vertical, horizontal = _along(own, 0), _along(own, 1)
     if form == "svd":
         first, second = factors.svd(weight, *ranks)
-        yield _conv(module, first, *own)
+        yield _conv(module, first, own)
         yield _conv(module, _wide(second, size))
     elif form == "spatial":
         first, second = factors.spatial(weight, *ranks)
-        yield _conv(module, first, *vertical)
-        yield _conv(module, second, *horizontal)
+        yield _conv(module, first, vertical)
+        yield _conv(module, second, horizontal)
     elif form == "tucker2":
         inputs, core, filters = factors.tucker2(weight, *ranks)
         yield _conv(module, _wide(inputs, size))
-        yield _conv(module, core, *own)
+        yield _conv(module, core, own)
         yield _conv(module, _wide(filters, size))
     else:
         inputs, rows, columns, filters = factors.cp(weight, ranks[0], seed)
         yield _conv(module, _wide(inputs, size))
-        yield _conv(module, rows[:, None, :, None], *vertical, ranks[0])
-        yield _conv(module, columns[:, None, None, :], *horizontal, ranks[0])
+        yield _conv(module, rows[:, None, :, None], vertical, ranks[0])
+        yield _conv(module, columns[:, None, None, :], horizontal, ranks[0])
         yield _conv(module, _wide(filters, size))
 
 
@@ -95,18 +95,10 @@ def _linear(weight: Tensor) -> nn.Linear:
     return layer
 
 
-def _conv(
-    module: nn.Module,
-    weight: Tensor,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> nn.Module:
-    channels, (made, *kernel) = weight.shape[1] * groups, (len(weight), *weight.shape[2:])
+def _conv(module: nn.Module, weight: Tensor, settings: Any = (1, 0, 1), groups: int = 1) -> Any:
+    """A convolution of the module's kind; settings: its stride, padding and dilation."""
     kind: Any = type(module)
-    layer: nn.Module = kind(
-        channels, made, tuple(kernel), stride, padding, dilation, groups, bias=False
-    )
+    channels, kernel = weight.shape[1] * groups, tuple(weight.shape[2:])
+    layer = kind(channels, len(weight), kernel, *settings, groups, bias=False)
     layer.weight = nn.Parameter(weight.contiguous())
     return layer
