@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lesion.lesions.lesion import Target
 from lesion.lesions.readers import Readers, tensor_of
 from lesion.lesions.removal import without
+from lesion.lesions.zeros import cleared, hold_clear
 from lesion.network.dissection import Dissection
 from lesion.network.labels import Edge
 from lesion.network.program import Program, Step
@@ -90,16 +91,11 @@ class Channels:
     def weights(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
         """The weights that read the channels, with zeros in the columns of what falls."""
         columns = readers.columns(self.edges, self.dropped, network)
-        return {name: _cleared(network, name, gone) for name, gone in columns.items()}
+        return cleared(network, columns)
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The columns are zero from now on, in every pass of their module or the network."""
-        for name, gone in readers.columns(self.edges, self.dropped, network).items():
-            owner, _, last = name.rpartition(".")
-            for module, path in {network: name, network.get_submodule(owner): last}.items():
-                hook = _clearing(path, gone)
-                hook(module)
-                module.register_forward_pre_hook(hook)
+        hold_clear(network, readers.columns(self.edges, self.dropped, network))
 
     def held(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
         """The columns of what falls."""
@@ -282,19 +278,3 @@ def edges(dissection: Dissection, target: Target) -> tuple[Edge, ...]:
     units = target.units or (target.name,)
     places = {place for unit in units for place in dissection.readers.get(unit, ())}
     return tuple(dissection.reads[place] for place in sorted(places))
-
-
-def _cleared(network: nn.Module, name: str, gone: Tensor) -> Tensor:
-    weight = tensor_of(network, name)
-    return weight.masked_fill(gone.to(weight.device), 0)
-
-
-def _clearing(name: str, gone: Tensor) -> Callable[..., None]:
-    @torch.no_grad()
-    def hook(module: nn.Module, *_: object) -> None:
-        weight = tensor_of(module, name)
-        columns = gone.to(weight.device).expand_as(weight)
-        if weight[columns].any():  # training has moved them
-            weight.masked_fill_(columns, 0)
-
-    return hook

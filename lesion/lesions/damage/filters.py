@@ -1,15 +1,15 @@
 """filters: channels removed, as in the physically smaller network (Li et al. 2017, section 3.1)."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.compression.footprint import FLOAT, Footprint, Saving
+from lesion.compression.footprint import Saving
 from lesion.errors import LesionError
 from lesion.lesions.amounts import FILTERS
 from lesion.lesions.damage import Damage, Settings
+from lesion.lesions.kept_cost import kept_cost, shrinking
 from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.ratios import dropped, falling
 from lesion.lesions.targets import targets
@@ -81,36 +81,20 @@ class Filters(Damage):
         without scores, since channels may differ in what they cost.
         """
         if lesion.kind == "branch":
-            whole = _cost(anatomy, [lesion.target], 1.0)
-            return Saving(
-                whole, _cost(anatomy, [lesion.target], 1 - lesion.pruned / lesion.channels)
-            )
+            whole = kept_cost(anatomy, [lesion.target])
+            kept = 1 - lesion.pruned / lesion.channels
+            return Saving(whole, kept_cost(anatomy, [lesion.target], kept))
         if scores is None:
             return None
         gone = dropped(anatomy, lesion, scores)
-        weights = {layer.name: anatomy.parameter[layer.weight] for layer in anatomy.layers}
-        smaller = [name for name, weight in weights.items() if weight.kept(gone) != weight.shape]
-        return Saving(_cost(anatomy, smaller), _cost(anatomy, smaller, gone=gone))
+        smaller = shrinking(anatomy, gone)
+        return Saving(kept_cost(anatomy, smaller), kept_cost(anatomy, smaller, gone=gone))
 
     def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:
         """The MACs of the layers that fall, and of those that only follow them."""
         unit = None if lesion.kind == "branch" else lesion.target
         layers = (n for n in anatomy.layers if n.unit == unit or n.name == lesion.target)
         return sum(layer.macs for layer in layers) * lesion.pruned / lesion.channels
-
-
-def _cost(
-    anatomy: Anatomy, layers: Sequence[str], share: float = 1.0, gone: np.ndarray | None = None
-) -> Footprint:
-    """Of layers that keep a share of their filters, or all but what is gone."""
-    dropped_labels = np.zeros(anatomy.channels, bool) if gone is None else gone
-    parameters = macs = 0
-    for layer in map(anatomy.layer.__getitem__, layers):
-        names = [name for name in (layer.weight, layer.bias) if name]
-        numbers = [prod(anatomy.parameter[name].kept(dropped_labels)) for name in names]
-        parameters += round(share * sum(numbers))
-        macs += round(share * numbers[0]) * layer.positions
-    return Footprint(parameters, FLOAT * parameters, macs, macs, macs * FLOAT * FLOAT)
 
 
 damage = Filters()
