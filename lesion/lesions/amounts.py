@@ -26,6 +26,9 @@ class Amounts:
         whether they are whole numbers
     example: a sentence of help
     spared: how what stands no amount is to be kept, such as "in 32 bits"
+    target: what suffers it, such as "layer"
+    only: of a damage that is done or not, with 1 as the one amount, what it does, such as
+        "deleted"; then `of` stands for the amount in a sentence
 
     >>> bits = Amounts((8, 6, 4), "bit width", "bits of weights", "bits", rising=False, high=33)
     >>> bits.text(4), bits.phrase(4), bits.sort([4, 2, 8]), bits.up_to
@@ -45,11 +48,18 @@ class Amounts:
     example: str = ""
     closed: bool = False
     spared: str = "whole"
+    target: str = "layer"
+    only: str = ""
 
     @property
     def up_to(self) -> str:
         """Towards more harm, in words."""
-        return "up to" if self.rising else "down to"
+        return "when" if self.only else "up to" if self.rising else "down to"
+
+    @property
+    def worst(self) -> str:
+        """What is safe at most, in words."""
+        return self.only or "most harmful amount"
 
     @property
     def axis(self) -> str:
@@ -74,7 +84,7 @@ class Amounts:
         >>> FILTERS.text(0.125)
         '12.5 %'
         """
-        return f"{self.shown(amount):.4g} {self.unit}".rstrip()
+        return self.only or f"{self.shown(amount):.4g} {self.unit}".rstrip()
 
     def phrase(self, amount: float, noun: str = "filters") -> str:
         """An amount in a sentence.
@@ -82,7 +92,7 @@ class Amounts:
         >>> FILTERS.phrase(0.3)
         '30 % of its filters'
         """
-        return self.text(amount) + self.of.replace("{noun}", noun)
+        return self.of if self.only else self.text(amount) + self.of.replace("{noun}", noun)
 
     def check(self, amounts: Sequence[float]) -> None:
         """Raises LesionError unless there are amounts, all of which can be."""

@@ -83,6 +83,31 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Block:
+    """A residual block, y = x + f(x), or a dense one, y = [x, f(x)]: the branch f that x passes.
+
+    name: that of the module which holds its layers
+    layers: those that run in the branch alone, in order of execution; shared: those that run
+        elsewhere as well; macs: multiply-accumulates of the branch for one image
+    stage, position: as of its last layer
+    unit: of a dense block the unit whose channels it appends, "" of one that is added
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    macs: int = 0
+    stage: int | None = None
+    position: tuple[str, ...] = ()
+    unit: str = ""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All layers that run in the branch."""
+        return self.layers + self.shared
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A parameter or buffer: its shape, and for each axis that follows channels their labels.
 
@@ -112,8 +137,9 @@ def keeps(labels: tuple[int, ...] | np.ndarray, dropped: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Layers in order of execution, units, and the parameters that they shape.
+    """Layers in order of execution, units, the parameters that they shape, and blocks.
 
+    blocks: those that a network does without, since a stream passes them; in order of execution
     notes: what could not be followed, one sentence each
     whole: why the network is measured by whole forward passes; "" where it is replayed
     """
@@ -123,6 +149,7 @@ class Anatomy:
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...] = ()
     whole: str = ""
+    blocks: tuple[Block, ...] = ()
 
     @cached_property
     def layer(self) -> dict[str, Layer]:
@@ -133,15 +160,35 @@ class Anatomy:
         return {unit.name: unit for unit in self.units}
 
     @cached_property
+    def block(self) -> dict[str, Block]:
+        """The blocks by name; of a study that was made before blocks were kept, as layers name
+        theirs."""
+        members: dict[str, list[Layer]] = {}
+        for layer in self.layers if not self.blocks else ():
+            if layer.block is not None:
+                members.setdefault(layer.block, []).append(layer)
+        named = [
+            Block(
+                name,
+                tuple(layer.name for layer in layers),
+                stage=layers[-1].stage,
+                position=layers[-1].position,
+            )
+            for name, layers in members.items()
+        ]
+        return {block.name: block for block in (*self.blocks, *named)}
+
+    @cached_property
     def parameter(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where in the order of execution each layer is, and each unit, by its first layer."""
+        """Where in the order of execution each layer is, each unit and block, by its first layer."""
         layers = {name: place for place, name in enumerate(self.layer)}
-        units = {unit.name: layers[unit.layers[0]] for unit in self.units if unit.layers}
-        return {**units, **layers}
+        firsts = {unit.name: unit.layers[0] for unit in self.units if unit.layers}
+        firsts |= {name: block.members[0] for name, block in self.block.items()}
+        return {name: layers[first] for name, first in firsts.items()} | layers
 
     @property
     def channels(self) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from lesion.errors import SubjectError
 from lesion.network.alike import Alike
 from lesion.network.anatomy import CONSTANT, Anatomy, Layer
+from lesion.network.blocks import blocks
 from lesion.network.canonical import lowered
 from lesion.network.couple import couple
 from lesion.network.dissection import Dissection
@@ -52,12 +53,15 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
     joined = join(coupling, names)
     makings = {names[weight]: made for weight, made in coupling.makings.items()}
     flows = {name: _flow(made, coupling, joined) for name, made in makings.items()}
+    layers = _layers(graph, makings, joined, flows)
+    deletable, branches = blocks(coupling, makings, joined, layers)
     anatomy = Anatomy(
-        layers=_layers(graph, makings, joined, flows),
+        layers=layers,
         units=joined.units,
         parameters=parameters(network, coupling, joined),
         notes=tuple(dict.fromkeys(coupling.notes)),
         whole=whole,
+        blocks=deletable,
     )
     mixing = [edge for edge in coupling.edges if edge.role in ("read", "norm")]
     counting = graph.reaching() if scored else {node.index for node in graph.nodes}
@@ -79,6 +83,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
         labels=coupling.labels,
         joined=joined,
         numbered=numbered,
+        branches=branches,
     )
     return sliceable(dissection)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lesion.network.anatomy import CONSTANT, Anatomy
+from lesion.network.blocks import Branch
 from lesion.network.graph import Call, Graph
 from lesion.network.labels import Edge
 from lesion.network.units import Joined
@@ -23,6 +24,7 @@ class Dissection:
     sizes: bytes of each node's value for one image; nodes: where each layer runs
     labels: of each node's value, as the walk gave them; joined: the final one of each
     numbered: units whose channels are laid out by numbers that may be their forward's own
+    branches: for each block that is added where it meets its stream
     """
 
     anatomy: Anatomy
@@ -36,6 +38,7 @@ class Dissection:
     labels: dict[int, Any]
     joined: Joined
     numbered: frozenset[str]
+    branches: dict[str, Branch]
 
     @cached_property
     def readers(self) -> dict[str, list[int]]:

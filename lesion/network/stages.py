@@ -46,24 +46,24 @@ def places(graph: Graph, makings: Mapping[str, Making]) -> dict[str, Place]:
     layer_at = {node: name for name, made in running.items() for node in made.nodes}
     spans = blocks(graph, layer_at)
     inside = {name: span for span in sorted(spans, key=len, reverse=True) for name in span}
-    shortcuts = set(_shortcuts(graph, running))
-    items = list(_items(running, inside, shortcuts))
+    projections = set(shortcuts(graph, running))
+    items = list(_items(running, inside, projections))
     stages = _stages(items)
     number = 0
     by_layer = {name: Place(None, None, None, ()) for name in makings}
     for name in running:
-        number += name not in shortcuts
+        number += name not in projections
         stage, item, position = stages[name]
-        by_layer[name] = Place(None if name in shortcuts else number, stage, item.block, position)
+        by_layer[name] = Place(None if name in projections else number, stage, item.block, position)
     return by_layer
 
 
 def blocks(graph: Graph, layer_at: Mapping[int, str]) -> list[tuple[str, ...]]:
     """The layers of each block, in order of execution."""
-    joins = _joins(graph)
+    meeting = joins(graph)
     spans = []
-    for join in sorted(set(joins.values())):
-        forks = sorted(fork for fork, met in joins.items() if met == join)
+    for join in sorted(set(meeting.values())):
+        forks = sorted(fork for fork, met in meeting.items() if met == join)
         for fork, end in zip(forks, [*forks[1:], join], strict=True):
             within = _between(graph, fork, end)
             layers = tuple(dict.fromkeys(layer_at[n] for n in sorted(within) if n in layer_at))
@@ -72,7 +72,7 @@ def blocks(graph: Graph, layer_at: Mapping[int, str]) -> list[tuple[str, ...]]:
     return spans
 
 
-def _joins(graph: Graph) -> dict[int, int]:
+def joins(graph: Graph) -> dict[int, int]:
     """For each fork the addition or concatenation in which all its branches have met."""
     users = _live_users(graph)
     meet = _post_dominators(graph, users)
@@ -133,12 +133,12 @@ def _between(graph: Graph, fork: int, end: int) -> set[int]:
     return reached - {fork}
 
 
-def _shortcuts(graph: Graph, makings: Mapping[str, Making]) -> Iterator[str]:
+def shortcuts(graph: Graph, makings: Mapping[str, Making]) -> Iterator[str]:
     """The 1×1 convolutions that lie alone on a branch beside another with layers, up to a sum."""
     layer_at = {node: name for name, made in makings.items() for node in made.nodes}
-    joins = {fork: met for fork, met in _joins(graph).items() if graph.nodes[met].name == "add"}
+    sums = {fork: met for fork, met in joins(graph).items() if graph.nodes[met].name == "add"}
     users = _live_users(graph)
-    for fork, join in joins.items():
+    for fork, join in sums.items():
         branches = [_layers_from(start, join, users, layer_at) for start in users[fork]]
         alone = {
             name
@@ -163,7 +163,7 @@ def _layers_from(
 
 
 def _items(
-    makings: Mapping[str, Making], inside: Mapping[str, tuple[str, ...]], shortcuts: set[str]
+    makings: Mapping[str, Making], inside: Mapping[str, tuple[str, ...]], projections: set[str]
 ) -> Iterator[_Item]:
     done: set[tuple[str, ...]] = set()
     for name, made in makings.items():
@@ -173,14 +173,17 @@ def _items(
         elif span not in done:
             done.add(span)
             layers = tuple(layer for layer in span if inside[layer] == span)
-            body = [makings[layer] for layer in layers if layer not in shortcuts]
+            body = [makings[layer] for layer in layers if layer not in projections]
             body = body or [makings[layer] for layer in layers]  # around a block of its own
-            yield _Item(layers, _prefix(layers), body[-1].positions, body[0].positions_in)
+            yield _Item(layers, prefix(layers), body[-1].positions, body[0].positions_in)
 
 
-def _prefix(names: Sequence[str]) -> str:
+def prefix(names: Sequence[str]) -> str:
     """The module that holds all the layers; their own names joined where there is none."""
-    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    paths = [name.split(".") for name in names]
+    if len(paths) == 1:
+        paths = [paths[0][:-1]]  # of several one may hold the others, as attention does
+    columns = zip(*paths, strict=False)
     common = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, columns)]
     return ".".join(common) or " + ".join(names)
 

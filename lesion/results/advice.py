@@ -9,7 +9,7 @@ import pandas as pd
 
 from lesion.harmless import line
 from lesion.lesions.amounts import FILTERS, Amounts
-from lesion.network.anatomy import Layer
+from lesion.network.anatomy import Block, Layer
 from lesion.words import percent, points, scored
 
 CAVEAT = (
@@ -22,8 +22,8 @@ RECOVERED = (
     "are cut together it mends less: measure them (`lesion refine --recover`)."
 )
 ALONE = (
-    "These amounts say what this network loses where one layer is damaged, the others whole. Of "
-    "several layers that are damaged together it may lose more than the sum."
+    "These amounts say what this network loses where one {0} is damaged, the others whole. Of "
+    "several {0}s that are damaged together it may lose more than the sum."
 )
 
 
@@ -176,7 +176,7 @@ def _lines(advice: Advice) -> Iterator[str]:
     if advice.prunes:
         yield from _by_stage(advice, measured)
     else:
-        yield "Each layer by itself:"
+        yield f"Each {advice.amounts.target} by itself:"
         yield from (f"  {entry.line}" for entry in measured if not entry.skipped)
     yield from _absent(advice)
     if advice.judged:
@@ -212,9 +212,11 @@ def _ranked(advice: Advice) -> Iterator[str]:
     """What was measured by what it stands, the most sensitive first, and where that lies."""
     if advice.ranking:
         what = "ratio" if advice.prunes else "amount"
-        yield f"Most sensitive first, by the {what} that each stands alone:"
+        by = "" if advice.amounts.only else f", by the {what} that each stands alone"
+        yield f"Most sensitive first{by}:"
     for rate, entries in groupby(advice.ranking, lambda entry: entry.rate):
-        stood = advice.amounts.text(rate) if rate or advice.prunes else "none"
+        none = advice.amounts.spared if advice.amounts.only else "none"
+        stood = advice.amounts.text(rate) if rate or advice.prunes else none
         yield f"  {stood}: {', '.join(entry.layer for entry in entries)}"
     unknown = [entry.layer for entry in advice.layers if entry.status == "undecided"]
     if unknown:
@@ -236,8 +238,8 @@ def _absent(advice: Advice) -> Iterator[str]:
         yield f"  {', '.join(names[:3])}{more}: {reason}"
 
 
-def place(layer: Layer) -> str:
-    """Where a layer is, in words.
+def where(layer: Layer | Block) -> str:
+    """Where a layer or block is, in words.
 
     For the first of a stage that down-samples "first of stage 2, down-sampling"; else "stage 2",
     "stem" where the network has blocks and this comes before them, and nothing after the last.

@@ -6,8 +6,8 @@ from math import isnan
 from statistics import median
 
 from lesion.errors import EvidenceError
-from lesion.network.anatomy import Anatomy, Layer
-from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, place
+from lesion.network.anatomy import Anatomy, Block, Layer
+from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, where
 from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.results.rankings import standing
 from lesion.results.reading import Reading
@@ -130,6 +130,8 @@ def _layers(
     anatomy, place_of = reading.anatomy, reading.anatomy.places
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
+    deleted = [anatomy.block[target.target] for target in evidence if target.kind == "block"]
+    seen.update(name for block in deleted for name in block.members)
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}
     reasons = _reasons(reading)
     for layer in anatomy.layers:
@@ -156,8 +158,10 @@ def _reasons(reading: Reading) -> dict[str, str]:
 
 
 def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvice:
-    layer = None if evidence.kind == "coupled" else reading.anatomy.layer[evidence.target]
-    stage = layer.stage if layer else None
+    whole = evidence.kind in ("coupled", "block")
+    layer = None if whole else reading.anatomy.layer[evidence.target]
+    place = reading.anatomy.block[evidence.target] if evidence.kind == "block" else layer
+    stage = place.stage if place else None
     cost = evidence.top.cost if evidence.top else None
     shared = None
     skipped = evidence.rate == 0 and (reading.filters or evidence.status == SENSITIVE)
@@ -177,18 +181,18 @@ def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvi
         cost.drop if cost else None,
         None if cost is None or isnan(cost.low) else cost.low,
         None if cost is None or isnan(cost.high) else cost.high,
-        _reason(evidence, layer, skipped, stages[stage].rate if stage in stages else 0.0),
+        _reason(evidence, place, skipped, stages[stage].rate if stage in stages else 0.0),
     )
 
 
-def _reason(evidence: Evidence, layer: Layer | None, skipped: bool, shared: float) -> str:
+def _reason(evidence: Evidence, at: Layer | Block | None, skipped: bool, shared: float) -> str:
     """Where it is, how far it is safe, and what stops it: the last first where it is skipped."""
-    noun = "outputs" if layer and layer.kind == "linear" else "filters"
+    noun = "outputs" if isinstance(at, Layer) and at.kind == "linear" else "filters"
     ratio = shared if skipped and shared else None
     parts = [evidence.safe_words(), evidence.stop_words(noun, ratio)]
     if skipped:
         parts.reverse()
-    parts.insert(0, place(layer) if layer else "coupled unit")
+    parts.insert(0, where(at) if at else "coupled unit")
     if evidence.kind == "branch":
         parts.append("measured as a branch, not to be removed alone")
     return "; ".join(part for part in parts if part)
@@ -263,5 +267,5 @@ def _of_set(reading: Reading) -> bool:
 
 def _caveat(reading: Reading) -> str:
     if not reading.filters:
-        return ALONE
+        return ALONE.format(reading.amounts.target)
     return RECOVERED.format(reading.recovery) if reading.recovery else CAVEAT

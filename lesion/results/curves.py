@@ -59,8 +59,8 @@ def curves(
 ) -> pd.DataFrame:
     """One row a lesion and one a target without lesions, in order of execution, kind and harm.
 
-    - layer (for a coupled lesion the unit's name), number, stage, block, position, unit, kind,
-      damage, criterion, recovery ("" for one-shot), seed, rounding
+    - layer (for a coupled lesion the unit's name, for a block its own), number, stage, block,
+      position, unit, kind, damage, criterion, recovery ("" for one-shot), seed, rounding
     - amount: of the damage, in its own unit: of filters the pruning ratio that was asked, of which
       pruned of channels came; of each layer the least harmful first, which for some damages is the
       largest number
@@ -135,6 +135,18 @@ def known_savings(study: Study) -> dict[Lesion, Saving]:
 
 def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:
     """Where a target is; a coupled unit has the stage of its layers where that is one."""
+    if kind == "block":
+        block = anatomy.block[target]
+        return {
+            "layer": target,
+            "number": None,
+            "stage": block.stage,
+            "block": target,
+            "position": ", ".join(block.position),
+            "unit": block.unit,
+            "kind": kind,
+            "channels": None,
+        }
     layer = None if kind == "coupled" and target in anatomy.unit else anatomy.layer.get(target)
     if layer is not None:
         return {

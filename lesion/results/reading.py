@@ -256,8 +256,7 @@ def column_of(study: Study, column: str | None = None) -> str:
 
 def last_aim(study: Study, column: str) -> Aim:
     """What was asked of a score last, else one point."""
-    aims = [aim for aim in study.aims if aim.column == column]
-    return aims[-1] if aims else Aim(column=column)
+    return next((aim for aim in study.aims[::-1] if aim.column == column), Aim(column=column))
 
 
 def default(held: Sequence[str], usual: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from lesion.network.anatomy import Anatomy, Layer, Parameter, Unit
+from lesion.network.anatomy import Anatomy, Block, Layer, Parameter, Unit
 from lesion.subject.outcomes import TYPES
 
 MISSING = "nothing"
@@ -139,6 +139,7 @@ def _to_anatomy(values: dict[str, Any]) -> Anatomy:
     values = _tuples(values)
     values["layers"] = tuple(Layer(**layer) for layer in values["layers"])
     values["units"] = tuple(Unit(**unit) for unit in values["units"])
+    values["blocks"] = tuple(Block(**block) for block in values.get("blocks", ()))
     values["parameters"] = tuple(_to_parameter(parameter) for parameter in values["parameters"])
     return Anatomy(**values)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from lesion.compression.footprint import Saving
 from lesion.engine.base import Engine
-from lesion.errors import LesionError, SubjectError, first_line
+from lesion.errors import LesionError, StudyError, SubjectError, first_line
 from lesion.lesions.criteria import Weights, criterion
 from lesion.lesions.damage import plan
 from lesion.lesions.edits import Edit, Weight
@@ -247,6 +247,12 @@ class Planning:
     ) -> None:
         """Lesions into the study; those that cannot recover exactly have a reason at once."""
         study, kind, engine = self.study, self.choices.kind, self.engine
+        blocks = {lesion.target for lesion in edits if lesion.kind == "block"}
+        if unknown := blocks.difference(study.anatomy.block):
+            raise StudyError(
+                f"Expected a study that knows the block {min(unknown)}, but {study.path} was made "
+                "before blocks were kept: name a new study file."
+            )
         if engine.recovery in study.recoveries:  # refused if the training images are others
             study.set_recovery(engine.recovery, engine.images)
         if kind.name != "filters":

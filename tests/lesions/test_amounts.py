@@ -31,6 +31,12 @@ def test_ratios_and_bits_read_as_people_say_them():
     assert (FILTERS.axis, BITS.axis) == ("filters pruned (%)", "bits of weights")
 
 
+def test_what_is_done_or_not_reads_without_a_number():
+    block = Amounts((1,), "block", "block", of="its deletion", high=1, closed=True, only="deleted")
+    assert (block.text(1), block.phrase(1), block.up_to) == ("deleted", "its deletion", "when")
+    assert (block.worst, BITS.worst) == ("deleted", "most harmful amount")
+
+
 @given(st.lists(st.integers(1, 32), min_size=1))
 def test_amounts_are_sorted_by_the_harm_they_do(amounts):
     assert BITS.sort(amounts) == sorted(set(amounts), reverse=True)

@@ -115,7 +115,9 @@ def _draw_cells(ax: Axes, table: pd.DataFrame) -> QuadMesh:
 def _draw_axes(ax: Axes, table: pd.DataFrame, amounts: Amounts, note: str) -> None:
     ax.set_ylim(len(table), 0)
     ax.set_yticks(np.arange(len(table)) + 0.5, list(table.index))
-    shown = [f"{amounts.shown(amount):.3g}" for amount in table.columns.astype(float)]
+    shown = [
+        amounts.only or f"{amounts.shown(amount):.3g}" for amount in table.columns.astype(float)
+    ]
     ax.set_xticks(np.arange(table.shape[1]) + 0.5, shown, fontsize=FONT)
     title = "pruning ratio (%)" if amounts == FILTERS else amounts.axis
     ax.set_xlabel(f"{title}\n{note}".strip(), fontsize=FONT)
@@ -152,7 +154,7 @@ def _step(ax: Axes, table: pd.DataFrame, rows: pd.DataFrame, advice: Advice) -> 
             safe, rate = entries[key].status == "safe", entries[key].rate
             end = int((harm <= advice.amounts.severity(rate) + 1e-9).sum()) if safe else 0
             ax.plot([end, end], [i + 0.06, i + 0.94], color="black", lw=2.2, clip_on=False)
-    what = "largest ratio" if advice.prunes else "most harmful amount"
+    what = "largest ratio" if advice.prunes else advice.amounts.worst
     ax.set_title(f"bar: {what} within {points(advice.max_drop)}", loc="left", fontsize=FONT)
 
 

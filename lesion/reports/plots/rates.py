@@ -145,7 +145,7 @@ def _finish(ax: Axes, table: pd.DataFrame, advice: Advice, alone: bool) -> None:
 def _handles(table: pd.DataFrame, advice: Advice) -> list[Any]:
     most = points(advice.max_drop)
     if not advice.prunes:
-        handles: list[Any] = [Patch(**_bar(False), label=f"most harmful amount within {most}")]
+        handles: list[Any] = [Patch(**_bar(False), label=f"{advice.amounts.worst} within {most}")]
         if table["rate"].isna().any():
             cross: dict[str, Any] = {"ls": "", "marker": "X", "color": SKIPPED}
             handles.append(Line2D([], [], label="none within it", **cross))

@@ -49,8 +49,8 @@ def sensitivity_table(
     criterion: str | None = None,
     damage: str | None = None,
 ) -> pd.DataFrame:
-    """The points of the curves: one row a measured lesion; of filters one more for each layer left
-    intact.
+    """The points of the curves: one row a measured lesion, and one more for each target left intact
+    of filters and of what is done or not.
 
     Columns: panel, label, layer, kind, amount (as it is shown: % of the filters gone, pruned /
     channels; of other damage in its own unit), value, low and high (of `column`, "accuracy" in % or
@@ -63,9 +63,10 @@ def sensitivity_table(
     damage = damage_of(curves, damage, advice)
     rows = one_criterion(curves, criterion, damage)
     rows = rows[rows["drop"].notna()]
+    if damage == DAMAGE or amounts_of(curves, damage).only:
+        rows = pd.concat([_intact(rows), rows]).sort_index(kind="stable")
     amount = rows["amount"].map(amounts_of(curves, damage).shown)
     if damage == DAMAGE:
-        rows = pd.concat([_intact(rows), rows]).sort_index(kind="stable")
         amount = 100 * rows["pruned"].astype(float) / rows["channels"].astype(float)
     sign, start = (-1, rows["baseline"]) if column == "accuracy" else (1, 0)
     ends = np.sort([start + sign * rows["low"], start + sign * rows["high"]], axis=0)
@@ -81,7 +82,9 @@ def sensitivity_table(
 def _intact(rows: pd.DataFrame) -> pd.DataFrame:
     """Every curve starts where nothing is pruned: the drop is 0, exactly."""
     first = rows.drop_duplicates("label")
-    return first.assign(pruned=0, drop=0.0, low=0.0, high=0.0, accuracy=first["baseline"])
+    return first.assign(
+        amount=0.0, pruned=0, drop=0.0, low=0.0, high=0.0, accuracy=first["baseline"]
+    )
 
 
 def _marked(rows: pd.DataFrame, advice: Advice | None) -> pd.Series[bool]:
@@ -188,8 +191,13 @@ class Drawing:
 
     @property
     def prunes(self) -> bool:
-        """Whether filters fall, of which each curve starts with none."""
+        """Whether filters fall."""
         return self.amounts == FILTERS
+
+    @property
+    def starts(self) -> bool:
+        """Whether each curve starts where nothing is done."""
+        return self.prunes or bool(self.amounts.only)
 
     @property
     def tolerance(self) -> float | None:
@@ -201,7 +209,7 @@ class Drawing:
         for (_, kind, marked), curve in part.groupby(["label", "kind", "marked"], sort=False):
             style: dict[str, Any] = {"color": PALE, "lw": 0.9, "zorder": 2}
             if marked:
-                style = {**line_style(count), **MARKED, "markevery": slice(int(self.prunes), None)}
+                style = {**line_style(count), **MARKED, "markevery": slice(int(self.starts), None)}
                 count += 1
             x = curve["amount"]
             dashes = BRANCH if kind == "branch" else "-"
@@ -228,7 +236,7 @@ class Drawing:
         if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             ax.set_ylabel(AXIS[self.column].format(score_name(self.advice)), fontsize=FONT + 1)
         if ax.xaxis.get_tick_params()["labelbottom"]:
-            title = f"{self.amounts.title} in this layer"
+            title = self.amounts.title + ("" if self.amounts.only else " in this layer")
             title += f" ({self.amounts.unit})" if self.amounts.unit == "%" else ""
             ax.set_xlabel(title, fontsize=FONT + 1)
 
@@ -242,12 +250,13 @@ class Drawing:
         """Harm rises to the right; filters start with none."""
         if self.prunes:
             ax.set_xlim(0, max(amounts.max(), 1) * 1.02)
-            return
-        scale_amounts(ax, self.amounts, amounts.tolist())
+        else:
+            scale_amounts(ax, self.amounts, amounts.tolist())
 
     def _legend(self, ax: Axes, alone: bool, table: pd.DataFrame) -> None:
         skips = self.advice is not None and self.advice.skip
-        name = "layer to skip" if skips else "steepest layer"
+        what = self.amounts.target
+        name = f"{what} to skip" if skips else f"steepest {what}"
         handles: list[Any] = [Line2D([], [], color=INK, lw=0.8, label="intact network")]
         if self.advice is not None:
             text = f"tolerance: {points(self.advice.max_drop)}"
@@ -255,7 +264,7 @@ class Drawing:
         marked = bool(table["marked"].any())
         if marked:
             handles.append(Line2D([], [], lw=2.0, ms=4.5, label=name, **line_style(0)))
-        others = "other layer" if marked else "layer"
+        others = f"other {what}" if marked else what
         handles.append(Line2D([], [], color=PALE, lw=0.9, label=others))
         if (table["kind"] == "branch").any():
             handles.append(Line2D([], [], color=PALE, lw=0.9, ls=BRANCH, label="branch"))

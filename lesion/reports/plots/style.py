@@ -33,6 +33,10 @@ TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 def scale_amounts(ax: Axes, amounts: Amounts, shown: Sequence[float]) -> None:
     """An axis of a damage's amounts as they are shown, harm rising to the right."""
+    if amounts.only:
+        ax.set_xlim(0, 1)
+        ax.set_xticks([0, 1], [amounts.spared, amounts.only])
+        return
     values = sorted(set(shown), reverse=not amounts.rising)
     pad = 0.04 * (values[-1] - values[0]) or (0.5 if amounts.rising else -0.5)
     ax.set_xlim(values[0] - pad, values[-1] + pad)

@@ -231,7 +231,7 @@ def test_a_packed_weight_of_attention_is_edited_as_any_other(name):
 
 def test_every_damage_is_tried():
     words = {name.partition(":")[0] for name in AMOUNTS}
-    assert words == {*damages.names()} - {"filters"}
+    assert words == {*damages.names()} - {"filters", "delete_block"}  # no weights, tested apart
 
 
 @torch.no_grad()
