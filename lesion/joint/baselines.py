@@ -17,7 +17,7 @@ from lesion.network.cost import cost
 from lesion.rates.allocate import described, taken
 from lesion.rates.allocation import Allocation
 from lesion.rates.candidates import Candidate, dropped
-from lesion.rates.layer_options import NOTHING, weights_of
+from lesion.rates.layer_options import NOTHING, weight_readings, weights_of
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 
@@ -43,7 +43,7 @@ def uniform_weights(reading: Reading, allocation: Allocation) -> Iterator[Alloca
     """Of each damage of weights the least amount for all its layers that stores no more bytes than
     the allocation, if there is one."""
     most = allocation.footprints[1].bits
-    for damage in reading.weights:
+    for damage in weight_readings(reading):
         measured = {
             (lesion.amount, lesion.target): (lesion, cost) for lesion, cost in damage.drops.items()
         }

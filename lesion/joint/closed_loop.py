@@ -55,7 +55,9 @@ def tightened(
     Raises LesionError where nothing is left to cut, with what was learned.
     """
     bench = verifier.bench
-    refine = rounds and not reading.recovery and not bench.engine.recovery and not reading.weights
+    refine = (
+        rounds and not reading.recovery and not bench.engine.recovery and not allocation.weights
+    )
     order = verifier.study.header.order
     first = min(images, len(order) // 2) if refine else 0
     others = order[first : first + MORE * images]

@@ -184,7 +184,7 @@ class Anatomy:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where in the order of execution each layer is, each unit and block, by its first layer."""
+        """Where in the order of execution layers are; units and blocks by their first layer."""
         layers = {name: place for place, name in enumerate(self.layer)}
         firsts = {unit.name: unit.layers[0] for unit in self.units if unit.layers}
         firsts |= {name: block.members[0] for name, block in self.block.items()}

@@ -15,7 +15,7 @@ from lesion.rates.budget import RESOURCES, Budget
 from lesion.rates.calibration import Calibration
 from lesion.rates.candidates import Candidate, Candidates, candidates, dropped
 from lesion.rates.knobs import Choice
-from lesion.rates.layer_options import compressed, layer_options, mixed, stored
+from lesion.rates.layer_options import compressed, layer_options, mixed, stored, weight_readings
 from lesion.rates.optimise import Within, accounts_of, stage_of
 from lesion.rates.prediction import Basis, basis
 from lesion.rates.unit_rate import UnitRate
@@ -75,8 +75,9 @@ def choices_of(reading: Reading, budget: Budget) -> Candidates:
 
     Raises EvidenceError where there is nothing to choose.
     """
-    others = layer_options(reading.weights, budget)
-    units = candidates(reading, budget) if reading.filters or not reading.weights else {}
+    weights = weight_readings(reading)
+    others = layer_options(weights, budget)
+    units = candidates(reading, budget) if reading.filters or not weights else {}
     choices = {**units, **others}
     if choices:
         return choices
@@ -142,7 +143,7 @@ def by_stage(reading: Reading, advice: Advice) -> Allocation:
 def described(reading: Reading, choice: Mapping[str, Candidate], goal: str) -> Allocation:
     """The allocation that a choice for each unit makes, without a prediction."""
     anatomy, gone = reading.anatomy, dropped(reading.anatomy, choice)
-    weights = compressed(reading.weights, choice)
+    weights = compressed(weight_readings(reading), choice)
     whole, sliced = stored(anatomy, np.zeros_like(gone)), stored(anatomy, gone)
     left, pruned = stored(anatomy, gone, weights), cost(anatomy, gone)
     if weights:

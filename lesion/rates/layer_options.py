@@ -66,6 +66,11 @@ def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
     return replace(reading, others=others_asked)
 
 
+def weight_readings(reading: Reading) -> list[Reading]:
+    """A reading and the others that are with it, as far as they are of damages of weights."""
+    return [each for each in (reading, *reading.others) if weight_damage(each.damage)]
+
+
 def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
     """For each layer that can be damaged so that it costs less of what a budget bounds, its
     choices: nothing first, then those that save more.

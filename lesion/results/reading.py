@@ -108,11 +108,6 @@ class Reading:
         return replace(self, aim=aim, confidence=confidence, others=others)
 
     @property
-    def weights(self) -> "tuple[Reading, ...]":
-        """The readings of damages of weights: the others, and this one where it is one."""
-        return self.others if self.filters else (self, *self.others)
-
-    @property
     def anatomy(self) -> Anatomy:
         """The network's layers and units."""
         return self.study.anatomy

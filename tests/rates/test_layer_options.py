@@ -15,7 +15,13 @@ from lesion.rates.allocate import choices_of
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import Budget
 from lesion.rates.candidates import dropped
-from lesion.rates.layer_options import compressed, layer_options, stored, weights_of
+from lesion.rates.layer_options import (
+    compressed,
+    layer_options,
+    stored,
+    weight_readings,
+    weights_of,
+)
 from lesion.rates.prediction import losses
 from lesion.rates.recommend import choosing, recommend
 from lesion.sweeps.sweep import sweep
@@ -47,14 +53,14 @@ def taking(choices, choice):
 def counted(study, reading, choices, choice) -> Footprint:
     """What a choice costs, layer by layer."""
     picked = taking(choices, choice)
-    weights = compressed(reading.weights, picked)
+    weights = compressed(weight_readings(reading), picked)
     return stored(study.anatomy, dropped(study.anatomy, picked), weights)
 
 
 def test_nothing_first_then_what_saves_more(study):
     reading = choosing(study)
     assert {other.damage for other in reading.others} == {"quantise", "low_rank", "sparsity"}
-    choices = layer_options(reading.weights, HALF)
+    choices = layer_options(weight_readings(reading), HALF)
     assert set(choices) == {weights_of(name) for name in study.anatomy.layer}
     for name, (none, *options) in choices.items():
         layer = study.anatomy.layer[name.removeprefix("weights of ")]
@@ -65,7 +71,7 @@ def test_nothing_first_then_what_saves_more(study):
 
 
 def test_what_saves_none_of_what_is_bounded_is_no_choice(study):
-    macs = layer_options(choosing(study).weights, Budget(macs=0.5))
+    macs = layer_options(weight_readings(choosing(study)), Budget(macs=0.5))
     kinds = {option.lesion.damage for some in macs.values() for option in some[1:]}
     assert kinds == {"low_rank"}  # few bits and zeros cost dense kernels what they did
     with pytest.raises(EvidenceError, match=r"save MACs.*quantise.*--bytes 25%"):
@@ -74,7 +80,7 @@ def test_what_saves_none_of_what_is_bounded_is_no_choice(study):
 
 def test_layers_that_are_skipped_have_none(study):
     budget = Budget(bytes=0.5, skip=["b"])
-    assert weights_of("b") not in layer_options(choosing(study).weights, budget)
+    assert weights_of("b") not in layer_options(weight_readings(choosing(study)), budget)
 
 
 @pytest.mark.parametrize("resource", ["bytes", "bops", "macs"])
@@ -174,3 +180,17 @@ def test_the_study_of_a_chain_with_a_flattened_linear_layer(tmp_path):
     with Study.open(path) as made:
         rates = recommend(made, budget=Budget(bytes=0.2))
         assert rates.footprints[1].bits <= 0.2 * rates.footprints[0].bits
+
+
+def test_deleted_blocks_are_none_of_them(tmp_path):
+    network, data = networks.resnet8(48)
+    path = tmp_path / "blocks.lesion"
+    made = sweep(network, data, path, damage="delete_block", full=True)
+    with made, pytest.raises(LesionError, match=r"lesions that prune filters.*delete_block"):
+        recommend(made, budget=Budget(bytes=0.5))
+    sweep(network, data, path, damage="quantise", ratios=(4,), full=True).close()
+    from lesion.study.study import Study
+
+    with Study.open(path) as made:
+        rates = recommend(made, budget=Budget(bytes=0.5))
+        assert {each.damage for each in rates.weights} == {"quantise"}
