@@ -80,3 +80,24 @@ class Soft(Shifts):
         """Of margins, over the last axis."""
         loss: np.ndarray = np.logaddexp(0, -values).mean(-1, dtype=float)
         return loss
+
+
+class Unlucky(Soft):
+    """The same, but what moves margins up on average gains nothing.
+
+    Few bits move margins both ways and by little, so that of many choices some gain by chance on
+    the images at hand.  What margins lose is here at least the mean of their loss and of that where
+    all have moved the other way, which is never below the base's, since the loss is convex.
+    """
+
+    def lost(self, values: np.ndarray) -> np.ndarray:
+        """The mean loss, over the last axis.
+
+        >>> base, lucky = np.array([1.0, 1.0]), np.array([2.0, 1.0])
+        >>> made = Unlucky(np.ones(2), (0,), base, [np.stack([base - base, lucky - base])])
+        >>> bool(Soft.loss(lucky) < Soft.loss(base) < made.lost(lucky))
+        True
+        """
+        loss = self.loss(values)
+        both: np.ndarray = (loss + self.loss(2 * self.base - values)) / 2
+        return np.maximum(loss, both)

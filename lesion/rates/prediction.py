@@ -12,7 +12,7 @@ from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.lesion import Lesion
 from lesion.rates.candidates import Candidates
 from lesion.rates.knobs import Knobs
-from lesion.rates.margins import LEVEL, Shifts, Soft
+from lesion.rates.margins import LEVEL, Shifts, Unlucky
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
@@ -104,7 +104,7 @@ class Basis:
         ]
         pinned = sum((settings[0] for settings in moved), self.moves.base)
         weights = any(choice.place for choices in self.candidates.values() for choice in choices)
-        kind = Soft if weights else Shifts  # few bits leave nearly every image right
+        kind = Unlucky if weights else Shifts  # few bits leave nearly every image right
         return kind(
             self.moves.right.astype(float),
             (0,) * len(moved),
