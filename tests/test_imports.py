@@ -43,7 +43,8 @@ NO_TORCH = (
     "rates.allocate rates.allocation rates.budget rates.calibration rates.candidates rates.costs",
     "rates.knobs rates.latency rates.local_search rates.margins rates.milp rates.optimise",
     "rates.prediction rates.recommend",
-    "exports.export exports.layer_ratios exports.origin exports.targets network.parameter_masks",
+    "exports.export exports.layer_ratios exports.origin exports.targets exports.widths",
+    "network.parameter_masks",
 )
 
 

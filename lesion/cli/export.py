@@ -1,5 +1,6 @@
 """Commands that hand rates over: `lesion export | apply`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from lesion.cli.rates import rated
 from lesion.cli.recall import recalled
 from lesion.errors import LesionError, StudyError
 from lesion.rates.allocation import Allocation
+from lesion.results.advice import Advice
+from lesion.results.advise import advise
 from lesion.study.header import Header
 from lesion.study.study import Study
 from lesion.words import grouped
@@ -28,25 +31,29 @@ def export(
     rates: Rates,
     to: options.To,
     out: options.Exported = None,
+    bits: options.Bits = None,
+    onnx: options.Onnx = None,
 ) -> None:
     """Write the rates as another tool takes them: a pruner's own form, masks, or plain tables.
 
     torch-pruning and torch-prune are resolved on the network itself, which is taken as it was
-    swept, or from --network and --data.
+    swept, or from --network and --data. Tools that quantise (nncf, onnxruntime, torchao, modelopt,
+    tensorrt, aimet) take what a study of --damage quantise says: which layers to exclude.
     """
     from lesion.exports import export as exports
     from lesion.exports import targets
 
     target = targets.target(to)  # an unknown one is refused before all work
-    check_out(out, study, *measured.inputs, *rates.inputs)
+    exports.check_options(to, bits, onnx)
+    check_out(out, study, *measured.inputs, *rates.inputs, onnx)
     with Study.open(study) as opened:
-        (allocation, _), header = rated(opened, rates), opened.header
-    given = {}
-    if measured.network is not None or getattr(target, "RESOLVED", False):
+        given, header = _given(opened, rates, to), opened.header
+    more = {}
+    if measured.network is not None or onnx is not None or getattr(target, "RESOLVED", False):
         tried = _tried(measured, header, study)
-        _check(allocation, tried)
-        given = {"network": tried.network, "example": tried.example, "adapter": tried.adapter}
-    content = exports.export(allocation, to, out, anatomy=header.anatomy, **given)
+        _check(header, tried)
+        more = {"network": tried.network, "example": tried.example, "adapter": tried.adapter}
+    content = exports.export(given, to, out, anatomy=header.anatomy, bits=bits, onnx=onnx, **more)
     if out is not None:
         say(f"{to}: {out}")
     elif isinstance(content, str):
@@ -86,7 +93,7 @@ def apply(
     with Study.open(study) as opened:
         (allocation, _), header = rated(opened, rates), opened.header
         tried = _tried(measured, header, study)
-        _check(allocation, tried)
+        _check(header, tried)
         network = tried.network
         if recover:
             from lesion.joint.recover import recover as recovered
@@ -111,11 +118,33 @@ def _tried(measured: Recalled, header: Header, path: Path) -> "Tried":
     return recalled(measured, header.settings, path).tried(header.settings.get("seed", 0))
 
 
-def _check(allocation: Allocation, tried: "Tried") -> None:
-    """Raises StudyError where the rates were chosen for other weights."""
+def _given(study: Study, rates: Rates, to: str) -> Allocation | Advice:
+    """What a target takes of a study: rates of filters, or advice on another damage.
+
+    Raises LesionError where the study, or the damage named, is of another.
+    """
+    from lesion.exports import targets
+
+    takes = targets.damage_of(targets.target(to))
+    if rates.rates is not None:
+        targets.check_takes(to, targets.FILTERS)
+        return rated(study, rates)[0]
+    alike = (name for name in study.damages if name.partition(":")[0] == takes)
+    named = replace(rates, damage=rates.damage or next(alike, None))
+    targets.check_takes(to, named.reading(study).damage)
+    if takes == targets.FILTERS:
+        return rated(study, named)[0]
+    if rates.bounded:
+        raise LesionError(f"Expected no budget for {to}, which takes bits; leave it out.")
+    rates.check_details()
+    return advise(named.reading(study).asking(rates.max_drop, None))
+
+
+def _check(header: Header, tried: "Tried") -> None:
+    """Raises StudyError where the study is of other weights."""
     from lesion.subject.weights import fingerprint
 
-    if fingerprint(tried.network) != allocation.subject["weights"]:
+    if fingerprint(tried.network) != header.subject["weights"]:
         raise StudyError(
             "Expected the network that the study measured, but its weights are others; give those, "
             "or sweep this network."

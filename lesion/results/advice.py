@@ -1,7 +1,7 @@
 """Where a network can be cut: sensitive layers, skip list, and rates by stage and by layer."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -80,6 +80,7 @@ class Advice:
     judged: which lesions the ranking is of, what for, and how alike others rank the layers
     boundaries: how the first and last blocks of stages compare with the others, in a sentence; ""
         where there is nothing to compare
+    subject: the fingerprint of the network and images, as in the study
     damage: what the layers suffer, and amounts: how much of it, in words. Stages and boundaries
         there are of filters alone: of other damage each layer stands by itself, and those that
         stand no amount are to be skipped
@@ -99,6 +100,7 @@ class Advice:
     boundaries: str = ""
     damage: str = "filters"
     amounts: Amounts = FILTERS
+    subject: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranking(self) -> tuple[LayerAdvice, ...]:

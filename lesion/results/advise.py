@@ -38,6 +38,7 @@ def advise(reading: Reading) -> Advice:
         _boundaries(reading.anatomy, evidence) if reading.filters else "",
         reading.damage,
         reading.amounts,
+        dict(reading.study.header.subject),
     )
 
 

@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import torch
+
+from cli import netz
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,25 @@ def test_a_dry_run_foresees_each_damage(home, run, tmp_path):
     out = tmp_path / "d.lesion"
     ran = run("sweep", *home.subject, "-o", out, "--damage", "ternary,noise", "--dry-run")
     assert ran.code == 0 and ran.out.count("lesions of") == 2 and not out.exists()
+
+
+def test_bits_go_to_tools_that_quantise(home, run, tmp_path):
+    study, path = tmp_path / "q.lesion", tmp_path / "x.onnx"
+    options = ("--full", "--holdout", 0, "--images", 20, "--damage", "filters,quantise:clip=mse")
+    assert run("sweep", *home.subject, "-o", study, *options).code == 0
+    advice = json.loads(run("recommend", study, "--damage", "quantise:clip=mse",
+                            "--max-drop", 90, "--format", "json").out)  # fmt: skip
+    stood = {layer: int(bits) for layer, bits in advice["rates"].items()}
+    rest = [layer["layer"] for layer in advice["layers"] if layer["layer"] not in stood]
+    assert stood
+    torch.onnx.export(netz.trained().eval(), (torch.rand(2, 3, 8, 8),), path, verbose=False)
+    named = run("export", study, "--to", "aimet", "--max-drop", 90)
+    values = json.loads(named.out)
+    assert values["damage"] == "quantise:clip=mse" and values["param_bitwidths"] == stood
+    ran = run("export", study, "--to", "onnxruntime", "--onnx", path, "--max-drop", 90)
+    assert list(json.loads(ran.out)["layer_of"].values()) == rest
+    run("export", study, "--to", "nncf", "--damage", "filters").refused("got advice of filters")
+    run("export", study, "--to", "csv", "--damage", "quantise:clip=mse").refused("such as nncf")
+    run("export", study, "--to", "nncf", "--macs", "50%").refused("no budget for nncf")
+    run("export", study, "--to", "csv", "--bits", 8).refused("a tool that quantises for --bits")
+    run("export", study, "--to", "onnxruntime").refused("(--onnx, --network)")

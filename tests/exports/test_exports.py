@@ -17,6 +17,8 @@ BUILT_IN = [
     "csv", "fasterai", "json", "markdown", "masks", "nni", "torch-prune", "torch-pruning", "yaml",
 ]  # fmt: skip
 ON_THE_NETWORK = ["torch-prune", "torch-pruning"]
+QUANTISERS = ["aimet", "modelopt", "nncf", "onnxruntime", "tensorrt", "torchao"]
+ALL = sorted(BUILT_IN + QUANTISERS)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def rates(case):
 
 
 def test_the_targets():
-    assert names() == BUILT_IN
+    assert names() == ALL
     assert all(target(name).SUFFIX.startswith(".") for name in names())
 
 
@@ -73,7 +75,7 @@ def test_an_unknown_target(rates):
     with pytest.raises(LesionError) as error:
         export(rates, "torchpruning")
     assert str(error.value) == (
-        f"Expected an export target ({', '.join(BUILT_IN)}), got 'torchpruning'; did you mean "
+        f"Expected an export target ({', '.join(ALL)}), got 'torchpruning'; did you mean "
         "torch-pruning?"
     )
 

@@ -72,9 +72,31 @@ To = Annotated[
     str,
     typer.Option(
         "--to",
-        help="torch-pruning, torch-prune, fasterai, nni, json, yaml, csv, markdown, masks, or "
-        "a target of another package",
+        help="torch-pruning, torch-prune, fasterai, nni, json, yaml, csv, markdown, masks; of "
+        "--damage quantise, nncf, onnxruntime, torchao, modelopt, tensorrt, aimet; or a target of "
+        "another package",
         metavar="TARGET",
+        show_default=False,
+    ),
+]
+Bits = Annotated[
+    int | None,
+    typer.Option(
+        "--bits",
+        help="the width that a tool quantises to: layers that are not surely safe at it are "
+        "excluded",
+        metavar="N",
+        min=2,
+        max=16,
+        show_default="8, or each layer's own",
+    ),
+]
+Onnx = Annotated[
+    Path | None,
+    typer.Option(
+        "--onnx",
+        help="the ONNX file of the network that a tool quantises, whose nodes are named",
+        metavar="FILE",
         show_default=False,
     ),
 ]

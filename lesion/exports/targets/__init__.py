@@ -1,4 +1,4 @@
-"""Export targets: rates as other tools take them.  One module each, found by its name.
+"""Export targets: rates and bits as other tools take them.  One module each, found by its name.
 
 A module in this folder is a target ("torch_prune.py" is torch-prune); nothing else has to be told.
 Other packages add theirs as entry points:
@@ -8,6 +8,8 @@ Other packages add theirs as entry points:
 
 A target is a module, or anything else, with `SUFFIX`, the ending of its files, and `content`, which
 makes of a `Handover` what stands in the file; `RESOLVED = True` says that it needs the network.
+One with `DAMAGE = "quantise"` takes advice on bits in place of rates: its `content` is given
+`lesion.exports.widths.Widths`.
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lesion.subject.adapter import Adapter
+
+FILTERS, QUANTISE = "filters", "quantise"
 
 plugins = Plugins(__name__, "lesion.exports", "an export target", dash="-")
 
@@ -55,7 +59,7 @@ class Target(Protocol):
 
     SUFFIX: str
 
-    def content(self, given: Handover) -> str | bytes:
+    def content(self, given: Any) -> str | bytes:
         """What stands in the file: a text, or bytes."""
 
 
@@ -73,3 +77,21 @@ def target(name: str) -> Target:
             f"{getattr(loaded, '__name__', name)} lacks one of them; see lesion.exports.targets."
         )
     return loaded
+
+
+def damage_of(target: Target) -> str:
+    """The damage that a target takes advice of: "filters" unless it says another."""
+    return str(getattr(target, "DAMAGE", FILTERS))
+
+
+def check_takes(name: str, damage: str) -> None:
+    """Raises LesionError where a target takes advice of another damage; options do not matter."""
+    takes = damage_of(target(name))
+    word = damage.partition(":")[0]
+    if takes == word:
+        return
+    if word == QUANTISE and takes == FILTERS:
+        remedy = "export these bits to a tool that quantises, such as nncf or onnxruntime"
+    else:
+        remedy = f"sweep with --damage {takes}, or export to a target that takes {word}"
+    raise LesionError(f"Expected advice of {takes} for {name}, got advice of {damage}; {remedy}.")
