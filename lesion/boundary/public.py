@@ -96,7 +96,7 @@ SHARED = (
         "units rounding order estimand guarantee by column damage to part per name "
         "preprocessing after",
     ),
-    (PATH, "out path"),
+    (PATH, "out path onnx"),
     (PATTERNS, "layers skip highlight"),
     (SHARE, "macs params latency bytes bops"),
 )
@@ -120,6 +120,7 @@ KINDS: Mapping[str, Kind] = {
         take.instance("lesion.rates.allocation", "Allocation"),
         "lesion.recommend makes one of a budget, Allocation.load reads one",
     ),
+    "bits": Kind("a bit width from 2 to 16", take.from_(2, 16)),
     "budget": BUDGET._replace(more="such as lesion.Budget(macs=0.5)"),
     "close_loop": BUDGET,
     "anatomy": Kind(
@@ -171,6 +172,14 @@ DAMAGE = Kind("the name of a damage", take.damage, "or an object of a subclass o
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
     **{(function, "criterion"): CRITERION for function in ("sweep", "evaluate")},
     **{(function, "damage"): DAMAGE for function in ("sweep", "evaluate")},
+    ("export", "allocation"): Kind(
+        "an Allocation",
+        take.either(
+            take.instance("lesion.rates.allocation", "Allocation"),
+            take.instance("lesion.results.advice", "Advice"),
+        ),
+        "or the Advice on bits that lesion.recommend gives; with a budget it makes an Allocation",
+    ),
     ("load_pruned", "network"): Kind(
         "a torch.nn.Module or a function that makes one",
         take.either(NETWORK.take, take.called),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    rates: Allocation | Advice,
+    allocation: Allocation | Advice,
     to: str,
     path: str | Path | None = None,
     *,
@@ -33,9 +33,8 @@ def export(
 ) -> str | bytes:
     """The rates as the target `to` takes them, written to `path` if there is one.
 
-    rates: of filters an allocation, which where it changes weights too goes to json and markdown
-        alone; for tools that quantise the advice that `lesion.recommend`
-        gives on the damage `quantise`
+    allocation: rates of filters, which where they change weights too go to json and markdown alone;
+        for tools that quantise the advice that `lesion.recommend` gives on the damage `quantise`
     anatomy: what a study knows of the network (`study.anatomy`), by which shares and masks are
         exact for every layer; tools that quantise need it
     network, example: for the targets that are resolved on the network itself, torch-pruning and
@@ -48,20 +47,20 @@ def export(
     Raises LesionError where a target takes advice of another damage, and for what it cannot be
     told.
     """
-    check_takes(to, rates.damage if isinstance(rates, Advice) else FILTERS)
+    check_takes(to, allocation.damage if isinstance(allocation, Advice) else FILTERS)
     chosen = target(to)
     check_options(to, bits, onnx)
-    if isinstance(rates, Allocation):
+    if isinstance(allocation, Allocation):
         if to not in MIXED:
-            rates.check_filters(f"{to}, which takes filters")
-        given: Handover | Widths = Handover(rates, anatomy, network, example, adapter)
-    elif anatomy is None or rates.damage == FILTERS:
+            allocation.check_filters(f"{to}, which takes filters")
+        given: Handover | Widths = Handover(allocation, anatomy, network, example, adapter)
+    elif anatomy is None or allocation.damage == FILTERS:
         raise LesionError(
             "Expected rates of filters as an allocation, and advice on bits with the network's "
             "anatomy; give lesion.recommend(study, budget=…), or anatomy=study.anatomy."
         )
     else:
-        given = Widths(rates, anatomy, bits, None if onnx is None else Path(onnx), network)
+        given = Widths(allocation, anatomy, bits, None if onnx is None else Path(onnx), network)
     content = chosen.content(given)
     if path is not None:
         write(path, content)

@@ -11,21 +11,21 @@ import json
 from typing import Any
 
 from lesion.exports.widths import Widths, is_module
+from lesion.network.anatomy import Layer
 
 SUFFIX = ".json"
 DAMAGE = "quantise"
-KINDS = ("linear", "conv2d")
 
 
 def content(given: Widths) -> str:
     """JSON with `config`, a serialised `FqnToConfig`, and `bits` by the layer.
 
-    What it has no kernels for, such as convolutions of one or three dimensions, is left out and
-    listed in `unsupported`.
+    What it cannot quantise, convolutions of other than two dimensions and those whose filters read
+    one channel each, is left out and listed in `unsupported`.
     """
     layers = given.anatomy.layer
     widths = given.of_each()
-    unsupported = [name for name in widths if layers[name].kind not in KINDS]
+    unsupported = [name for name in widths if not _fits(layers[name])]
     bits = {name: width for name, width in widths.items() if name not in unsupported}
     names = {name: name if is_module(layers[name]) else layers[name].weight for name in bits}
     configs = {names[name]: width and _config(width) for name, width in bits.items()}
@@ -36,6 +36,11 @@ def content(given: Widths) -> str:
         "config": _typed("FqnToConfig", {"fqn_to_config": configs}),
     }
     return json.dumps(values, indent=2) + "\n"
+
+
+def _fits(layer: Layer) -> bool:
+    """Whether torchao has steps for a layer's weight: none where a filter reads one channel."""
+    return layer.kind == "linear" or (layer.kind == "conv2d" and layer.channels_in > layer.groups)
 
 
 def _config(bits: int) -> dict[str, Any]:
