@@ -94,7 +94,7 @@ SHARED = (
     (
         TEXT,
         "units rounding order estimand guarantee by column damage to part per name "
-        "preprocessing after",
+        "preprocessing after saved",
     ),
     (PATH, "out path onnx"),
     (PATTERNS, "layers skip highlight"),

@@ -99,5 +99,6 @@ class Unlucky(Soft):
         True
         """
         loss = self.loss(values)
-        both: np.ndarray = (loss + self.loss(2 * self.base - values)) / 2
-        return np.maximum(loss, both)
+        both = (loss + self.loss(2 * self.base - values)) / 2
+        larger: np.ndarray = np.maximum(loss, both)
+        return larger
