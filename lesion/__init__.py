@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lesion.lesions.damage import Damage
     from lesion.lesions.edits import Channels, Weight
     from lesion.lesions.pruned_cost import cost_at
+    from lesion.lesions.value_edits import Values
     from lesion.network.anatomy import Anatomy
     from lesion.network.cost import Cost, cost
     from lesion.network.layers import layers
@@ -94,6 +95,7 @@ __all__ = [
     "Subject",
     "SubjectError",
     "Times",
+    "Values",
     "Weight",
     "apply",
     "bench",
@@ -170,6 +172,7 @@ _MODULES = {
         "Channels",
         "Weight",
     ),
+    "lesions.value_edits": ("Values",),
     "lesions.pruned_cost": ("cost_at",),
     "network.anatomy": ("Anatomy",),
     "network.cost": (

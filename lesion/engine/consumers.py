@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from lesion.engine.moments import FITTED
-from lesion.lesions.edits import Edit, Mended
+from lesion.lesions.edits import Channels, Edit, Weight
+from lesion.lesions.mended_edit import Mended
 from lesion.lesions.readers import Readers
+from lesion.lesions.value_edits import Values
 from lesion.network.dissection import Dissection
 from lesion.network.downstream import behind
 from lesion.network.graph import Ref, state_of
@@ -50,6 +52,8 @@ class Consumers:
         """The weights through which what an edit changes flows first, in order of depth."""
         users, position = self._users, self.program.position
         todo, seen, weights = list(edit.nodes), set[int](), dict[str, Consumer]()
+        if isinstance(edit, Values) and edit.after is not None:  # it changes what the layer gave
+            todo = [user for node in edit.nodes for user in users[node]]
         while todo:
             node = todo.pop()
             if node in seen or node not in position:
@@ -139,7 +143,8 @@ class Consumers:
     def plain(self, edit: Mended, consumers: Sequence[Consumer]) -> bool:
         """Whether an edit changes what consumers make by their weights alone, not what they
         read."""
-        if edit.parameters or edit.edit.obstacle(self.readers):
+        alone = isinstance(edit.edit, (Channels, Weight))
+        if edit.parameters or not alone or edit.edit.obstacle(self.readers):
             return False
         position = self.program.position
         places = {place for consumer in consumers for place in consumer.places}

@@ -20,7 +20,9 @@ from lesion.engine.consumers import Consumer, Consumers
 from lesion.engine.memory import peak
 from lesion.engine.moments import MOST, Moments, chosen
 from lesion.errors import LesionError
-from lesion.lesions.edits import Edit, Mended
+from lesion.lesions.edits import Edit
+from lesion.lesions.mended_edit import Mended
+from lesion.lesions.value_edits import Passing
 from lesion.network.dissection import Dissection
 from lesion.network.downstream import Behind, behind
 from lesion.network.program import Program, Run, compile_program
@@ -127,7 +129,8 @@ class TrainingPasses:
         number: of the batch, by which positions are drawn; images: how many there are in all
         """
         step, layout = self.program.steps[place], self.consumers.layout(consumer)
-        x = run.values[step.args[0].index]
+        x, edited = run.values[step.args[0].index], run.program.steps[place].op
+        x = edited.read(x) if isinstance(edited, Passing) else x
         sources, width = layout.sources(step, x), layout.matrix(step.args[1]).shape[1]
         most = -(-MOST * (width + 1) // self.count(images))
         at = chosen(number, sources.shape[1], most).to(x.device)

@@ -18,8 +18,9 @@ from lesion.engine.recovery import Chain, parse
 from lesion.engine.replay import Replay
 from lesion.engine.retrain import BatchNorm, Recover
 from lesion.errors import LesionError
-from lesion.lesions.edits import Edit, Mended
+from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Joint
+from lesion.lesions.mended_edit import Mended
 from lesion.network.copy import copied
 from lesion.subject.subject import Subject
 from lesion.subject.training_images import Training

@@ -13,8 +13,9 @@ from lesion.engine.mend import Mending
 from lesion.engine.mends import Fit
 from lesion.engine.moments import Moments
 from lesion.engine.replay import Replay
-from lesion.lesions.edits import Channels, Mended, channels, edges
+from lesion.lesions.edits import Channels, channels, edges
 from lesion.lesions.lesion import Target
+from lesion.lesions.mended_edit import Mended
 from lesion.network.anatomy import Anatomy
 from lesion.network.program import Program, Step
 

@@ -13,7 +13,7 @@ from lesion.engine.base import Name
 from lesion.engine.consumers import Consumer
 from lesion.engine.mend import TrainingPasses
 from lesion.engine.moments import ROWS, Moments, fitted
-from lesion.lesions.edits import Mended
+from lesion.lesions.mended_edit import Mended
 from lesion.network.layout import Layout
 from lesion.network.program import Run, Step
 from lesion.words import grouped

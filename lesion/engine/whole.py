@@ -1,7 +1,7 @@
 """Edits by whole forward passes, for a network that no trace stands for.
 
 What such a network does may depend on the images, so nothing is replayed: the network runs as it
-is, with the weights that an edit puts in place of its own.
+is, with the weights that an edit puts in place of its own, and through its hooks.
 """
 
 import copy
@@ -58,10 +58,17 @@ class Whole(Engine):
         not known where the channels go.
         """
         for name, cut in cuts.items():
-            weights = cut.edit.weights(self.readers, self.call.network)
-            yield name, self.outputs(rows_of(tensors, cut.rows), weights)
+            yield name, self._edited(rows_of(tensors, cut.rows), cut.edit)
         if intact:
             yield None, self.outputs(tensors)
+
+    def _edited(self, tensors: Sequence[Tensor], edit: Edit) -> Tensor:
+        """What the network gives under an edit, which is off it again afterwards."""
+        network = self.call.network
+        with ExitStack() as stack:
+            for handle in edit.hooks(network):
+                stack.callback(handle.remove)
+            return self.outputs(tensors, edit.weights(self.readers, network))
 
     def outputs(
         self, tensors: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None

@@ -5,7 +5,7 @@ whole, as one that no trace stands for or one that is to be trained, it takes th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lesion.lesions.lesion import Target
 from lesion.lesions.readers import Readers, tensor_of
@@ -43,6 +44,9 @@ class Edit(Protocol):
 
     def weights(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
         """The weights that a whole pass takes in place of the network's, by name."""
+
+    def hooks(self, network: nn.Module) -> list[RemovableHandle]:
+        """Puts on a network what a whole pass goes through beside these weights."""
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """Does it to a copy of the network for good, however that is used or trained."""
@@ -92,6 +96,10 @@ class Channels:
         """The weights that read the channels, with zeros in the columns of what falls."""
         columns = readers.columns(self.edges, self.dropped, network)
         return cleared(network, columns)
+
+    def hooks(self, network: nn.Module) -> list[RemovableHandle]:
+        """None."""
+        return []
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The columns are zero from now on, in every pass of their module or the network."""
@@ -159,6 +167,10 @@ class Weight:
         """The other weight."""
         return {self.name: self._changed(tensor_of(network, self.name))}
 
+    def hooks(self, network: nn.Module) -> list[RemovableHandle]:
+        """None."""
+        return []
+
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The copy has the other weight, from which training goes on."""
         weight = tensor_of(network, self.name)
@@ -190,80 +202,6 @@ class Weight:
                 f"{tuple(changed.shape)}."
             )
         return changed.to(weight)
-
-
-@dataclass(frozen=True, eq=False)
-class Mended:
-    """An edit, and parameters that have other values beside it.
-
-    parameters: by name; at: the operations that read them, rising
-    """
-
-    edit: Edit
-    parameters: Mapping[str, Tensor] = field(default_factory=dict)
-    at: tuple[int, ...] = ()
-
-    def having(self, dissection: Dissection, parameters: Mapping[str, Tensor]) -> "Mended":
-        """The same with other values of some parameters as well."""
-        nodes = dissection.graph.nodes
-        named = {n.index for n in nodes if n.kind == "parameter" and n.name in parameters}
-        reading = {n.index for n in nodes if n.kind == "call" and named.intersection(n.inputs)}
-        at = tuple(sorted(reading.union(self.at)))
-        return Mended(self.edit, {**self.parameters, **parameters}, at)
-
-    @cached_property
-    def nodes(self) -> tuple[int, ...]:
-        """The operations that the edit changes, and those that read the parameters."""
-        return tuple(sorted({*self.edit.nodes, *self.at}))
-
-    @cached_property
-    def key(self) -> bytes:
-        """Of the edit and the parameters."""
-        digest = sha256(b"mended" + self.edit.key)
-        for name, value in sorted(self.parameters.items()):
-            digest.update(name.encode())
-            digest.update(value.contiguous().cpu().view(torch.uint8).numpy().tobytes())
-        return digest.digest()
-
-    def steps(self, program: Program) -> dict[int, Step]:
-        """The edited operations on the other parameters."""
-        if not self._compiled or self._compiled[0][0] is not program:
-            changed = program.recompiled(self.parameters)
-            edited = self.edit.steps(program.having(self.parameters, changed))
-            self._compiled[:] = [(program, {**changed, **edited})]
-        return self._compiled[0][1]
-
-    @cached_property
-    def _compiled(self) -> list[tuple[Program, dict[int, Step]]]:
-        """The steps of the program that was asked for last, which is nearly always the same."""
-        return []
-
-    def obstacle(self, readers: Readers) -> str:
-        """The edit's, or a parameter that the modules that run do not hold."""
-        beyond = (name for name in self.parameters if not readers.holds(name))
-        return self.edit.obstacle(readers) or next(beyond, "")
-
-    def weights(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
-        """The parameters, with what the edit sets in them."""
-        weights = {**self.edit.weights(readers, network)}
-        held = self.edit.held(readers, network)
-        for name, value in self.parameters.items():
-            weights[name] = torch.where(held[name], weights[name], value) if name in held else value
-        return weights
-
-    def hold(self, readers: Readers, network: nn.Module) -> None:
-        """The copy has the parameters, from which training goes on, and is edited."""
-        self.mend(network)
-        self.edit.hold(readers, network)
-
-    def mend(self, network: nn.Module) -> None:
-        """The copy has the parameters."""
-        for name, value in self.parameters.items():
-            tensor_of(network, name).data = value.clone()
-
-    def held(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
-        """What the edit sets."""
-        return self.edit.held(readers, network)
 
 
 def channels(dissection: Dissection, target: Target, dropped: np.ndarray) -> Channels:

@@ -1,5 +1,6 @@
 """Which weights read channels, in a network that runs as a whole."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 import numpy as np
@@ -22,8 +23,8 @@ class Readers:
     """
 
     def __init__(self, dissection: Dissection, modules: Collection[str]) -> None:
-        """modules: the names of those that hold parameters and run"""
-        self.dissection = dissection
+        """modules: the names of those that hold parameters and run, each as often as it runs"""
+        self.dissection, self._runs = dissection, Counter(modules)
         self._tensors: dict[int, int] = {}  # which tensor each parameter's node is
         self._users: dict[int, set[int]] = {}  # which operations read each tensor
         graph, state = dissection.graph, dict(state_of(dissection.call.network))
@@ -37,6 +38,10 @@ class Readers:
     def holds(self, name: str) -> bool:
         """Whether a parameter is one of a module that runs."""
         return name in self._held
+
+    def runs(self, module: str) -> int:
+        """How often a module runs for a batch."""
+        return self._runs[module]
 
     def beyond(self, edges: Iterable[Edge]) -> str:
         """The first place where no weight's columns are all that reads the channels of edges; ""

@@ -14,8 +14,8 @@ from torch.utils.data import TensorDataset
 from lesion.engine import mend
 from lesion.engine.base import Cut
 from lesion.engine.recovery import parse
-from lesion.lesions.edits import Mended
 from lesion.lesions.lesion import Joint
+from lesion.lesions.mended_edit import Mended
 from lesion.subject.subject import Subject
 from lesion.sweeps.workers import Opening
 
