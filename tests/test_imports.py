@@ -37,7 +37,7 @@ FACES = {"__init__", "sequential", "zoo"}  # packages that offer names of their 
 NO_TORCH = (
     "boundary sequential study results reports",
     "subject.outcomes subject.set_score network.anatomy network.cost",
-    "compression.footprint lesions.weight_damage",
+    "compression.footprint lesions.layer_damage lesions.weight_damage lesions.input_damage",
     "lesions.amounts lesions.lesion lesions.damage lesions.pruned_cost lesions.ratios",
     "lesions.targets sweeps.goals sweeps.work",
     "rates.allocate rates.allocation rates.budget rates.calibration rates.candidates rates.costs",

@@ -152,11 +152,13 @@ def sweep(
         subject = reopen()
         say(f"preprocessing: {subject.preprocessing or 'none'}")
         end = monotonic() + longest
+        unseeing = replace(subject, train=None) if any(c.sees for c in each) else subject
         for choices in each:
+            shown = subject if choices.sees else unseeing
             if dry_run:
-                foresee(subject, out, choices, goal, means)
+                foresee(shown, out, choices, goal, means)
                 continue
-            with prepared(subject, out, choices, goal, means) as ready:
+            with prepared(shown, out, choices, goal, means) as ready:
                 run(ready, max(end - monotonic(), 0.001))  # so that what it asks is in the study
                 intact = baseline(ready.study)
         if dry_run:

@@ -1,7 +1,7 @@
 """What a layer costs, as it is and with its weights compressed: numbers, bits and operations.
 
-Numbers are floats of 32 bits, and so are activations.  Costs are of weights and biases; batch norm,
-which folds into them, is left out on both sides.
+Numbers are floats of 32 bits, and so are activations where nothing else is said.  Costs are of
+weights and biases; batch norm, which folds into them, is left out on both sides.
 """
 
 import json
@@ -20,7 +20,7 @@ class Footprint:
     parameters: numbers that are kept, as weights (zeros and shared values count once for each
         weight that has them, unless they are gone)
     bits: of all that is stored: numbers, and where they belong
-    macs: multiply-accumulates with weights that are not zero
+    macs: multiply-accumulates with what is not known to be zero
     dense_macs: those that ordinary dense kernels still do
     bops: bit operations, macs · bits of a weight · bits of an activation
 
@@ -126,20 +126,27 @@ class Shape:
         macs: int,
         dense: int | None = None,
         width: int = FLOAT,
+        inputs: int = FLOAT,
     ) -> Footprint:
-        """With the biases; dense: MACs of dense kernels, None for the same; width: bits with which
-        a weight is multiplied."""
+        """With the biases; dense: MACs of dense kernels, None for the same; width, inputs: bits of
+        a weight and of what it is multiplied with."""
         return Footprint(
             parameters + self.biases,
             bits + FLOAT * self.biases,
             macs,
             macs if dense is None else dense,
-            macs * width * FLOAT,
+            macs * width * inputs,
         )
 
-    def intact(self) -> Footprint:
-        """As it is: 32 bits a number, P · positions MACs."""
-        return self._made(self.numbers, FLOAT * self.numbers, self.numbers * self.positions)
+    def intact(self, inputs: int = FLOAT) -> Footprint:
+        """As it is: 32 bits a number, P · positions MACs; inputs: bits of what it reads.
+
+        >>> conv = Shape(128, 64, (3, 3), (16, 16), (16, 16))
+        >>> conv.intact(8).bops * 4 == conv.intact().bops == 1024 * conv.intact().macs
+        True
+        """
+        macs = self.numbers * self.positions
+        return self._made(self.numbers, FLOAT * self.numbers, macs, inputs=inputs)
 
     def sparse(self, kept: int, masked: int, dense: bool = True) -> Footprint:
         """With so many weights that are not zero.
@@ -155,12 +162,23 @@ class Shape:
         """With so many weights kept, each told by its place among m."""
         return self.sparse(kept, kept * ceil(log2(m)))
 
+    def reading(self, share: float) -> Footprint:
+        """With such a share of what it reads not zero, of which dense kernels know nothing."""
+        macs = self.numbers * self.positions
+        return self._made(self.numbers, FLOAT * self.numbers, round(share * macs), macs)
+
     def quantised(
-        self, bits: int, scales: int, zeros: int = 0, kept: int | None = None
+        self,
+        bits: int,
+        scales: int,
+        zeros: int = 0,
+        kept: int | None = None,
+        inputs: int = FLOAT,
     ) -> Footprint:
         """In so many bits a weight, with so many scales (floats) and zero points (as weights).
 
         kept: of sparse weights those that are stored, which a mask of one bit a weight tells
+        inputs: bits of what it reads
 
         >>> conv = Shape(128, 64, (3, 3), (16, 16), (16, 16))
         >>> conv.quantised(4, 128, kept=conv.numbers // 2).bytes  # 18 432 + a mask of 9 216 + 512
@@ -168,7 +186,7 @@ class Shape:
         """
         few, mask = (self.numbers, 0) if kept is None else (kept, self.numbers)
         stored, dense = bits * (few + zeros) + mask + FLOAT * scales, self.numbers * self.positions
-        return self._made(few, stored, few * self.positions, dense, bits)
+        return self._made(few, stored, few * self.positions, dense, bits, inputs)
 
     def shared(self, bits: int, values: int) -> Footprint:
         """With each weight an index of so many bits into a table of so many floats."""

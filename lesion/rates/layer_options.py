@@ -33,11 +33,11 @@ def mixing(damages: Sequence[str]) -> list[str]:
 
 @cache
 def weight_damage(name: str) -> WeightDamage | None:
-    """The damage of a name, None for one that is none of layers' weights, or of a user's own."""
+    """The damage of a name, None for one that is none of layers' weights alone, or a user's own."""
     if name.partition(":")[0] not in names():
         return None
     kind = damage(name)
-    return kind if isinstance(kind, WeightDamage) else None
+    return kind if isinstance(kind, WeightDamage) and not kind.images else None
 
 
 def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:

@@ -135,22 +135,24 @@ class Notes(Tables):
         return {"filters": FILTERS, **{name: Amounts.from_json(text) for name, text in rows}}
 
     def set_criterion(self, name: str, images: str) -> None:
-        """Remember a criterion that sees images, and a text that tells these from others.
+        """Remember what sees images, a criterion or "damage " with its name, and a text that tells
+        these from others.
 
         Raises StudyError where it is known with other images.
         """
         with self._store.transaction():
             self._store.write("INSERT OR IGNORE INTO criteria VALUES (?, ?)", name, images)
-            known = self.criteria[name]
+            known, damage = self.criteria[name], name.startswith("damage ")
             if known != images:
                 raise StudyError(
-                    f"Expected the images that {self.path} knows of criterion {name} ({known}), "
+                    f"Expected the images that {self.path} knows of "
+                    f"{name if damage else f'criterion {name}'} ({known}), "
                     f"got others ({images}): give those, or name a new study file."
                 )
 
     @property
     def criteria(self) -> dict[str, str]:
-        """The criteria that saw images, each with these in a text."""
+        """The criteria and damages that saw images, each with these in a text."""
         if not self._store.has("criteria"):
             return {}
         return dict(self._store.rows("SELECT name, images FROM criteria ORDER BY rowid"))

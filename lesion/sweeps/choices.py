@@ -60,6 +60,12 @@ class Choices:
         return self.kind.amounts.grid if self.ratios is None else self.ratios
 
     @property
+    def sees(self) -> bool:
+        """Whether training images are seen, by a criterion, a damage or a recovery."""
+        seeing = self.kind.scored and known_criterion(self.criterion).needs != "weights"
+        return seeing or self.kind.images > 0 or bool(self.recovery)
+
+    @property
     def settings(self) -> Settings:
         """What the lesions have in common."""
         recovery = known_recovery(self.recovery).name if self.recovery else ""

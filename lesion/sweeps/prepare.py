@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,10 @@ from torch import nn
 from lesion.compression.footprint import Saving
 from lesion.engine.base import Engine
 from lesion.errors import LesionError, StudyError, SubjectError, first_line
-from lesion.lesions.criteria import Weights, criterion
 from lesion.lesions.damage import plan
 from lesion.lesions.edits import Edit, Weight
 from lesion.lesions.lesion import Lesion, Skipped, Target
-from lesion.lesions.scores import Scorer, norms
+from lesion.lesions.scores import norms
 from lesion.network.dissection import Dissection
 from lesion.study import error_shares
 from lesion.study.aim import Aim
@@ -25,15 +23,13 @@ from lesion.study.study import Study
 from lesion.subject.images import digests
 from lesion.subject.network import device_of
 from lesion.subject.subject import Subject, judged
-from lesion.subject.training_images import Training
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.goals import Decide, Full, Goal
 from lesion.sweeps.identity import open_study
 from lesion.sweeps.loop import Sweep
-from lesion.sweeps.observe import apart
-from lesion.sweeps.removals import shown
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
+from lesion.sweeps.target_scores import TargetScores
 from lesion.sweeps.workers import Opening, check_train
 
 
@@ -62,8 +58,7 @@ def prepare(
     goal.check()
     if images is not None and images < 1:
         raise LesionError(f"Expected at least one image, got {images}; leave it out for all.")
-    seeing = choices.kind.scored and criterion(choices.criterion).needs != "weights"
-    check_train(subject, bool(choices.recovery) or seeing)
+    check_train(subject, choices.sees)
     _steady(subject)
     worker = Opening(subject, choices.recovery, memory)()
     anatomy = worker.dissection.anatomy
@@ -136,7 +131,7 @@ def _steady(subject: Subject) -> None:
 class Planning:
     """Lesions of a network, planned into a study.
 
-    subject: None where there are no images that a criterion could see
+    subject: None where there are no images that a criterion or a damage could see
     """
 
     study: Study
@@ -153,15 +148,17 @@ class Planning:
         Raises SubjectError where there is none; the study then holds the reasons.
         """
         study, kind = self.study, self.choices.kind
-        targets, tied = self._targets
-        if kind.scored and any(self._held(target) is None for target in targets):
-            self._scorer  # noqa: B018  # what is wrong with it is no reason of one target
+        targets, tied = kind.targets(
+            self.dissection.anatomy, self.choices.units, self.choices.layers
+        )
+        scored = TargetScores(study, self.dissection, self.choices, self.subject, targets)
+        scored.check()
         known: dict[Target, np.ndarray | None] = {}
         edits, savings = dict[Lesion, Edit](), dict[Lesion, Saving | None]()
         unfit, without = list[Skipped](), list[Skipped]()
         for target in targets:
             try:
-                scores = self._scores(target) if kind.scored else None
+                scores = scored.of(target)
                 lesions, nothing = plan(
                     self.dissection.anatomy,
                     {target: scores},
@@ -185,50 +182,11 @@ class Planning:
             without += nothing
         self._add(edits, [*tied, *unfit, *without], aim, images)
         study.set_savings({lesion: saving for lesion, saving in savings.items() if saving})
-        for target, scores in known.items():
-            if scores is not None:
-                name, seed = self.choices.settings.criterion, self.choices.seed
-                study.set_scores(target.name, target.kind, name, seed, scores)
+        scored.keep(known)
         for layer, values in norms(self.dissection).items():
             study.set_norms(layer, values)
         _check_any(edits, [*unfit, *without, *tied])
         return edits
-
-    @cached_property
-    def _targets(self) -> tuple[list[Target], list[Skipped]]:
-        """What to damage, and what not."""
-        choices = self.choices
-        return choices.kind.targets(self.dissection.anatomy, choices.units, choices.layers)
-
-    def _scores(self, target: Target) -> np.ndarray:
-        """A target's scores."""
-        held = self._held(target)
-        return self._scorer.scores(target) if held is None else held
-
-    def _held(self, target: Target) -> np.ndarray | None:
-        """The scores that the study holds by a criterion that sees images, if any: they are the
-        same whether or not it sees them again."""
-        if criterion(self.choices.criterion).needs == "weights":
-            return None
-        name, seed = self.choices.settings.criterion, self.choices.seed
-        return self.study.scores(target.name, target.kind, name, seed)
-
-    @cached_property
-    def _scorer(self) -> Scorer:
-        chosen, seed = criterion(self.choices.criterion), self.choices.seed
-        if isinstance(chosen, Weights) or chosen.needs == "weights":
-            return Scorer(self.dissection, chosen, seed)
-        if self.subject is None:
-            raise SubjectError(
-                f"Expected a criterion of weights where no images are scored, got {chosen.name}; "
-                "choose l1, or another of them."
-            )
-        training = Training.of(self.subject, f"criterion {chosen.name}")
-        training.shun(apart(self.study, self.subject))
-        reasons = shown(chosen, self.subject, self.dissection, training, self._targets[0], seed)
-        count = training.count(chosen.batch, chosen.images)
-        self.study.set_criterion(chosen.name, f"{count} of {training.identity}")
-        return Scorer(self.dissection, chosen, seed, reasons)
 
     def _edit(self, lesion: Lesion, scores: np.ndarray | None) -> Edit:
         """What a lesion does. Raises LesionError where that cannot be measured exactly."""

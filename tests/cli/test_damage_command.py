@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cli import netz
 
@@ -98,3 +100,27 @@ def test_bits_go_to_tools_that_quantise(home, run, tmp_path):
     run("export", study, "--to", "nncf", "--macs", "50%").refused("no budget for nncf")
     run("export", study, "--to", "csv", "--bits", 8).refused("a tool that quantises for --bits")
     run("export", study, "--to", "onnxruntime").refused("(--onnx, --network)")
+
+
+def test_what_layers_read_takes_training_images(home, run, tmp_path):
+    train = tmp_path / "train"
+    for file in (home.folder / "val").rglob("*.png"):
+        target = train / file.parent.name / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(target)
+    out, few = tmp_path / "a.lesion", ("--full", "--images", 20, "--damage", "noise,activations")
+    subject = (*home.subject, "-o", out)
+    run("sweep", *subject, "--damage", "activations").refused("--train DATA")
+    assert run("sweep", *subject, *few, "--train", f"imagefolder:{train}").code == 0
+    rows = json.loads(run("curves", out, "--format", "json").out)
+    saved = {
+        row["amount"]: row["bops_saved"]
+        for row in rows
+        if row["damage"] == "activations" and row["layer"] == "mitte" and not row["reason"]
+    }
+    assert saved == pytest.approx({bits: 100 * (1 - bits / 32) for bits in (8, 6, 4, 3, 2)})
+    text = run("recommend", out, "--damage", "activations", "--max-drop", 90).out
+    assert "bits of its inputs" in text or "safe down to" in text
+    assert run("sweep", *subject, *few).code == 0  # it goes on with the ranges that it knows
+    other = ("--train", f"imagefolder:{home.folder}/val")
+    run("sweep", *subject, *few, *other).refused("knows of damage activations")

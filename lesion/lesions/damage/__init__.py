@@ -26,6 +26,7 @@ from lesion.network.anatomy import Anatomy
 from lesion.plugins import Plugins
 
 if TYPE_CHECKING:
+    from lesion.compression.value_counts import ValueCounts
     from lesion.lesions.edits import Edit
     from lesion.network.dissection import Dissection
 
@@ -51,6 +52,8 @@ class Damage:
 
     name: as in keys, tables and options; amounts: what its numbers mean
     scored: whether a criterion says what of a target goes first
+    images: how many calibration images it sees before it is done to anything, 0 for none; they are
+        training images, never scored nor kept back
 
     A damage of layers' weights has a name, amounts and `edit`; `lesion`, `targets` and `saving` do
     for it as they are.  What is stored and computed afterwards, it says in `footprint`.
@@ -59,6 +62,7 @@ class Damage:
     name: str
     amounts: Amounts
     scored = True
+    images: int = 0
 
     def targets(
         self, anatomy: Anatomy, units: str = "free", layers: Sequence[str] = ()
@@ -81,7 +85,8 @@ class Damage:
     ) -> Lesion | Skipped:
         """A target's lesion of an amount, or why it has none.
 
-        scores: of its channels by the criterion, None where nothing is scored
+        scores: of its channels by the criterion, or what `calibration` gave, None where neither is
+            asked for
         """
         return Lesion(
             target.name,
@@ -95,6 +100,14 @@ class Damage:
             settings.seed,
             settings.recovery,
         )
+
+    def calibration(self, counts: "ValueCounts") -> np.ndarray:
+        """What it keeps of the values that a layer reads on all calibration images, as numbers.
+
+        A study keeps them for good, and `lesion`, `edit` and `footprint` take them as `scores`.
+        Raises LesionError where the layer cannot be damaged; its text is the reason.
+        """
+        raise NotImplementedError
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
         """What a lesion does to the traced network, see `lesion.lesions.edits`.

@@ -5,13 +5,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from lesion.compression.footprint import Footprint, Shape
+import numpy as np
+
+from lesion.compression.footprint import FLOAT, Footprint, Shape
 from lesion.errors import LesionError
+from lesion.lesions.input_damage import FEWEST, IMAGES, MOST, Clip, rounding, spans
+from lesion.lesions.layer_damage import check_percentile
+from lesion.lesions.lesion import Lesion
 from lesion.lesions.ratios import kept
 from lesion.lesions.weight_damage import BITS, WeightDamage
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from lesion.compression.value_counts import ValueCounts
+    from lesion.lesions.edits import Edit
+    from lesion.network.dissection import Dissection
 
 
 @dataclass(eq=False)
@@ -22,15 +31,19 @@ class Quantise(WeightDamage):
     clip: "max", "percentile" (with its number) or "mse": see `lesion.compression.uniform.uniform`.
     sparse: the share of the weights, the smallest, that are zero first, as in Deep Compression (Han
         et al. 2016): a measured pair of two damages.
+    activations: so many bits of what the layer reads as well, in the same lesion, of a range that
+    is clipped likewise (`range`), see `lesion.lesions.damage.activations`.
     The weight that is rounded is the one with the batch norm behind it folded in, as where
     quantised networks run; that norm's statistics are those of the intact network.
     """
 
     per: Literal["channel", "tensor"] = "channel"
     grid: Literal["symmetric", "asymmetric", "full"] = "symmetric"
-    clip: Literal["max", "percentile", "mse"] = "max"
+    clip: Clip = "max"
     percentile: float = 99.9
     sparse: float = 0.0
+    activations: int = FLOAT
+    range: Clip = "max"
 
     word = "quantise"
     folded = True
@@ -39,8 +52,13 @@ class Quantise(WeightDamage):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.slow = self.clip == "mse"
-        if self.percentile > 100:
-            raise LesionError(f"Expected a percentile up to 100, got {self.percentile:g}.")
+        check_percentile(self.percentile)
+        if self.activations not in (*range(FEWEST, MOST + 1), FLOAT):
+            raise LesionError(
+                f"Expected {FEWEST} to {MOST} bits of activations for quantise, or {FLOAT} for "
+                f"floats, got {self.activations}."
+            )
+        self.images = IMAGES if self.activations < FLOAT else 0
         if self.sparse >= 1:
             raise LesionError(f"Expected a share of zeros below 1, got {self.sparse:g}.")
 
@@ -48,7 +66,8 @@ class Quantise(WeightDamage):
         """The bits, a float for each step, of an asymmetric grid its zero, of zeros a mask."""
         scales = shape.filters if self.per == "channel" else 1
         few = kept(shape.numbers, self.sparse) if self.sparse else None
-        return shape.quantised(int(amount), scales, scales * (self.grid == "asymmetric"), few)
+        zeros = scales * (self.grid == "asymmetric")
+        return shape.quantised(int(amount), scales, zeros, few, self.activations)
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
         """See `lesion.compression.uniform.uniform`, and `lesion.compression.grains.sparse`."""
@@ -64,6 +83,20 @@ class Quantise(WeightDamage):
         if not self.sparse:
             return partial(uniform, **steps)
         return partial(sparse_uniform, kept=kept(shape.numbers, self.sparse), **steps)
+
+    def calibration(self, counts: "ValueCounts") -> np.ndarray:
+        """The range of what the layer reads, for each number of bits."""
+        return spans(counts, self.range, self.percentile)
+
+    def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
+        """The other weight, and what it is multiplied with in few bits too."""
+        from lesion.lesions.value_edits import Both, Values
+
+        weight = super().edit(dissection, lesion, scores)
+        if scores is None:
+            return weight
+        change = rounding(self.activations, scores)
+        return Both(weight, Values.of(dissection, lesion.target, f"{change}", before=change))
 
 
 damage = Quantise()

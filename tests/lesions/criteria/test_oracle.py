@@ -186,7 +186,7 @@ def test_scores_that_a_study_holds_are_not_measured_again(tmp_path, monkeypatch)
     network, data = networks.plain(40)
     train = training(1, 8, 8, classes=3)
     swept(network, data, train, tmp_path / "s").close()
-    monkeypatch.setattr("lesion.sweeps.prepare.shown", None)
+    monkeypatch.setattr("lesion.sweeps.target_scores.shown", None)
     with swept(network, data, train, tmp_path / "s", ratios=(0.5, 0.75)) as study:
         assert len(study.lesions) == 4
 
