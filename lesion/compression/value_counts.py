@@ -67,7 +67,7 @@ class ValueCounts:
         self.count += flat.numel()
         self._widen(frexp(max(-low, high))[1])
         self._counts = self._counts.to(flat.device)
-        for part in flat.split(PART):
+        for part in torch.split(flat, PART):
             places = (part * (1 / self.width)).floor_().int() + BINS
             self._counts += torch.bincount(places, minlength=2 * BINS)
             self.zeros += int((part == 0).sum())

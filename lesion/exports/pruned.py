@@ -20,11 +20,13 @@ from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
 from lesion.lesions.damage import damage
 from lesion.lesions.damage.low_rank import LowRank, ranks
-from lesion.lesions.edits import Channels, Edit, Mended
+from lesion.lesions.edits import Channels, Edit
+from lesion.lesions.layer_damage import shape_of
 from lesion.lesions.lesion import Target, seed_of
+from lesion.lesions.mended_edit import Mended
 from lesion.lesions.mixed_edit import mixed_edit
 from lesion.lesions.readers import tensor_of
-from lesion.lesions.weight_damage import reads_left, shape_of
+from lesion.lesions.weight_damage import reads_left
 from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
 from lesion.network.labels import Edge

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lesion.lesions.readers import Readers, tensor_of
 from lesion.lesions.zeros import cleared, hold_clear
@@ -84,6 +85,10 @@ class Bypass:
     def weights(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
         """Zeros at the end of each branch."""
         return cleared(network, self.held(readers, network))
+
+    def hooks(self, network: nn.Module) -> list[RemovableHandle]:
+        """None."""
+        return []
 
     def hold(self, readers: Readers, network: nn.Module) -> None:
         """The ends are zero from now on, in every pass of their module or the network."""

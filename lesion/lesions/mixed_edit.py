@@ -7,8 +7,9 @@ from torch import Tensor
 
 from lesion.errors import LesionError
 from lesion.lesions.damage import damage
-from lesion.lesions.edits import Edit, Mended, channels
+from lesion.lesions.edits import Edit, channels
 from lesion.lesions.lesion import Lesion, Target
+from lesion.lesions.mended_edit import Mended
 from lesion.lesions.readers import Readers
 from lesion.lesions.weight_damage import WeightDamage
 from lesion.network.dissection import Dissection

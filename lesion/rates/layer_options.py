@@ -10,7 +10,8 @@ import numpy as np
 from lesion.compression.footprint import FLOAT, Footprint
 from lesion.errors import LesionError
 from lesion.lesions.damage import damage, names
-from lesion.lesions.weight_damage import WeightDamage, reads_left, shape_of
+from lesion.lesions.layer_damage import shape_of
+from lesion.lesions.weight_damage import WeightDamage, reads_left
 from lesion.network.anatomy import Anatomy, Layer
 from lesion.rates.budget import Budget, fixed
 from lesion.rates.candidates import Candidate, Candidates
