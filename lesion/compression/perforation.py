@@ -35,14 +35,23 @@ def computed(size: Sequence[int], share: float, mask: Mask = "grid", seed: int =
         order = np.random.default_rng(seed).permutation(prod(size))
         stays.reshape(-1)[order[:count]] = True
         return stays
-    part = (1 - share) ** (1 / len(size))
-    counts = [max(1, floor(side * part + 1e-9)) for side in size]
+    counts = _of_each_axis(size, 1 - share)
     rows = [
         ((np.arange(count) + 0.5) * side / count).astype(int)
         for side, count in zip(size, counts, strict=True)
     ]
     stays[np.ix_(*rows)] = True
     return stays
+
+
+def _of_each_axis(size: Sequence[int], share: float) -> list[int]:
+    """How many rows of each axis are computed; what rounds down on short axes, longer ones make
+    up for."""
+    counts = [1] * len(size)
+    for left, axis in zip(range(len(size), 0, -1), np.argsort(size, kind="stable"), strict=True):
+        counts[axis] = max(1, floor(size[axis] * share ** (1 / left) + 1e-9))
+        share = min(1.0, share * size[axis] / counts[axis])
+    return counts
 
 
 def nearest(stays: np.ndarray) -> Tensor:

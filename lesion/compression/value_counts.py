@@ -68,7 +68,8 @@ class ValueCounts:
         self._widen(frexp(max(-low, high))[1])
         self._counts = self._counts.to(flat.device)
         for part in torch.split(flat, PART):
-            places = (part * (1 / self.width)).floor_().int() + BINS
+            away = (part.abs() * (1 / self.width)).int()  # from 0, to either side alike
+            places = torch.where(part < 0, BINS - 1 - away, BINS + away)
             self._counts += torch.bincount(places, minlength=2 * BINS)
             self.zeros += int((part == 0).sum())
 
@@ -88,7 +89,7 @@ class ValueCounts:
         return np.where(numbers <= self.zeros, 0.0, ends)
 
     def mirrored(self) -> "ValueCounts":
-        """The same of the values with the other sign, but for those at the ends of bins."""
+        """The same of the values with the other sign."""
         other = ValueCounts()
         other.low, other.high = -self.high, -self.low
         other.count, other.zeros = self.count, self.zeros
