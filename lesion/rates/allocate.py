@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lesion.compression.footprint import Footprint
 from lesion.errors import EvidenceError, LesionError
 from lesion.network.anatomy import Anatomy, Unit, keeps
 from lesion.network.cost import Cost, cost
@@ -67,7 +68,15 @@ def allocated(
         most = learned.allowed(most)
     accounts = accounts_of(reading.anatomy, choices, times)
     choice = Within(reading.anatomy, known, budget, accounts).best(most)
-    return timed(predicted(reading, known, choice, budget.words(known.composes)), reading, times)
+    rates = timed(predicted(reading, known, choice, budget.words(known.composes)), reading, times)
+    bounded = {"bytes", "bops"}.intersection((*budget.shares, budget.smallest))
+    return replace(rates, footprints=footprints(reading.anatomy, rates)) if bounded else rates
+
+
+def footprints(anatomy: Anatomy, rates: Allocation) -> tuple[Footprint, Footprint]:
+    """What all layers cost in the intact network, and what they cost with these rates."""
+    nothing = np.zeros(anatomy.channels, bool)
+    return stored(anatomy, nothing), stored(anatomy, rates.dropped(anatomy), rates.weights)
 
 
 def choices_of(reading: Reading, budget: Budget) -> Candidates:

@@ -112,14 +112,27 @@ def bits(anatomy: Anatomy, candidates: Candidates) -> Account:
 
 def either(anatomy: Anatomy, candidates: Candidates) -> Account:
     """1, and more where a layer's weight is damaged while its own unit loses channels: what that
-    costs has not been measured."""
+    costs has not been measured.
+
+    The same where a layer in groups would read fewer channels, which of each group are others.
+    """
     pairs = [
-        Product(1.0, 0.0, 0.0, {unit: _does(units)}, {weights: _does(candidates[weights])})
-        for layer in anatomy.layers
-        if (weights := weights_of(layer.name)) in candidates
-        and (units := candidates.get(unit := layer.unit)) is not None
+        Product(
+            1.0, 0.0, 0.0, {unit: _does(candidates[unit])}, {weights: _does(candidates[weights])}
+        )
+        for layer, weights in _damaged(anatomy, candidates)
+        for unit in sorted(_hindering(anatomy, layer) & candidates.keys())
     ]
     return Account((Product(1.0, 1.0, 1.0, {}, {}), *pairs))
+
+
+def _hindering(anatomy: Anatomy, layer: Layer) -> set[str]:
+    """The units that have to stay whole where a layer's weight is damaged."""
+    if layer.groups == 1:
+        return {layer.unit}
+    reads = set(layer.reads)
+    read = {unit.name for unit in anatomy.units if not reads.isdisjoint(unit.labels)}
+    return {layer.unit, *read}
 
 
 def _does(choices: tuple[Candidate, ...]) -> np.ndarray:
@@ -147,7 +160,7 @@ def _of_options(
     """
     for layer, weights in _damaged(anatomy, candidates):
         whole, slope = _straight(layer, candidates[weights], resource)
-        terms = {} if layer.depthwise else dict(_terms(layer.reads, fallen))
+        terms = {} if layer.groups > 1 else dict(_terms(layer.reads, fallen))
         inputs = layer.channels_in // layer.groups
         yield Product(1.0, 0.0, 1.0, {weights: inputs * slope - whole}, {})
         yield Product(1.0, 0.0, inputs, {weights: -slope}, terms)
@@ -164,7 +177,7 @@ def rounding(
     more = 0.0
     for layer, weights in _damaged(anatomy, candidates):
         inputs = layer.channels_in // layer.groups
-        stay = inputs if layer.depthwise else int(keeps(layer.reads, gone).sum())
+        stay = inputs if layer.groups > 1 else int(keeps(layer.reads, gone).sum())
         whole, slope = _straight(layer, candidates[weights], resource)
         exact = _more(layer, candidates[weights], resource, stay)
         more += float((exact - whole - slope * (stay - inputs))[choice[weights]])
@@ -184,7 +197,7 @@ def _straight(
     inputs = layer.channels_in // layer.groups
     whole = _more(layer, choices, resource, inputs)
     few = max(1, inputs // 2)
-    if layer.depthwise or few == inputs:
+    if layer.groups > 1 or few == inputs:
         return whole, np.zeros_like(whole)
     return whole, (whole - _more(layer, choices, resource, few)) / (inputs - few)
 

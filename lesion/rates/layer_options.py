@@ -77,7 +77,7 @@ def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
     choices: nothing first, then those that save more.
 
     readings: a study's, one for each damage of weights; of several lesions of one amount the worst
-        counts, and layers in groups that are not depthwise have none
+        counts
     Options that save none of what is bounded are left out.
     """
     if not readings:
@@ -108,8 +108,7 @@ def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
 
 def _measured(reading: Reading) -> Iterator[Candidate]:
     for lesion, cost in reading.drops.items():
-        layer = reading.anatomy.layer[lesion.target]
-        if not cost.reason and (layer.groups == 1 or layer.depthwise):
+        if not cost.reason:
             high = cost.drop if isnan(cost.high) else cost.high
             yield Candidate(lesion.amount, NOTHING, cost.drop, high, lesion.amount, "", lesion)
 

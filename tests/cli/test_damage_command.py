@@ -11,14 +11,21 @@ from cli import netz
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
+def path(tmp_path_factory):
     return tmp_path_factory.mktemp("damage") / "d.lesion"
 
 
-def test_several_damages_come_into_one_study(home, run, out):
-    ran = run("sweep", *home.subject, "-o", out, "--full", "--holdout", 0, "--images", 20,
-              "--damage", "quantise:per=tensor,clip=mse, low_rank,filters")  # fmt: skip
-    assert ran.code == 0
+@pytest.fixture
+def out(home, run, path):
+    """A study of three kinds of damage, measured once."""
+    if not path.exists():
+        ran = run("sweep", *home.subject, "-o", path, "--full", "--holdout", 0, "--images", 20,
+                  "--damage", "quantise:per=tensor,clip=mse, low_rank,filters")  # fmt: skip
+        assert ran.code == 0
+    return path
+
+
+def test_several_damages_come_into_one_study(run, out):
     rows = json.loads(run("curves", out, "--format", "json").out)
     measured = {row["damage"] for row in rows if not row["reason"]}
     assert measured == {"quantise:per=tensor,clip=mse", "low_rank", "filters"}
@@ -124,3 +131,21 @@ def test_what_layers_read_takes_training_images(home, run, tmp_path):
     assert run("sweep", *subject, *few).code == 0  # it goes on with the ranges that it knows
     other = ("--train", f"imagefolder:{home.folder}/val")
     run("sweep", *subject, *few, *other).refused("knows of damage activations")
+
+
+def test_bytes_are_shared_among_damages(home, run, tmp_path):
+    study, rates, small = (tmp_path / name for name in ("a.lesion", "r.json", "s.safetensors"))
+    few = ("--full", "--holdout", 0.5, "--damage", "filters,quantise", "-o", study)
+    assert run("sweep", *home.subject, *few).code == 0
+    least = ("--bytes", "least", "--max-drop", 50, "--damage", "quantise")
+    ran = run("recommend", study, *least, "-o", rates)
+    assert ran.code == 0 and "stored bytes: " in ran.out and "Weights (" in ran.out
+    verified = run("verify", study, "--rates", rates, "--max-drop", 95)
+    assert "layers changed" in verified.out and "all quantise, " in verified.out
+    assert run("apply", study, "--rates", rates, "-o", small).code == 0 and small.exists()
+    run("export", study, "--rates", rates, "--to", "nni").refused("--damage filters")
+    run("recommend", study, "--bytes", "1%").refused("out of reach")
+    alone = run("recommend", study, "--bytes", "60%", "--damage", "filters").out
+    assert "stored bytes: " in alone and "Weights (" not in alone
+    figures = run("plot", study, "-o", tmp_path / "figures").out
+    assert "damages.png" in figures and "damage-map.png" in figures

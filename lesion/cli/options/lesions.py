@@ -134,7 +134,8 @@ Criterion = Annotated[
 Damage = Annotated[
     str | None,
     typer.Option(
-        help="which kind of damage, where the study holds several",
-        show_default="filters, or the first",
+        help="which kind of damage, where the study holds several; within a budget one or more, "
+        "such as filters,quantise",
+        show_default="filters, or the first; within a budget all",
     ),
 ]

@@ -113,9 +113,10 @@ def damage_of(curves: pd.DataFrame, damage: str | None, advice: Advice | None = 
 
 
 def of_damage(curves: pd.DataFrame, damage: str) -> pd.DataFrame:
-    """The rows of lesions with that damage, and those without lesions by it."""
+    """The rows of lesions with that damage, and of layers that have none by it."""
+    its = curves["damage"] == damage
     without = curves["amount"].isna() & (curves["damage"] == "")
-    return curves[(curves["damage"] == damage) | without]
+    return curves[its | (without & ~curves["layer"].isin(curves["layer"][its]))]
 
 
 def of_recovery(curves: pd.DataFrame, recovery: str) -> pd.DataFrame:
