@@ -97,7 +97,7 @@ def test_lines_are_the_table():
     assert len(lines) == 12
     for line, kind in zip(lines, kinds, strict=True):
         part = table[table["damage"] == kind]
-        np.testing.assert_allclose(line.get_xdata(), part["saved"])
+        np.testing.assert_allclose(line.get_xdata(), 100 - part["saved"])
         np.testing.assert_allclose(line.get_ydata(), part["drop"])
     styles = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
     assert len(styles) == 12

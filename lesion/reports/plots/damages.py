@@ -31,7 +31,8 @@ RESOURCES = {
     "bops": "bit operations",
 }
 LINEAR = 1.0  # points up to which drops are drawn in proportion
-MOST = 100.0
+MOST, LEAST = 100.0, 1.0  # per cent
+HALVES = (100.0, 50.0, 25.0, 12.5, 6.25, 3.125, 1.5625)
 
 
 def damages_table(curves: pd.DataFrame, saved: str = "bytes") -> pd.DataFrame:
@@ -85,18 +86,20 @@ def damage_map_table(
 
 
 def plot_damages(curves: pd.DataFrame, saved: str = "bytes", ax: Axes | None = None) -> Axes:
-    """Draw the mean drop of each kind of damage against what it saves, with intervals.
+    """Draw the mean drop of each kind of damage against what it leaves, with intervals.
 
-    See `damages_table`. Drops are in proportion up to one point, and logarithmic beyond.
+    See `damages_table`. Drops are in proportion up to one point, and logarithmic beyond; what is
+    left halves from left to right, and is drawn down to 1 %.
     """
     table = damages_table(curves, saved)
+    table["left"] = (MOST - table["saved"]).clip(lower=LEAST)
     ax = ax if ax is not None else plt.subplots(figsize=(7.2, 4.6), layout="constrained")[1]
     ends = []
     for place, (name, part) in enumerate(table.groupby("damage", sort=False)):
-        part = part.sort_values("saved")
+        part = part.sort_values("left", ascending=False)
         style = line_style(place)
         ax.plot(
-            part["saved"],
+            part["left"],
             part["drop"],
             ls=DASHES[place // 7 % 7],
             lw=1.4,
@@ -106,9 +109,9 @@ def plot_damages(curves: pd.DataFrame, saved: str = "bytes", ax: Axes | None = N
             zorder=3,
             **style,
         )
-        ax.vlines(part["saved"], part["low"], part["high"], color=style["color"], lw=0.9, zorder=2)
+        ax.vlines(part["left"], part["low"], part["high"], color=style["color"], lw=0.9, zorder=2)
         last = part.iloc[-1]
-        ends.append(End(last["saved"], last["drop"], str(name), style["color"]))
+        ends.append(End(last["left"], last["drop"], str(name), style["color"]))
     _finish(ax, table, saved)
     ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
     label_ends(ax, ends)
@@ -193,7 +196,11 @@ def _finish(ax: Axes, table: pd.DataFrame, saved: str) -> None:
     ax.set_yticks(ticks, [number(tick) for tick in ticks])
     ax.minorticks_off()
     ax.axhline(0, color=INK, lw=0.8, zorder=1)
-    ax.set_xlabel(f"{RESOURCES[saved]} of a layer that are saved (%)", fontsize=FONT + 1)
+    ax.set_xscale("log", base=2)
+    ax.set_xlim(max(table["left"].max(), 50.0) * 1.08, table["left"].min() / 1.08)
+    shown = [half for half in HALVES if table["left"].min() / 1.08 <= half <= ax.get_xlim()[0]]
+    ax.set_xticks(shown, [f"{half:.3g}" for half in shown])
+    ax.set_xlabel(f"{RESOURCES[saved]} of a layer that remain (%)", fontsize=FONT + 1)
     count = table["layers"].iloc[0]
     ax.set_ylabel(f"drop, mean of {count} layers one at a time (points)", fontsize=FONT + 1)
     ax.tick_params(labelsize=FONT)
