@@ -84,7 +84,9 @@ class Amounts:
         >>> FILTERS.text(0.125)
         '12.5 %'
         """
-        return self.only or f"{self.shown(amount):.4g} {self.unit}".rstrip()
+        shown = self.shown(amount)
+        unit = self.unit.removesuffix("s") if shown == 1 else self.unit
+        return self.only or f"{shown:.4g} {unit}".rstrip()
 
     def phrase(self, amount: float, noun: str = "filters") -> str:
         """An amount in a sentence.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True)
 class Target:
     """What a lesion cuts: a unit ("free", "coupled"), one layer's part in a sum ("branch"), a
-    "layer" or a "block", or several units at once ("joint", `units`).
+    "layer" or a "block", blocks of a "stage" or of the "network", or several units at once
+    ("joint", `units`).
 
     A branch's channels are gone up to the sum: from what reads them, from normalisation, from the
     depthwise layers that they go through.  In the sum they count as zero; the others' parts stay.
@@ -48,7 +49,7 @@ class Lesion:
     """One unit, one kind of damage, one criterion, one amount, one seed, one recovery.
 
     target: the layer that a "free" or "branch" lesion cuts, the unit that a "coupled" one cuts, or
-        the block that is deleted
+        the block that is deleted, or the stage or draw of which blocks are
     amount: for `filters` the pruning ratio in (0, 1); pruned of channels fall, so that the
         achieved ratio is pruned / channels
     recovery: what the lesioned network goes through before it is scored, such as "bn"; "" for

@@ -179,6 +179,18 @@ class Anatomy:
         return {block.name: block for block in (*self.blocks, *named)}
 
     @cached_property
+    def stages(self) -> dict[str, tuple[Layer, ...]]:
+        """The layers of each stage, by the name of a target; "stem" before the first."""
+        members: dict[int, list[Layer]] = {}
+        for layer in self.layers:
+            if layer.stage is not None:
+                members.setdefault(layer.stage, []).append(layer)
+        return {
+            f"stage {number}" if number else "stem": tuple(layers)
+            for number, layers in members.items()
+        }
+
+    @cached_property
     def parameter(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
 
@@ -189,6 +201,13 @@ class Anatomy:
         firsts = {unit.name: unit.layers[0] for unit in self.units if unit.layers}
         firsts |= {name: block.members[0] for name, block in self.block.items()}
         return {name: layers[first] for name, first in firsts.items()} | layers
+
+    def place(self, target: str, kind: str) -> int:
+        """Where a target of a kind is: a stage where its first layer is; what is of the whole
+        network behind all layers, in order of the number in its name."""
+        if kind == "network":
+            return len(self.layers) + int("0" + "".join(filter(str.isdecimal, target)))
+        return self.places[self.stages[target][0].name if kind == "stage" else target]
 
     @property
     def channels(self) -> int:

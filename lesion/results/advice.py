@@ -26,10 +26,16 @@ ALONE = (
     "several {0}s that are damaged together it may lose more than the sum."
 )
 
+DRAWN = (
+    "These amounts say what this network loses where blocks are deleted in the order of each draw. "
+    "In another order as many may cost more or less: the draws say how far that goes."
+)
+
 
 @dataclass(frozen=True)
 class LayerAdvice:
-    """What the study says of one layer, or of a coupled unit (kind "coupled").
+    """What the study says of one layer, or of another target of its kind, such as a coupled unit
+    (kind "coupled").
 
     status: "safe" (some ratio is), "sensitive" (the lowest measured ratio fails), "undecided" (the
         images do not tell), or "unmeasured" (reason says why)
@@ -173,7 +179,8 @@ def _lines(advice: Advice) -> Iterator[str]:
         f"{advice.guarantee}"
     )
     measured = [entry for entry in advice.layers if entry.status != "unmeasured"]
-    yield from _skipped(advice, measured)
+    if any(entry.kind != "network" for entry in measured):
+        yield from _skipped(advice, measured)
     yield from _ranked(advice)
     if advice.prunes:
         yield from _by_stage(advice, measured)

@@ -1,19 +1,29 @@
 """Judging a study: sensitive layers, skip list, and rates by stage and by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import isnan
 from statistics import median
 
 from lesion.errors import EvidenceError
 from lesion.network.anatomy import Anatomy, Block, Layer
-from lesion.results.advice import ALONE, CAVEAT, RECOVERED, Advice, LayerAdvice, StageAdvice, where
+from lesion.results.advice import (
+    ALONE,
+    CAVEAT,
+    DRAWN,
+    RECOVERED,
+    Advice,
+    LayerAdvice,
+    StageAdvice,
+    where,
+)
 from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
 from lesion.results.rankings import standing
 from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
 from lesion.words import grouped, percent, points, rounded
 
+WIDE = ("stage", "network")  # kinds of targets of which several blocks are deleted
 Stages = dict[int, StageAdvice]
 
 
@@ -128,11 +138,10 @@ def _layers(
     reading: Reading, evidence: Sequence[Evidence], stages: Stages
 ) -> tuple[LayerAdvice, ...]:
     """One entry a measured target, and one a layer without measurement, in order of execution."""
-    anatomy, place_of = reading.anatomy, reading.anatomy.places
+    anatomy = reading.anatomy
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
-    deleted = [anatomy.block[target.target] for target in evidence if target.kind == "block"]
-    seen.update(name for block in deleted for name in block.members)
+    seen.update(name for target in evidence for name in _inside(anatomy, target))
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}
     reasons = _reasons(reading)
     for layer in anatomy.layers:
@@ -145,27 +154,44 @@ def _layers(
             if reading.filters and layer.unit in units:
                 why = f"its filters fall with unit {layer.unit}"
             entries.append(_unmeasured(anatomy, layer, why))
-    return tuple(sorted(entries, key=lambda entry: (place_of[entry.layer], entry.kind)))
+
+    def place(entry: LayerAdvice) -> tuple[int, str]:
+        return anatomy.place(entry.layer, entry.kind), entry.kind
+
+    return tuple(sorted(entries, key=place))
+
+
+def _inside(anatomy: Anatomy, target: Evidence) -> Iterator[str]:
+    """The layers that a target of several has, or of which it deletes some."""
+    blocks = {"block": (anatomy.block.get(target.target),), "network": anatomy.blocks}
+    yield from (name for block in blocks.get(target.kind, ()) if block for name in block.members)
+    if target.kind == "stage":
+        yield from (layer.name for layer in anatomy.stages[target.target])
 
 
 def _reasons(reading: Reading) -> dict[str, str]:
     """Why layers have no lesion by the damage."""
-    reasons = dict[str, str]()
+    reasons, anatomy = dict[str, str](), reading.anatomy
     for skip in reversed(reading.study.skipped):
         damage, reason = skip.told(reading.study.damages)
         if (skip.kind != "layer") == reading.filters and damage in ("", reading.damage):
-            reasons[skip.target] = reason
+            inside = anatomy.stages[skip.target] if skip.kind == "stage" else ()
+            reasons |= dict.fromkeys((skip.target, *(layer.name for layer in inside)), reason)
     return reasons
 
 
 def _measured(reading: Reading, evidence: Evidence, stages: Stages) -> LayerAdvice:
-    whole = evidence.kind in ("coupled", "block")
-    layer = None if whole else reading.anatomy.layer[evidence.target]
-    place = reading.anatomy.block[evidence.target] if evidence.kind == "block" else layer
+    anatomy = reading.anatomy
+    whole = evidence.kind in ("coupled", "block", *WIDE)
+    layer = None if whole else anatomy.layer[evidence.target]
+    place = anatomy.block[evidence.target] if evidence.kind == "block" else layer
     stage = place.stage if place else None
+    if evidence.kind == "stage":
+        stage = anatomy.stages[evidence.target][0].stage
     cost = evidence.top.cost if evidence.top else None
     shared = None
     skipped = evidence.rate == 0 and (reading.filters or evidence.status == SENSITIVE)
+    skipped = skipped and evidence.kind != "network"  # its blocks may be spared one by one
     if evidence.kind == "free" and stage in stages:
         skipped = evidence.target in stages[stage].skipped
         shared = 0.0 if skipped else stages[stage].rate
@@ -193,7 +219,7 @@ def _reason(evidence: Evidence, at: Layer | Block | None, skipped: bool, shared:
     parts = [evidence.safe_words(), evidence.stop_words(noun, ratio)]
     if skipped:
         parts.reverse()
-    parts.insert(0, where(at) if at else "coupled unit")
+    parts.insert(0, where(at) if at else "coupled unit" if evidence.kind == "coupled" else "")
     if evidence.kind == "branch":
         parts.append("measured as a branch, not to be removed alone")
     return "; ".join(part for part in parts if part)
@@ -267,6 +293,8 @@ def _of_set(reading: Reading) -> bool:
 
 
 def _caveat(reading: Reading) -> str:
+    if any(lesion.kind == "network" for lesion in reading.planned):
+        return DRAWN
     if not reading.filters:
         return ALONE.format(reading.amounts.target)
     return RECOVERED.format(reading.recovery) if reading.recovery else CAVEAT

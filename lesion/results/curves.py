@@ -59,8 +59,9 @@ def curves(
 ) -> pd.DataFrame:
     """One row a lesion and one a target without lesions, in order of execution, kind and harm.
 
-    - layer (for a coupled lesion the unit's name, for a block its own), number, stage, block,
-      position, unit, kind, damage, criterion, recovery ("" for one-shot), seed, rounding
+    - layer (for a coupled lesion the unit's name, for a block its own; "stage 1", "draw 1"),
+      number, stage, block, position, unit, kind, damage, criterion, recovery ("" for one-shot),
+      seed, rounding
     - amount: of the damage, in its own unit: of filters the pruning ratio that was asked, of which
       pruned of channels came; of each layer the least harmful first, which for some damages is the
       largest number
@@ -79,8 +80,9 @@ def curves(
     - loss_rise: rise of the mean cross-entropy in nats, where all images were seen
     - bytes_saved, macs_saved, dense_macs_saved, bops_saved: per cent of what the layers that the
       lesion changes store, and compute for an image, that it saves: for filters those that fall and
-      those that read them, else the layer; see `lesion.compression.footprint`.  NaN where the study
-      does not know, as of damages that do not say
+      those that read them, of several blocks all layers of their stage or of the network, else the
+      layer; see `lesion.compression.footprint`.  NaN where the study does not know, as of damages
+      that do not say
     - reason: "" or why there are no numbers; such a row has NaN in their place
 
     The table's attrs["damages"] keeps how amounts read, for the pictures.
@@ -100,7 +102,8 @@ def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
     savings = known_savings(study)
     rows = [*_skipped(study), *(row for reading in readings for row in _rows(reading, savings))]
     frame = pd.DataFrame(rows, columns=[*NAMES, "harm"]).astype({**NAMES, "harm": float})
-    frame = frame.assign(place=frame["layer"].map(study.anatomy.places))
+    names = zip(frame["layer"], frame["kind"], strict=True)
+    frame = frame.assign(place=[study.anatomy.place(*name) for name in names])
     frame = frame.sort_values(ORDER, ignore_index=True).drop(columns=["place", "harm"])
     frame.attrs["damages"] = {
         name: json.dumps(asdict(amounts)) for name, amounts in study.damages.items()
@@ -135,17 +138,21 @@ def known_savings(study: Study) -> dict[Lesion, Saving]:
 
 def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:
     """Where a target is; a coupled unit has the stage of its layers where that is one."""
+    nothing = {"number": None, "stage": None, "block": None, "position": "", "unit": ""}
+    wide = {**nothing, "layer": target, "kind": kind, "channels": None}
+    if kind == "network":
+        return wide
+    if kind == "stage":
+        return {**wide, "stage": anatomy.stages[target][0].stage}
     if kind == "block":
         block = anatomy.block[target]
+        position = ", ".join(block.position)
         return {
-            "layer": target,
-            "number": None,
+            **wide,
             "stage": block.stage,
             "block": target,
-            "position": ", ".join(block.position),
+            "position": position,
             "unit": block.unit,
-            "kind": kind,
-            "channels": None,
         }
     layer = None if kind == "coupled" and target in anatomy.unit else anatomy.layer.get(target)
     if layer is not None:
@@ -161,16 +168,8 @@ def _place(anatomy: Anatomy, target: str, kind: str) -> dict[str, Any]:
         }
     unit = anatomy.unit[target]
     stages = {anatomy.layer[name].stage for name in unit.layers}
-    return {
-        "layer": target,
-        "number": None,
-        "stage": stages.pop() if len(stages) == 1 else None,
-        "block": None,
-        "position": "",
-        "unit": target,
-        "kind": kind,
-        "channels": unit.channels,
-    }
+    stage = stages.pop() if len(stages) == 1 else None
+    return {**wide, "stage": stage, "unit": target, "channels": unit.channels}
 
 
 def _cut(lesion: Lesion) -> dict[str, Any]:

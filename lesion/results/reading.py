@@ -229,7 +229,7 @@ class Reading:
 
     def _order(self, lesion: Lesion) -> tuple[int, str, str, float, str, int]:
         return (
-            self.anatomy.places[lesion.target],
+            self.anatomy.place(lesion.target, lesion.kind),
             lesion.kind,
             lesion.target,
             self.amounts.severity(lesion.amount),

@@ -93,6 +93,9 @@ def conflicts(known: Header, given: Header) -> list[str]:
     plain = [name for name in names if getattr(known, name) != getattr(given, name)]
     if _removable(known.anatomy) != _removable(given.anatomy):
         plain.append("anatomy (which channels fall together, or what they compute)")
+    blocks = {anatomy.blocks for anatomy in (known.anatomy, given.anatomy) if anatomy.blocks}
+    if len(blocks) > 1:  # a study of before holds none
+        plain.append("anatomy (which blocks a stream passes)")
     return phrases or plain
 
 

@@ -86,7 +86,8 @@ def _occupied(out: Path) -> StudyError:
 
 
 def _header(studies: list[Study]) -> Header:
-    """The first study's header with the environments and settings of all."""
+    """The first study's header with the environments and settings of all, and the blocks that any
+    knows."""
     first = studies[0]
     for study in studies[1:]:
         phrases = conflicts(first.header, study.header)
@@ -96,8 +97,10 @@ def _header(studies: list[Study]) -> Header:
                 f"(here) differ in {'; '.join(phrases)}: merge those of one network, images and "
                 "settings."
             )
+    anatomies = [study.anatomy for study in studies]
     return replace(
         first.header,
+        anatomy=next((anatomy for anatomy in anatomies if anatomy.blocks), anatomies[0]),
         environment=_union([study.header.environment for study in studies]),
         settings=_union([study.header.settings for study in studies]),
     )

@@ -205,11 +205,11 @@ class Planning:
     ) -> None:
         """Lesions into the study; those that cannot recover exactly have a reason at once."""
         study, kind, engine = self.study, self.choices.kind, self.engine
-        blocks = {lesion.target for lesion in edits if lesion.kind == "block"}
-        if unknown := blocks.difference(study.anatomy.block):
+        kinds = {lesion.kind for lesion in edits}
+        if kinds.intersection(("block", "stage", "network")) and not study.anatomy.blocks:
             raise StudyError(
-                f"Expected a study that knows the block {min(unknown)}, but {study.path} was made "
-                "before blocks were kept: name a new study file."
+                f"Expected a study that knows the network's blocks, but {study.path} was made "
+                "before they were kept: name a new study file."
             )
         if engine.recovery in study.recoveries:  # refused if the training images are others
             study.set_recovery(engine.recovery, engine.images)

@@ -31,6 +31,12 @@ def test_ratios_and_bits_read_as_people_say_them():
     assert (FILTERS.axis, BITS.axis) == ("filters pruned (%)", "bits of weights")
 
 
+def test_one_is_told_without_the_ending_of_several():
+    blocks = Amounts((1, 2), "number", "blocks deleted", "blocks")
+    assert [blocks.text(amount) for amount in (1, 2)] == ["1 block", "2 blocks"]
+    assert FILTERS.text(0.01) == "1 %"
+
+
 def test_what_is_done_or_not_reads_without_a_number():
     block = Amounts((1,), "block", "block", of="its deletion", high=1, closed=True, only="deleted")
     assert (block.text(1), block.phrase(1), block.up_to) == ("deleted", "its deletion", "when")

@@ -10,6 +10,7 @@ import planted
 import pytest
 
 from lesion.errors import StudyError
+from lesion.network.anatomy import Block
 from lesion.study.aim import Aim
 from lesion.study.database import Store
 from lesion.study.merge import merge
@@ -177,6 +178,24 @@ def test_another_subject_is_refused_by_name(tmp_path):
     subject = {**planted.header(images=300).subject, "weights": "other"}
     half(tmp_path / "b", "layer1", subject=subject).close()
     refused(tmp_path, r"Expected studies of one subject, .* differ in weights \((other|www)")
+
+
+def with_blocks(*blocks):
+    """What a study's anatomy becomes once these are its blocks."""
+    anatomy = planted.header(images=300).anatomy
+    return {"anatomy": replace(anatomy, blocks=tuple(Block(name, ("conv1",)) for name in blocks))}
+
+
+def test_blocks_are_known_where_one_study_knows_them(tmp_path):
+    half(tmp_path / "a", "layer1.0").close()
+    half(tmp_path / "b", "layer1.1", **with_blocks("a")).close()
+    for out, order in (("ab", "ab"), ("ba", "ba")):
+        merge([tmp_path / name for name in order], tmp_path / out)
+        with Study.open(tmp_path / out) as study:
+            assert [block.name for block in study.anatomy.blocks] == ["a"]
+    half(tmp_path / "c", "layer1.1", **with_blocks("a", "b")).close()
+    with pytest.raises(StudyError, match="which blocks a stream passes"):
+        merge([tmp_path / "b", tmp_path / "c"], tmp_path / "bc")
 
 
 def test_another_order_is_refused(tmp_path):

@@ -178,7 +178,7 @@ def _measured(curves: pd.DataFrame, saved: str) -> pd.DataFrame:
     check_columns(curves, ("damage", "layer", "amount", "drop", "low", "high", f"{saved}_saved"))
     rows = of_recovery(curves, "")
     known = rows["drop"].notna() & rows["low"].notna() & rows[f"{saved}_saved"].notna()
-    rows = rows[known & ~rows["kind"].isin(["branch", "coupled"])]
+    rows = rows[known & rows["kind"].isin(["free", "layer"])]
     criteria = list(dict.fromkeys(rows["criterion"][rows["damage"] == DAMAGE]))
     usual = default(criteria, CRITERION) if criteria else ""
     rows = rows[(rows["damage"] != DAMAGE) | (rows["criterion"] == usual)]

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lesion.lesions.amounts import Amounts
-from lesion.reports.plots.rows import NO_STAGE, label, not_measured, stage_name
+from lesion.reports.plots.rows import NO_STAGE, label, not_measured, panel
 from lesion.reports.plots.style import (
     COLOURS,
     FONT,
@@ -39,7 +39,7 @@ def rates_table(advice: Advice) -> pd.DataFrame:
         [
             {
                 "label": label(entry.layer, entry.number, entry.kind),
-                "panel": stage_name(entry.stage),
+                "panel": panel(entry.stage, entry.kind),
                 "rate": amounts.shown(entry.rate) if entry.rate or advice.prunes else np.nan,
                 "common": np.nan if entry.stage_rate is None else 100 * entry.stage_rate,
                 "skipped": entry.skipped,
@@ -110,7 +110,7 @@ def _draw_stages(ax: Axes, table: pd.DataFrame) -> None:
     for _, part in table.groupby(runs):
         if part.index[0]:
             ax.axhline(part.index[0] - 0.5, color="0.75", lw=0.7, zorder=0)
-        if part["panel"].iloc[0] == NO_STAGE:
+        if part["panel"].iloc[0] in (NO_STAGE, ""):
             continue
         where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center"}
         middle = part.index.to_numpy().mean()

@@ -67,6 +67,15 @@ def stage_name(stage: object) -> str:
     return f"stage {stage}" if stage else STEM
 
 
+def panel(stage: object, kind: str) -> str:
+    """Of which panel a row is: its stage's, but one without a name for stages and the network.
+
+    >>> panel(2, "block"), panel(2, "stage")
+    ('stage 2', '')
+    """
+    return "" if kind in ("stage", "network") else stage_name(stage)
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Each stage's name once: the stem, the stages by number, what has no stage.
 
@@ -202,5 +211,6 @@ def _merge_seeds(rows: pd.DataFrame, curves: pd.DataFrame, amounts: Amounts) -> 
     merged = merged.sort_values(["place", "harm"]).drop(columns=["place", "harm"])
     names = zip(merged["layer"], merged["number"], merged["kind"], strict=True)
     merged["label"] = [label(*name) for name in names]
-    merged["panel"] = [stage_name(stage) for stage in merged["stage"]]
+    places = zip(merged["stage"], merged["kind"], strict=True)
+    merged["panel"] = [panel(*place) for place in places]
     return merged.reset_index(drop=True)

@@ -236,9 +236,9 @@ class Drawing:
         if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             ax.set_ylabel(AXIS[self.column].format(score_name(self.advice)), fontsize=FONT + 1)
         if ax.xaxis.get_tick_params()["labelbottom"]:
-            title = self.amounts.title + ("" if self.amounts.only else " in this layer")
-            title += f" ({self.amounts.unit})" if self.amounts.unit == "%" else ""
-            ax.set_xlabel(title, fontsize=FONT + 1)
+            how, unit = self.amounts, " (%)" if self.amounts.unit == "%" else ""
+            within = "" if how.only else f" in this {how.target}"
+            ax.set_xlabel(f"{how.title}{within}{unit}", fontsize=FONT + 1)
 
     @property
     def _baseline(self) -> float:
