@@ -124,14 +124,14 @@ def test_filters_are_what_is_judged_where_nothing_is_named(study, bits):
         recommend(bits, 1.0, damage="filters")
 
 
-def test_rates_are_of_filters_alone(study, bits, tmp_path):
+def test_bits_save_no_multiply_accumulates(study, bits, tmp_path):
     with mixed.study(tmp_path / "a", {"filters": (0.3, 0.6)}) as alone:
         expected = recommend(alone, budget=Budget(macs=0.95))
     found = recommend(study, budget=Budget(macs=0.95))
     assert (found.filters, found.drop, found.high) == (
         expected.filters, expected.drop, expected.high,
     )  # fmt: skip
-    with pytest.raises(LesionError, match=r"lesions that prune filters .* got those of quantise"):
+    with pytest.raises(LesionError, match=r"lesions that save MACs, but those of quantise .* none"):
         recommend(bits, budget=Budget(macs=0.95))
 
 
