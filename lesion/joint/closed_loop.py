@@ -50,21 +50,19 @@ def tightened(
     reading: the lesions that rates go by; by: and how
     rounds: of refining rates on so many of the study's own images, or half of these, before they
         are measured on others of them; 0 for none. Networks that recover before they are measured
-        are not refined
+        are not refined, nor are rates that change weights
     times: for a budget of latency
     Raises LesionError where nothing is left to cut, with what was learned.
     """
     bench = verifier.bench
-    refine = (
-        rounds and not reading.recovery and not bench.engine.recovery and not allocation.weights
-    )
+    refine = rounds and not reading.recovery and not bench.engine.recovery
     order = verifier.study.header.order
     first = min(images, len(order) // 2) if refine else 0
     others = order[first : first + MORE * images]
 
     def best(eased: Budget) -> Allocation:
         rates = allocated(reading, eased, times, by)
-        if rates.cut and refine:
+        if rates.cut and refine and not rates.weights:
             rates = refined(reading, bench, rates, eased, first, rounds, times)
         return _measured(bench, rates, others)
 

@@ -87,6 +87,7 @@ def interactions(
 
 def _gone(study: Study, allocation: Allocation) -> dict[str, np.ndarray]:
     """For each unit that is cut the labels that fall."""
+    allocation.check_filters("interactions of units")
     whole, anatomy = allocation.dropped(study.anatomy), study.anatomy
     fallen = {}
     for rate in allocation.cut:

@@ -26,6 +26,7 @@ def recover(bench: Bench, allocation: Allocation) -> tuple[nn.Module, Allocation
     Raises LesionError for a bench without a recovery, and where the network cannot recover.
     """
     engine = bench.engine
+    allocation.check_filters("weights after a recovery")
     if not engine.recovery:
         raise LesionError(
             "Expected a bench with a recovery for weights after it, got one without; give "

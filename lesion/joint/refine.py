@@ -161,7 +161,6 @@ def refine(
     budget of the least, which names no share, and for lesions that recovered where nothing
     recovers.
     """
-    allocation.check_filters("rates that are refined")
     if after and not bench.engine.recovery:
         raise LesionError(
             f"Expected a bench with a recovery, since lesions that recovered by {after} are to be "
@@ -182,6 +181,7 @@ def improved(
     by: str = "",
 ) -> Allocation:
     """The same, with the lesions that the rates rest on."""
+    allocation.check_filters("rates that are refined")
     if not bench.engine.recovery:
         return refined(reading, bench, allocation, budget, images, rounds, times)
     level = levelled(reading, bench, allocation, budget, images, times, by)
@@ -203,6 +203,7 @@ def refined(
 
     Where networks are mended, units are moved in finer steps than were measured.
     """
+    allocation.check_filters("rates that are refined")
     budget.check_shares()
     choices = candidates(reading, budget, _finer(allocation) if bench.engine.recovery else None)
     knobs = _knobs(reading, choices, allocation, budget, times)

@@ -127,8 +127,9 @@ class Allocation:
             )
 
     def table(self) -> pd.DataFrame:
-        """One row a unit, in order of execution."""
-        rows = [
+        """One row a unit, in order of execution; then one of kind "weights" for each layer whose
+        weight is damaged, with the damage and its amount in place of a reason."""
+        rows: list[dict[str, Any]] = [
             {
                 "unit": rate.unit,
                 "kind": rate.kind,
@@ -143,7 +144,18 @@ class Allocation:
             }
             for rate in self.rates
         ]
-        return pd.DataFrame(rows).astype({"stage": "Int64"})
+        rows += [
+            {
+                "unit": each.layer,
+                "kind": "weights",
+                "drop": each.drop,
+                "high": each.high,
+                "measured": each.amount,
+                "reason": f"{each.damage}, {each.words}",
+            }
+            for each in self.weights
+        ]
+        return pd.DataFrame(rows).astype(dict.fromkeys(["stage", "channels", "kept"], "Int64"))
 
     def text(self) -> str:
         """The rates in words."""

@@ -13,13 +13,15 @@ from lesion.exports.pruned import apply
 from lesion.exports.pruned_files import load_pruned, save_pruned
 from lesion.joint.baselines import with_baselines
 from lesion.joint.bench import Bench
-from lesion.joint.refine import refine
+from lesion.joint.recover import recover
+from lesion.joint.refine import improved, refine
 from lesion.joint.verifier import Verifier, once
 from lesion.joint.verify import verify
 from lesion.lesions.lesion import Joint
 from lesion.rates.budget import Budget
 from lesion.rates.layer_options import stored
 from lesion.rates.recommend import choosing, recommend
+from lesion.reports.plots.channels import plot_channels
 from lesion.study.aim import Aim
 from lesion.subject.subject import Subject
 from lesion.sweeps.sweep import sweep
@@ -151,6 +153,11 @@ def test_what_recovers_or_is_refined_takes_filters_alone(subject, study):
     mended = Bench.of(study, Subject.of(network, data, train=train), "bn")
     with pytest.raises(LesionError, match=r"recovery by bn.*--damage filters"):
         mended.edit(rates)
+    with pytest.raises(LesionError, match="weights after a recovery"):
+        recover(mended, rates)
     bench = Bench.of(study, Subject.of(*subject))
-    with pytest.raises(LesionError, match="rates that are refined"):
-        refine(study, bench, rates, Budget(bytes=0.25))
+    for refining in (refine, lambda _, *rest: improved(choosing(study), *rest)):
+        with pytest.raises(LesionError, match=r"rates that are refined.*--damage filters"):
+            refining(study, bench, rates, Budget(bytes=0.25))
+    with pytest.raises(LesionError, match="a picture of channels"):
+        plot_channels(rates)

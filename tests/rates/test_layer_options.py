@@ -146,6 +146,10 @@ def test_what_is_written_is_read(study, tmp_path):
     assert made.to_dict()["format"] == 2
     alone = recommend(study, damage="filters", budget=Budget(macs=0.5))
     assert alone.to_dict()["format"] == 1 and not alone.weights
+    table = made.table()
+    weights = table[table["kind"] == "weights"]
+    assert weights["unit"].tolist() == [each.layer for each in made.weights]
+    assert len(table) == len(made.rates) + len(made.weights)
     text = made.text()
     assert "stored bytes: " in text and all(
         f"  {each.layer}: {each.damage}, " in text for each in made.weights
@@ -168,6 +172,8 @@ def test_what_takes_filters_alone_says_so(study):
     with pytest.raises(LesionError, match=r"nni, which takes filters.*--damage filters"):
         export(made, "nni")
     assert "weights" in export(made, "json")
+    page = export(made, "markdown")
+    assert all(f"| {each.layer} | {each.damage} | {each.words} |" in page for each in made.weights)
 
 
 def test_the_study_of_a_chain_with_a_flattened_linear_layer(tmp_path):

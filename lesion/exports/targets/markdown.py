@@ -21,8 +21,9 @@ def _lines(allocation: Allocation) -> Iterator[str]:
     intact, pruned = allocation.intact, allocation.pruned
     macs, parameters = pruned.macs / intact.macs, pruned.parameters / intact.parameters
     yield from ("# Pruning rates", "")
+    by = f"; filters fall by {markdown(allocation.criterion)}" if allocation.criterion else ""
     yield (
-        f"Asked: {markdown(allocation.goal)}; filters fall by {markdown(allocation.criterion)}. "
+        f"Asked: {markdown(allocation.goal)}{by}. "
         f"{percent(round(macs, 4))} of the MACs and {percent(round(parameters, 4))} of the "
         f"parameters remain; {_lost(allocation)}."
     )
@@ -30,6 +31,18 @@ def _lines(allocation: Allocation) -> Iterator[str]:
     yield "| unit | layers | channels kept | rate | alone | at most | reason |"
     yield "|---|---|---|---|---|---|---|"
     yield from (_row(rate) for rate in allocation.rates)
+    if allocation.weights:
+        whole, left = allocation.footprints
+        yield ""
+        yield (
+            f"{percent(round(left.bytes / whole.bytes, 4))} of the stored bytes and "
+            f"{percent(round(left.bops / whole.bops, 4))} of the bit operations remain; of these "
+            "layers the weights are damaged:"
+        )
+        yield from ("", "| layer | damage | amount | alone | at most |", "|---|---|---|---|---|")
+    for each in allocation.weights:
+        cells = (each.layer, each.damage, each.words, _number(each.drop), _number(each.high))
+        yield f"| {' | '.join(map(markdown, cells))} |"
     yield from ("", markdown(allocation.guarantee), "", "Of this subject:", "")
     yield from (
         f"- {markdown(name)}: {markdown(value)}" for name, value in allocation.subject.items()

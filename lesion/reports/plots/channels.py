@@ -53,6 +53,7 @@ def plot_channels(allocation: Allocation, ax: Axes | None = None) -> Axes:
     chosen are grey, with the reasons below. The title says what remains of the costs, and the
     joint drop, predicted or measured.
     """
+    allocation.check_filters("a picture of channels")
     table = channels_table(allocation)
     alone, ax = ax is None, ax if ax is not None else _axes(table)
     _draw_bars(ax, table)
