@@ -22,13 +22,14 @@ from subjects import add_arguments, named, table
 import lesion
 from lesion import zoo
 from lesion.errors import LesionError
+from lesion.joint.baselines import one_amount
 from lesion.joint.bench import Bench
 from lesion.lesions.lesion import Joint
-from lesion.rates.allocate import described
+from lesion.rates.allocate import described, footprints
 from lesion.rates.allocation import Allocation
 from lesion.rates.budget import RESOURCES, Budget
 from lesion.rates.candidates import Candidate
-from lesion.rates.layer_options import NOTHING, stored, weights_of
+from lesion.rates.layer_options import measured_options, weights_of
 from lesion.rates.recommend import choosing
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
@@ -69,8 +70,9 @@ def ways(study: Study, resource: str, share: float) -> Iterator[tuple[str, Alloc
         yield f"mixed, by {by}", lesion.recommend(study, budget=budget, by=by)
     every = choosing(study)
     for reading in every.others:
-        if made := uniform(reading, resource, share):
-            yield made.goal, made
+        met = (way for way in one_amount(reading) if costs(way, study, resource) <= share)
+        if made := next(met, None):
+            yield f"all {made.goal}", made
     for name, damage in (("filters alone", "filters"), ("low rank alone", "low_rank:form=spatial")):
         try:
             yield name, lesion.recommend(study, budget=budget, damage=damage)
@@ -81,42 +83,18 @@ def ways(study: Study, resource: str, share: float) -> Iterator[tuple[str, Alloc
         yield "greedy bits", made
 
 
-def candidates(reading: Reading) -> dict[str, list[Candidate]]:
-    """Each layer's amounts, the least harm first."""
-    layers: dict[str, list[Candidate]] = {}
-    for each, cost in reading.drops.items():
-        option = Candidate(each.amount, NOTHING, cost.drop, cost.high, each.amount, "", each, 1)
-        layers.setdefault(weights_of(each.target), []).append(option)
-    return layers
-
-
 def costs(made: Allocation, study: Study, resource: str) -> float:
     """The share of a resource that is left."""
-    whole = stored(study.anatomy, np.zeros(study.anatomy.channels, bool))
-    left = stored(study.anatomy, made.dropped(study.anatomy), made.weights)
+    whole, left = footprints(study.anatomy, made)
     return float(getattr(left, resource) / getattr(whole, resource))
-
-
-def uniform(reading: Reading, resource: str, share: float) -> Allocation | None:
-    """The least amount for all layers that meets the budget."""
-    layers = candidates(reading)
-    for amount in reading.amounts.sort([each.asked for each in next(iter(layers.values()))]):
-        choice = {
-            name: option
-            for name, some in layers.items()
-            for option in some
-            if option.asked == amount
-        }
-        text = f"all {reading.damage}, {reading.amounts.text(amount)}"
-        made = described(reading, choice, text)
-        if costs(made, reading.study, resource) <= share:
-            return made
-    return None
 
 
 def greedy(reading: Reading, resource: str, share: float) -> Allocation | None:
     """Steps down of the layer that loses least for what it saves, from most bits for all."""
-    layers = candidates(reading)
+    layers: dict[str, list[Candidate]] = {}
+    for option in measured_options(reading):
+        assert option.lesion is not None
+        layers.setdefault(weights_of(option.lesion.target), []).append(option)
     at = dict.fromkeys(layers, 0)
 
     def made(places: dict[str, int]) -> Allocation:

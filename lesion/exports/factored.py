@@ -53,11 +53,11 @@ def _layers(
             yield _linear(factor)
         return
     size = weight.dim() - 2
-    own: Any = module.stride, module.padding, module.dilation
-    vertical, horizontal = _along(own, 0), _along(own, 1)
+    settings: Any = module.stride, module.padding, module.dilation
+    vertical, horizontal = _along(settings, 0), _along(settings, 1)
     if form == "svd":
         first, second = factors.svd(weight, *ranks)
-        yield _conv(module, first, own)
+        yield _conv(module, first, settings)
         yield _conv(module, _wide(second, size))
     elif form == "spatial":
         first, second = factors.spatial(weight, *ranks)
@@ -66,7 +66,7 @@ def _layers(
     elif form == "tucker2":
         inputs, core, filters = factors.tucker2(weight, *ranks)
         yield _conv(module, _wide(inputs, size))
-        yield _conv(module, core, own)
+        yield _conv(module, core, settings)
         yield _conv(module, _wide(filters, size))
     else:
         inputs, rows, columns, filters = factors.cp(weight, ranks[0], seed)
@@ -81,11 +81,11 @@ def _wide(matrix: Tensor, dimensions: int) -> Tensor:
     return matrix.reshape(*matrix.shape, *[1] * dimensions)
 
 
-def _along(own: Any, axis: int) -> Any:
+def _along(settings: Any, axis: int) -> Any:
     """Stride, padding and dilation along one axis of two, and none along the other."""
     return tuple(
         tuple(value if at == axis else idle for at, value in enumerate(values))
-        for values, idle in zip(own, (1, 0, 1), strict=True)
+        for values, idle in zip(settings, (1, 0, 1), strict=True)
     )
 
 

@@ -5,6 +5,7 @@ Where weights change, each damage does it alone, by one amount for all layers th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from lesion.network.cost import cost
 from lesion.rates.allocate import described, taken
 from lesion.rates.allocation import Allocation
 from lesion.rates.candidates import Candidate, dropped
-from lesion.rates.layer_options import NOTHING, weight_readings, weights_of
+from lesion.rates.layer_options import measured_options, weight_readings, weights_of
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 
@@ -44,22 +45,20 @@ def uniform_weights(reading: Reading, allocation: Allocation) -> Iterator[Alloca
     the allocation, if there is one."""
     most = allocation.footprints[1].bits
     for damage in weight_readings(reading):
-        measured = {
-            (lesion.amount, lesion.target): (lesion, cost) for lesion, cost in damage.drops.items()
+        ways = one_amount(damage)
+        yield from islice((way for way in ways if way.footprints[1].bits <= most), 1)
+
+
+def one_amount(reading: Reading) -> Iterator[Allocation]:
+    """The same amount of a damage of weights for all its layers, the least harmful first."""
+    options = list(measured_options(reading))
+    for amount in reading.amounts.sort([option.asked for option in options]):
+        choice = {
+            weights_of(option.lesion.target): option
+            for option in options
+            if option.asked == amount and option.lesion
         }
-        for amount in damage.amounts.sort([amount for amount, _ in measured]):
-            choice = {
-                weights_of(layer): Candidate(
-                    amount, NOTHING, drop.drop, drop.high, amount, "", lesion, 1
-                )
-                for (level, layer), (lesion, drop) in measured.items()
-                if level == amount and not drop.reason
-            }
-            goal = f"{damage.damage}, {damage.amounts.text(amount)}"
-            way = described(reading, choice, goal)
-            if way.footprints and way.footprints[1].bits <= most:
-                yield way
-                break
+        yield described(reading, choice, f"{reading.damage}, {reading.amounts.text(amount)}")
 
 
 def relative(scores: np.ndarray) -> np.ndarray:

@@ -27,11 +27,6 @@ def weights_of(layer: str) -> str:
     return f"weights of {layer}"
 
 
-def mixing(damages: Sequence[str]) -> list[str]:
-    """Those that change one layer's weight and that are known by their names."""
-    return [name for name in damages if weight_damage(name) is not None]
-
-
 @cache
 def weight_damage(name: str) -> WeightDamage | None:
     """The damage of a name, None for one that is none of layers' weights alone, or a user's own."""
@@ -50,10 +45,11 @@ def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
     """
     study = reading.study
     if damages is None:
-        held = [lesion.damage for lesion in study.lesions if lesion.recovery == reading.recovery]
-        damages = mixing(list(dict.fromkeys(held)))
-    others = [name for name in damages if name != reading.damage]
-    for name in others:
+        lesions = (each for each in study.lesions if each.recovery == reading.recovery)
+        held = dict.fromkeys(lesion.damage for lesion in lesions)
+        damages = [name for name in held if weight_damage(name)]
+    further = [name for name in damages if name != reading.damage]
+    for name in further:
         if weight_damage(name) is None:
             raise LesionError(
                 f"Expected damages of weights beside {reading.damage}, got {name}: units take "
@@ -61,10 +57,9 @@ def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
             )
     readings = (
         Reading.of(study, None, reading.column, name, reading.recovery, reading.confidence)
-        for name in others
+        for name in further
     )
-    others_asked = tuple(other.under(reading.aim, reading.confidence) for other in readings)
-    return replace(reading, others=others_asked)
+    return replace(reading, others=tuple(r.under(reading.aim, r.confidence) for r in readings))
 
 
 def weight_readings(reading: Reading) -> list[Reading]:
@@ -89,7 +84,7 @@ def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
         return {}
     worst: dict[tuple[str, str, float], Candidate] = {}
     for reading in readings:
-        for option in _measured(reading):
+        for option in measured_options(reading):
             assert option.lesion is not None
             key = option.lesion.target, option.lesion.damage, option.asked
             worst[key] = max(worst.get(key, option), option, key=lambda some: some.high)
@@ -106,11 +101,13 @@ def layer_options(readings: Sequence[Reading], budget: Budget) -> Candidates:
     return choices
 
 
-def _measured(reading: Reading) -> Iterator[Candidate]:
+def measured_options(reading: Reading) -> Iterator[Candidate]:
+    """A choice for each lesion of a damage of weights that has numbers, layer by layer and the
+    least harmful first."""
     for lesion, cost in reading.drops.items():
         if not cost.reason:
             high = cost.drop if isnan(cost.high) else cost.high
-            yield Candidate(lesion.amount, NOTHING, cost.drop, high, lesion.amount, "", lesion)
+            yield Candidate(lesion.amount, NOTHING, cost.drop, high, lesion.amount, "", lesion, 1)
 
 
 def _useful(layer: Layer, options: Sequence[Candidate], bounded: Sequence[str]) -> list[Candidate]:
