@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -22,9 +22,12 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from lesion.errors import EvidenceError
+from lesion.lesions.damage import damage as registered
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy, Layer, Unit
 from lesion.rates.recommend import recommend
+from lesion.results.evidence import SAFE
+from lesion.results.reading import DAMAGE
 from lesion.study import decisions as deciding
 from lesion.study import error_shares
 from lesion.study.aim import Aim
@@ -36,6 +39,7 @@ from lesion.subject.outcomes import Intact, Outcomes
 
 RIGHT, SPREAD = 3.6, 2.3  # mean and deviation of the margins: 94 % right
 CHANNELS = 64
+DAMAGES = {"filters": (0.25, 0.5), "quantise": (8, 4), "sparsity": (0.5, 0.75), "low_rank": (0.5,)}
 TOLERANCES = 1.0, 0.9, 0.7, 0.5
 SHARE = 0.9  # of the images a lesion is measured on at most: with all of them the drop is known
 
@@ -102,9 +106,12 @@ class Simulated:
 
 
 def claims(study: Study, max_drop: float | None = None) -> bool:
-    """Whether a study's advice calls any lesion safe."""
-    with suppress(EvidenceError):
-        return any(entry.rate > 0 for entry in recommend(study, max_drop).layers)
+    """Whether a study's advice on any of its damages calls any lesion safe."""
+    for damage in {lesion.damage for lesion in study.lesions}:
+        with suppress(EvidenceError):
+            advice = recommend(study, max_drop, damage=damage)
+            if any(entry.status == SAFE for entry in advice.layers):
+                return True
     return False
 
 
@@ -144,6 +151,13 @@ def lesion(layer: int, ratio: float) -> Lesion:
     return Lesion(f"l{layer}", "free", "l1", ratio, round(ratio * CHANNELS), CHANNELS)
 
 
+def damaged(layer: int, damage: str, amount: float) -> Lesion:
+    """One of them of another damage: of weights, of which no channel falls."""
+    if damage == DAMAGE:
+        return lesion(layer, amount)
+    return replace(lesion(layer, 0.0), damage=damage, amount=amount, criterion="")
+
+
 def simulated(path: Path, rng: np.random.Generator, images: int, layers: int) -> Simulated:
     """A new study of which the intact network is measured."""
     margin = rng.normal(RIGHT, SPREAD, images)
@@ -156,6 +170,8 @@ def simulated(path: Path, rng: np.random.Generator, images: int, layers: int) ->
     digest = np.zeros(images, np.uint64)
     intact = Intact(outcomes, label, (margin <= 0).astype(int), margin.astype(np.float32), digest)
     study = Study.create(path, head)
+    for name in DAMAGES:
+        study.set_damage(name, registered(name).amounts)
     study.record({}, intact)
     return Simulated(study, rng, intact, images // 100 + 1)
 
@@ -207,6 +223,24 @@ def by_merging(folder: Path, rng: np.random.Generator, images: int, count: int) 
     return wrong
 
 
+def by_damages(folder: Path, rng: np.random.Generator, images: int, count: int) -> bool:
+    """Damage after damage, each of all layers, and all of them read before the next is planned."""
+    case = simulated(folder / "s", rng, images, count)
+    for damage, amounts in DAMAGES.items():
+        case.sweep([damaged(layer, damage, each) for layer in range(count) for each in amounts])
+        case.read()
+    return case.wrong
+
+
+def all_damages(folder: Path, rng: np.random.Generator, images: int, count: int) -> bool:
+    """All damages of all layers planned at once."""
+    case = simulated(folder / "s", rng, images, count)
+    amounts = [(damage, each) for damage, grid in DAMAGES.items() for each in grid]
+    case.sweep([damaged(layer, *each) for layer in range(count) for each in amounts])
+    case.read()
+    return case.wrong
+
+
 def planned(folder: Path, rng: np.random.Generator, images: int, count: int) -> bool:
     """All layers planned at once."""
     case = simulated(folder / "s", rng, images, count)
@@ -222,6 +256,8 @@ WAYS: dict[str, Way] = {
     "ratio by ratio": by_ratios,
     "tolerance by tolerance": by_tolerances,
     "joined one by one": by_merging,
+    "damage by damage": by_damages,
+    "all damages at once": all_damages,
 }
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import networks
@@ -26,6 +27,7 @@ from lesion.sweeps.prepare import prepare
 
 IMAGES, CHUNK = 400, 16
 RATIOS = (0.2, 0.4, 0.6, 0.8)
+MIXED = {"filters": RATIOS, "quantise": (8, 3, 2), "activations": (8, 3, 2)}
 GOALS = {"decide": Decide(Aim(5.0)), "narrow": Narrow(Aim(half_width=6.0)), "full": Full()}
 STARTED, BEGUN, STEP = "started", "begun", "step"
 
@@ -43,23 +45,28 @@ def few_wrong() -> tuple[nn.Module, Dataset]:
     return network, TensorDataset(images, torch.where(wrong, (labels + 1) % 3, labels))
 
 
-def ready(folder: Path, mode: str) -> Sweep:
+def ready(folder: Path, mode: str, damage: str = "filters") -> Sweep:
     """A sweep into the folder's study, or one that goes on with it."""
     network, data = few_wrong()
-    subject = Subject.of(network, networks.Logged(data, folder / "log"))
-    return prepare(subject, folder / "study", Choices(RATIOS, holdout=0), GOALS[mode])
+    train = networks.random_images(64, 1, 8, 8, classes=3, seed=7)
+    train = train if damage == "activations" else None  # the only one that sees them
+    subject = Subject.of(network, networks.Logged(data, folder / "log"), train=train)
+    choices = Choices(MIXED[damage], holdout=0, damage=damage)
+    return prepare(subject, folder / "study", choices, GOALS[mode])
 
 
-def run(folder: Path, mode: str) -> None:
-    """Sweeps in small steps, and notes how far it is."""
+def run(folder: Path, mode: str, damages: Sequence[str] = ("filters",)) -> None:
+    """Sweeps in small steps, damage after damage, and notes how far it is."""
     torch.set_num_threads(1)
     work.CHUNK = work.TOGETHER = CHUNK
     note(folder, STARTED)
-    sweep = ready(folder, mode)
-    note(folder, BEGUN)
-    for step in sweep:
-        note(folder, f"{STEP} {step.done}")
-    sweep.study.close()
+    for place, damage in enumerate(damages):
+        sweep = ready(folder, mode, damage)
+        if not place:
+            note(folder, BEGUN)
+        for step in sweep:
+            note(folder, f"{STEP} {step.done}")
+        sweep.study.close()
 
 
 def note(folder: Path, line: str) -> None:
@@ -67,11 +74,11 @@ def note(folder: Path, line: str) -> None:
         file.write(f"{line}\n")
 
 
-def started(folder: Path, mode: str) -> multiprocessing.Process:
+def started(folder: Path, mode: str, damages: Sequence[str]) -> multiprocessing.Process:
     """A process that sweeps; it is forked from one that has everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lesion.zoo", "lesion.sweeps.sweep", "torch.export", "sympy"])
-    process = context.Process(target=run, args=(folder, mode))
+    process = context.Process(target=run, args=(folder, mode, damages))
     process.start()
     return process
 
@@ -88,13 +95,19 @@ def sessions(folder: Path) -> list[list[str]]:
     return [part.split(f"{BEGUN}\n")[1].splitlines() for part in parts if f"{BEGUN}\n" in part]
 
 
-def killed(folder: Path, mode: str, after: float, measuring: bool) -> bool:
+def killed(
+    folder: Path,
+    mode: str,
+    after: float,
+    measuring: bool,
+    damages: Sequence[str] = ("filters",),
+) -> bool:
     """Starts a sweep and kills it after so many seconds, of measuring or from the start on.
 
     Whether the sweep was still running.
     """
     before = begun(folder)
-    process = started(folder, mode)
+    process = started(folder, mode, damages)
     while measuring and begun(folder) == before and process.is_alive():
         time.sleep(0.002)
     time.sleep(after)
@@ -105,10 +118,10 @@ def killed(folder: Path, mode: str, after: float, measuring: bool) -> bool:
     return alive
 
 
-def finished(folder: Path, mode: str) -> float:
+def finished(folder: Path, mode: str, damages: Sequence[str] = ("filters",)) -> float:
     """Runs a sweep to its end; the seconds it measured."""
     before = begun(folder)
-    process = started(folder, mode)
+    process = started(folder, mode, damages)
     while begun(folder) == before and process.is_alive():
         time.sleep(0.002)
     start = time.monotonic()

@@ -20,6 +20,7 @@ from lesion.reports.plots.damages import (
 )
 from lesion.reports.plots.save import save_damages
 from lesion.results.curves import curves
+from lesion.sequential.paired_intervals import bonett_price
 
 BITS = {8: 75.0, 4: 87.0, 2: 93.0}
 LAYERS = ("first", "second", "third")
@@ -71,6 +72,24 @@ def test_the_map_is_the_most_that_is_saved_within_the_tolerance():
     assert table["quantise"].tolist()[:2] == [87, 0] and np.isnan(table["quantise"].iloc[2])
 
 
+def test_intervals_are_of_the_mean_where_every_lesion_saw_every_image(tmp_path):
+    with study(tmp_path / "a.lesion") as made:
+        given = curves(made).assign(bytes_saved=50.0)  # a planted study knows nothing of it
+        apart, table = damages_table(given), damages_table(given, study=made)
+        base = made.intact().outcomes["top1"].astype(float)
+        for row in table.itertuples():
+            scores = [
+                made.outcomes(lesion)["top1"]
+                for lesion in made.lesions
+                if (lesion.damage, lesion.amount) == (row.damage, row.amount)
+            ]
+            assert len(scores) == row.layers == 3
+            ends = 100 * np.array(bonett_price((base - np.mean(scores, axis=0)).tolist(), 0.95))
+            np.testing.assert_allclose((row.drop, row.low, row.high), ends)
+    np.testing.assert_allclose(table["drop"], apart["drop"])
+    assert (table["high"] - table["low"] < apart["high"] - apart["low"]).all()
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -107,7 +126,7 @@ def test_lines_are_the_table():
 
 def test_cells_are_the_map():
     ax = plot_damage_map(frame(), 1.3)
-    assert [text.get_text() for text in ax.texts] == ["25", "87", "0", "0", "0"]
+    assert [text.get_text() for text in ax.texts] == ["87", "25", "0", "0", "0"]
     assert_legible(ax.figure)
     plt.close(ax.figure)
 

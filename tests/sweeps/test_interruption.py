@@ -138,6 +138,21 @@ def test_killed_and_resumed(tmp_path, whole, mode):
     kill_and_resume(tmp_path, whole(mode), mode, random.Random(), DEFAULT)
 
 
+@pytest.mark.parametrize("mode", ["decide", "full"])
+def test_killed_within_and_between_damages(tmp_path, mode):
+    damages, rng, kills = list(interruption.MIXED), random.Random(), 0
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), folder.mkdir()
+    seconds = interruption.finished(whole, mode, damages)
+    for _ in range(DEFAULT):
+        kills += interruption.killed(folder, mode, rng.uniform(0, seconds), True, damages)
+    interruption.finished(folder, mode, damages)
+    same(folder, whole, mode == "full")
+    with Study.open(folder / "study") as study:
+        assert {lesion.damage for lesion in study.lesions} == {*damages}
+    assert kills  # else nothing was interrupted
+
+
 @pytest.mark.complete
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_fifty_times(tmp_path, whole, mode):

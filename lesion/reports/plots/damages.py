@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from lesion.errors import EvidenceError, LesionError
+from lesion.lesions.lesion import Lesion
 from lesion.reports.plots.frames import check_columns
 from lesion.reports.plots.rows import label, of_recovery
 from lesion.reports.plots.style import (
@@ -22,7 +25,9 @@ from lesion.reports.plots.style import (
     points,
     ticks_within,
 )
-from lesion.results.reading import CRITERION, DAMAGE, default
+from lesion.results.drops import paired, proportion
+from lesion.results.reading import CRITERION, DAMAGE, column_of, default
+from lesion.study.study import Study
 
 RESOURCES = {
     "bytes": "stored bytes",
@@ -30,19 +35,26 @@ RESOURCES = {
     "dense_macs": "multiply-accumulates of dense kernels",
     "bops": "bit operations",
 }
+KINDS = ("free", "layer")  # of targets that are layers
+FAINT = 0.35  # of intervals, which many damages draw across each other's lines
 LINEAR = 1.0  # points up to which drops are drawn in proportion
 MOST, LEAST = 100.0, 1.0  # per cent
 HALVES = (100.0, 50.0, 25.0, 12.5, 6.25, 3.125, 1.5625)
 
 
-def damages_table(curves: pd.DataFrame, saved: str = "bytes") -> pd.DataFrame:
+def damages_table(
+    curves: pd.DataFrame, saved: str = "bytes", study: Study | None = None, confidence: float = 95
+) -> pd.DataFrame:
     """What damages cost and save on the mean over the layers that all of them fit.
 
     One row a kind of damage and amount, in order of harm: damage, amount; layers, how many; saved,
     the mean share (%) of what a layer has of "bytes", "macs", "dense_macs" or "bops"; drop, low,
-    high, the means of the layers' in points: an interval that is no narrower than the mean's own.
-    Amounts that not all of these layers have are left out.
+    high, the means of the layers' in points. Amounts that not all of these layers have
+    are left out.
 
+    study: the curves' own; where all lesions of a row have seen all images, low and high are then
+    of the mean itself at `confidence` per cent (Bonett and Price, on each image's mean over the
+    layers). Else they are the means of the layers' ends, which lie further apart.
     Raises EvidenceError where no two damages have a layer in common that both measured.
     """
     rows = _measured(curves, saved)
@@ -63,7 +75,29 @@ def damages_table(curves: pd.DataFrame, saved: str = "bytes") -> pd.DataFrame:
         low=("low", "mean"),
         high=("high", "mean"),
     ).reset_index()
-    return table[table["layers"] == len(common)].reset_index(drop=True)
+    table = table[table["layers"] == len(common)].reset_index(drop=True)
+    return table if study is None else _of_images(table, set(rows["layer"]), study, confidence)
+
+
+def _of_images(
+    table: pd.DataFrame, layers: set[str], study: Study, confidence: float
+) -> pd.DataFrame:
+    """With the intervals of the means where every lesion has seen every image."""
+    column, intact = column_of(study), study.intact()
+    base = intact.outcomes[column].astype(float)
+    usual = _usual([lesion.criterion for lesion in study.lesions if lesion.damage == DAMAGE])
+    groups: dict[tuple[str, float], list[Lesion]] = {}
+    for lesion in study.lesions:
+        alone = not lesion.recovery and lesion.kind in KINDS and lesion.target in layers
+        if alone and lesion.criterion in (usual, "") and lesion not in study.failed:
+            groups.setdefault((lesion.damage, lesion.amount), []).append(lesion)
+    for row, key in enumerate(zip(table["damage"], table["amount"], strict=True)):
+        lesions = groups[key]
+        if all(study.seen(lesion).sum() >= len(intact) for lesion in lesions):
+            scores = np.mean([study.outcomes(lesion)[column] for lesion in lesions], axis=0)
+            ends = 100 * np.array(paired(base, scores, proportion(confidence)))
+            table.loc[row, ["drop", "low", "high"]] = ends
+    return table
 
 
 def damage_map_table(
@@ -72,8 +106,8 @@ def damage_map_table(
     """What each damage may save of each layer, in per cent of its bytes or other resource.
 
     It is the most that an amount saves whose drop lies within `max_drop` points by the upper end of
-    its interval, 0 where none does: one row a layer in order of execution, one column a damage; NaN
-    where a damage has no numbers of a layer.
+    its interval, 0 where none does: one row a layer in order of execution, one column a damage, the
+    one that saves most on the mean first; NaN where a damage has no numbers of a layer.
     """
     rows = _measured(curves, saved)
     within = rows[f"{saved}_saved"].where(rows["high"] <= max_drop, 0.0).clip(lower=0)
@@ -82,16 +116,22 @@ def damage_map_table(
         index="label", columns="damage", values="within", aggfunc="max", sort=False
     )
     order = dict.fromkeys(rows["label"])
-    return table.reindex(list(order))[list(dict.fromkeys(rows["damage"]))]
+    means = table[list(dict.fromkeys(rows["damage"]))].mean()
+    return table.reindex(list(order))[list(means.sort_values(ascending=False, kind="stable").index)]
 
 
-def plot_damages(curves: pd.DataFrame, saved: str = "bytes", ax: Axes | None = None) -> Axes:
+def plot_damages(
+    curves: pd.DataFrame,
+    saved: str = "bytes",
+    ax: Axes | None = None,
+    study: Study | None = None,
+) -> Axes:
     """Draw the mean drop of each kind of damage against what it leaves, with intervals.
 
     See `damages_table`. Drops are in proportion up to one point, and logarithmic beyond; what is
     left halves from left to right, and is drawn down to 1 %.
     """
-    table = damages_table(curves, saved)
+    table = damages_table(curves, saved, study)
     table["left"] = (MOST - table["saved"]).clip(lower=LEAST)
     ax = ax if ax is not None else plt.subplots(figsize=(7.2, 4.6), layout="constrained")[1]
     ends = []
@@ -109,7 +149,8 @@ def plot_damages(curves: pd.DataFrame, saved: str = "bytes", ax: Axes | None = N
             zorder=3,
             **style,
         )
-        ax.vlines(part["left"], part["low"], part["high"], color=style["color"], lw=0.9, zorder=2)
+        ends_of = part["left"], part["low"], part["high"]
+        ax.vlines(*ends_of, color=style["color"], lw=1.2, alpha=FAINT, zorder=2)
         last = part.iloc[-1]
         ends.append(End(last["left"], last["drop"], str(name), style["color"]))
     _finish(ax, table, saved)
@@ -178,14 +219,20 @@ def _measured(curves: pd.DataFrame, saved: str) -> pd.DataFrame:
     check_columns(curves, ("damage", "layer", "amount", "drop", "low", "high", f"{saved}_saved"))
     rows = of_recovery(curves, "")
     known = rows["drop"].notna() & rows["low"].notna() & rows[f"{saved}_saved"].notna()
-    rows = rows[known & rows["kind"].isin(["free", "layer"])]
-    criteria = list(dict.fromkeys(rows["criterion"][rows["damage"] == DAMAGE]))
-    usual = default(criteria, CRITERION) if criteria else ""
+    rows = rows[known & rows["kind"].isin(KINDS)]
+    usual = _usual(rows["criterion"][rows["damage"] == DAMAGE])
     rows = rows[(rows["damage"] != DAMAGE) | (rows["criterion"] == usual)]
     names = zip(rows["layer"], rows["number"], strict=True)
     rows = rows.assign(label=[label(layer, number) for layer, number in names])
     numbers = {"drop": "mean", "low": "min", "high": "max", f"{saved}_saved": "mean"}
-    return rows.groupby(["label", "damage", "amount"], sort=False).agg(numbers).reset_index()
+    keys = ["label", "layer", "damage", "amount"]
+    return rows.groupby(keys, sort=False).agg(numbers).reset_index()
+
+
+def _usual(criteria: Iterable[str]) -> str:
+    """The criterion that is taken of those of filters."""
+    each = list(dict.fromkeys(criteria))
+    return default(each, CRITERION) if each else ""
 
 
 def _finish(ax: Axes, table: pd.DataFrame, saved: str) -> None:

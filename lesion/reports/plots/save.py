@@ -32,6 +32,7 @@ from lesion.reports.plots.sensitivity import plot_sensitivity
 from lesion.reports.plots.tradeoff import plot_tradeoff
 from lesion.results.advice import Advice
 from lesion.results.reading import DAMAGE
+from lesion.study.study import Study
 
 if TYPE_CHECKING:
     from lesion.joint.interactions import Interactions
@@ -102,12 +103,15 @@ def save_damages(
     folder: str | Path,
     *,
     max_drop: float = 1.0,
+    study: Study | None = None,
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
     """Write kinds of damage side by side, and what each may save of each layer; formats and errors
-    are those of `save_all`."""
+    are those of `save_all`.
+
+    study: the curves' own, for intervals of the means over layers"""
     check_formats(formats)
-    paths = _save(lambda: plot_damages(curves), "damages", folder, formats)
+    paths = _save(lambda: plot_damages(curves, study=study), "damages", folder, formats)
     return paths + _save(lambda: plot_damage_map(curves, max_drop), "damage-map", folder, formats)
 
 
