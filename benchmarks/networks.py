@@ -63,7 +63,12 @@ def densenet() -> nn.Module:
     )
 
 
-NETWORKS = {each.__name__: each for each in (vgg, mobilenet, densenet)}
+def resnet18() -> nn.Module:
+    """timm's ResNet-18 of one input channel, as it is: its last stage sees one position."""
+    return timm.create_model("resnet18", num_classes=10, in_chans=1)
+
+
+NETWORKS = {each.__name__: each for each in (vgg, mobilenet, densenet, resnet18)}
 
 
 def main() -> None:
