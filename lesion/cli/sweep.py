@@ -35,6 +35,8 @@ from lesion.words import grouped
 if TYPE_CHECKING:
     from lesion.sweeps.choices import Choices
 
+SHOWN = 4.0  # points to either side, of the curves that the demonstration draws
+
 
 @app.command()
 @taking(measured=Shown)
@@ -245,21 +247,26 @@ def evaluate(
 @app.command()
 def demo(
     out: options.Folder = Path("lesion-demo"),
-    network: options.DemoNetwork = "demo:resnet20",
+    network: options.DemoNetwork = "demo:resnet56",
     max_drop: options.Aimed = 1.0,
 ) -> None:
-    """Measure a bundled network on bundled images: skip list, rates, study and figures."""
+    """Measure a bundled network on bundled images: skip list, rates, study and figures.
+
+    First every layer's largest safe ratio, then the drop at every ratio to four points.
+    """
     file = out / "study.lesion"
     check_figures(out, "png")
     make_folder(out)
     with resumable(file):
         from lesion import zoo
         from lesion.sweeps.choices import Choices
-        from lesion.sweeps.goals import Decide
+        from lesion.sweeps.goals import Decide, Narrow
 
         say(f"{network} on the test images of Fashion-MNIST")
         subject = zoo.open_subject(network, None, "demo:fashion-mnist")
         with prepared(subject, file, Choices(), Decide(Aim(max_drop))) as ready:
+            run(ready)
+            ready.goal = Narrow(Aim(max_drop, half_width=SHOWN))
             run(ready)
             advice, without = judged(ready.study, max_drop)
             say(advice.text() if advice else without)

@@ -83,8 +83,10 @@ class Reading:
     ) -> "Reading":
         """The same put to another question, and with intervals as confident as that.
 
-        None for what was asked last. Raises LesionError for what cannot be asked, and where nobody
-        names what a network that is evaluated as a whole may lose.
+        None for what was asked last. A sweep that decided on the tolerance answers before one that
+        narrowed intervals, whichever came last: it knows more of it.
+        Raises LesionError for what cannot be asked, and where nobody names what a network that is
+        evaluated as a whole may lose.
         """
         if self.column == EVALUATION and max_drop is None:
             raise LesionError(
@@ -98,6 +100,9 @@ class Reading:
             guarantee=guarantee,
         )
         aim.check()
+        decided = {(each.column, each.max_drop) for each in self.study.aims if not each.half_width}
+        if (aim.column, aim.max_drop) in decided:
+            aim = replace(aim, half_width=0.0)
         return self.under(aim, aim.confidence)
 
     def under(self, aim: Aim, confidence: float) -> "Reading":

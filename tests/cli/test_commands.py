@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 import lesion
 from cli.netz import IMAGES
 from lesion import zoo
+from lesion.cli import sweep as commands
 from lesion.lesions import criteria
 from lesion.reports.plots.save import FORMATS
 from lesion.sweeps.choices import Choices
@@ -248,7 +249,7 @@ def test_merge_of_two_halves_is_the_whole(home, run, swept, tmp_path):
 
 @pytest.fixture
 def few(monkeypatch):
-    """The demonstration on 250 images."""
+    """The demonstration on 250 images, with wide intervals."""
     opened = zoo.open_subject
 
     def smaller(*arguments, **options):
@@ -257,13 +258,14 @@ def few(monkeypatch):
         return replace(subject, images=replace(subject.images, dataset=dataset))
 
     monkeypatch.setattr(zoo, "open_subject", smaller)
+    monkeypatch.setattr(commands, "SHOWN", 30.0)
 
 
 def test_demo_goes_from_images_to_figures_and_goes_on(few, run, tmp_path):
     out = tmp_path / "there" / "demo"
     seen = []
     for max_drop in (20, 15):
-        ran = run("demo", "-o", out, "--max-drop", max_drop)
+        ran = run("demo", "--network", "demo:resnet20", "-o", out, "--max-drop", max_drop)
         assert ran.code == 0
         with lesion.Study.open(out / "study.lesion") as study:
             seen.append(sum(int(study.seen(one).sum()) for one in study.lesions))

@@ -37,6 +37,16 @@ def test_what_is_usual_is_judged_under_what_was_asked_last(study):
     assert last_aim(study, "top5") == Aim(column="top5") and column_of(study) == "top1"
 
 
+def test_a_tolerance_is_answered_by_what_decided_on_it_whatever_came_last(tmp_path):
+    with planted.study(tmp_path / "s", ratios=RATIOS, images=400) as made:
+        for aim in (Aim(1.0), Aim(half_width=2.0)):
+            made.aim(aim)
+        reading = Reading.of(made)
+        assert reading.aim.half_width == 2.0  # intervals are those of the last sweep
+        assert reading.asking(None, None).aim == Aim(1.0) == reading.asking(1.0, None).aim
+        assert reading.asking(3.0, None).aim == Aim(3.0, half_width=2.0)  # nothing decided on it
+
+
 def test_the_first_is_judged_where_the_usual_is_missing(tmp_path):
     with planted.study(tmp_path / "s", ratios=RATIOS, criteria=("l2", "fpgm"), images=200) as made:
         assert Reading.of(made).criterion == "l2"
