@@ -6,7 +6,8 @@ The plain loop edits a copy of the network for each lesion and runs it whole on 
 batches of 32; `lesion.sweep` decides, damage after damage, into one study, and walks each by its
 severity. They take turns in one process with one thread: a part of the plain loop's images, then a
 whole deciding sweep, from tracing to the study file. With fewer `--plain-images` the plain loop's
-time is that of so many images, scaled up; with all of them verdicts are compared with its drops.
+time is that of so many images, scaled up, and of making each lesion once; with all of them verdicts
+are compared with its drops.
 Run it with nothing else at work.
 """
 
@@ -71,29 +72,32 @@ class Deciding:
     verdicts: dict[Lesion, str]
 
 
-def plain(subject: Subject, images: Tensor, labels: Tensor) -> tuple[float, dict[Lesion, int]]:
-    """Seconds of the loop over all lesions, and how many images each has right.
+def plain(
+    subject: Subject, images: Tensor, labels: Tensor
+) -> tuple[float, float, dict[Lesion, int]]:
+    """Seconds that all lesions take to be made and to be run, and how many images each has right.
 
     Which lesions there are, and the weights that other damages make, come from the sweep's own
     planning; making them counts, the planning does not.
     """
-    seconds, right = 0.0, dict[Lesion, int]()
+    making, running, right = 0.0, 0.0, dict[Lesion, int]()
     for damage, amounts in DAMAGES.items():
         with tempfile.TemporaryDirectory() as folder:
             choices = Choices(amounts, holdout=0, damage=damage)
             ready = prepare(subject, Path(folder) / "s", choices, Full())
             ready.study.close()
         readers = Whole(ready.worker.dissection).readers
-        start = time.perf_counter()
         for lesion, edit in ready.lesions.items():
+            start = time.perf_counter()
             edited = copy.deepcopy(subject.network)
             if damage == DAMAGE:
                 clear(edited, lesion)
             else:
                 edit.hold(readers, edited)
+            making, start = making + time.perf_counter() - start, time.perf_counter()
             right[lesion] = answered(edited, images, labels)
-        seconds += time.perf_counter() - start
-    return seconds, right
+            running += time.perf_counter() - start
+    return making, running, right
 
 
 @torch.no_grad()
@@ -155,9 +159,9 @@ def rows(asked: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     loops: list[float] = []
     sweeps: dict[float, list[Deciding]] = {tolerance: [] for tolerance in asked.tolerances}
     for start, stop in pairwise(bounds):
-        seconds, more = plain(subject, images[start:stop], labels[start:stop])
+        making, running, more = plain(subject, images[start:stop], labels[start:stop])
         right = {lesion: right.get(lesion, 0) + count for lesion, count in more.items()}
-        loops.append(seconds * asked.images / (stop - start))
+        loops.append(making + running * asked.images / (stop - start))
         for tolerance in asked.tolerances:
             sweeps[tolerance].append(deciding(subject, tolerance))
             print(f"plain {loops[-1]:.0f} s, {sweeps[tolerance][-1].seconds:.1f} s", flush=True)

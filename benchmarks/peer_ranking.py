@@ -25,6 +25,7 @@ from aimet_torch.quantsim import QuantizationSimModel
 from scipy.stats import spearmanr
 from subjects import named, table
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from lesion.engine.replay import Replay
 from lesion.subject.subject import Subject
@@ -39,7 +40,8 @@ HEADER = (
     "network",
     "bits",
     "layers × images",
-    "Spearman",
+    "Spearman of the loss",
+    "of top-1",
     "largest difference (points)",
     "most sensitive, AIMET",
     "most sensitive, lesion",
@@ -51,21 +53,27 @@ HEADER = (
 
 
 class Counting:
-    """The share (%) of images that a network has right, and how many passes that took."""
+    """The share (%) of images that a network has right, and how many passes that took.
+
+    losses: the mean cross-entropy of each call
+    """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels, self.passes = images, labels, 0
+        self.losses: list[float] = []
 
     @torch.inference_mode()
     def __call__(self, network: nn.Module, *_: object) -> float:
         self.passes += len(self.images)
-        parts = zip(self.images.split(BATCH), self.labels.split(BATCH), strict=True)
-        right = sum(int((network(part).argmax(1) == answers).sum()) for part, answers in parts)
-        return 100 * right / len(self.labels)
+        logits = torch.cat([network(part) for part in self.images.split(BATCH)])
+        self.losses.append(float(cross_entropy(logits, self.labels)))
+        return 100 * float((logits.argmax(1) == self.labels).double().mean())
 
 
-def by_aimet(network: nn.Module, counting: Counting, bits: int) -> tuple[dict[str, float], float]:
-    """The score (%) with each layer's weights in so many bits, and the seconds of it."""
+def by_aimet(
+    network: nn.Module, counting: Counting, bits: int
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """The score (%) and loss with each layer's weights in so many bits, and the seconds of it."""
     start, some = time.perf_counter(), counting.images[:BATCH]
     model = copy.deepcopy(network)
     fold_all_batch_norms(model, tuple(some.shape), dummy_input=some)
@@ -78,24 +86,28 @@ def by_aimet(network: nn.Module, counting: Counting, bits: int) -> tuple[dict[st
     analyser = QuantAnalyzer(model, some, counting, counting)
     with tempfile.TemporaryDirectory() as folder:
         scores = analyser.perform_per_layer_analysis_by_enabling_quant_wrappers(sim, folder)
-    return scores, time.perf_counter() - start
+    losses = dict(zip(scores, counting.losses, strict=True))  # in the order of evaluation
+    return scores, losses, time.perf_counter() - start
 
 
 def by_lesion(
     network: nn.Module, counting: Counting, bits: int
-) -> tuple[dict[str, float], float, float]:
+) -> tuple[dict[str, float], dict[str, float], float, float]:
     """The same, and the passes that it took."""
     start = time.perf_counter()
     data = torch.utils.data.TensorDataset(counting.images, counting.labels)
-    choices = Choices((bits,), damage="quantise", holdout=0)
+    choices = Choices((bits,), damage="quantise:grid=signed", holdout=0)
     with tempfile.TemporaryDirectory() as folder:
         ready = prepare(Subject.of(network, data), Path(folder) / "s", choices, Full())
         for _ in ready:
             pass
         with ready.study as study:
-            scores = {
-                each.target: 100 * float(study.outcomes(each)["top1"].mean())
-                for each in study.lesions
+            means = {
+                column: {
+                    each.target: float(study.outcomes(each)[column].mean(dtype=float))
+                    for each in study.lesions
+                }
+                for column in ("top1", "loss")
             }
         seconds = time.perf_counter() - start
     engine = ready.worker.engine
@@ -105,7 +117,13 @@ def by_lesion(
         costs[list(engine.behind(edit).replayed)].sum() / costs.sum()
         for edit in ready.lesions.values()
     ]
-    return scores, seconds, len(counting.images) * (1 + sum(shares))
+    scores = {name: 100 * mean for name, mean in means["top1"].items()}
+    return scores, means["loss"], seconds, len(counting.images) * (1 + sum(shares))
+
+
+def most(losses: dict[str, float]) -> str:
+    """The three layers that lose most."""
+    return ", ".join(sorted(losses, key=lambda name: -losses[name])[:3])
 
 
 def rows(asked: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -115,19 +133,21 @@ def rows(asked: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     images, labels = fashion_mnist.normalise(images)[: asked.images], labels[: asked.images]
     for bits in asked.bits:
         counting = Counting(images, labels)
-        peer, peer_seconds = by_aimet(network, counting, bits)
-        ours, seconds, passes = by_lesion(network, counting, bits)
+        peer, peer_losses, peer_seconds = by_aimet(network, counting, bits)
+        ours, losses, seconds, passes = by_lesion(network, counting, bits)
         assert peer.keys() == ours.keys(), peer.keys() ^ ours.keys()
         names = sorted(ours)
+        pair = [[each[name] for name in names] for each in (peer_losses, losses)]
         first, second = (np.array([each[name] for name in names]) for each in (peer, ours))
         yield (
             named(asked),
             str(bits),
             f"{len(names)} × {len(images)}",
+            f"{spearmanr(*pair).statistic:.3f}",
             f"{spearmanr(first, second).statistic:.3f}",
             f"{abs(first - second).max():.2f}",
-            ", ".join(sorted(names, key=lambda name: peer[name])[:3]),
-            ", ".join(sorted(names, key=lambda name: ours[name])[:3]),
+            most(peer_losses),
+            most(losses),
             f"{peer_seconds:.1f}",
             f"{seconds:.1f}",
             str(counting.passes),

@@ -13,7 +13,7 @@ from torch import Tensor
 from lesion.compression.grains import sparse
 
 Per = Literal["channel", "tensor"]
-Grid = Literal["symmetric", "asymmetric", "full"]
+Grid = Literal["symmetric", "asymmetric", "full", "signed"]
 Clip = Literal["max", "percentile", "mse"]
 SHARES = tuple(share / 100 for share in range(100, 9, -1))  # of the largest, tried by "mse"
 
@@ -31,7 +31,8 @@ def uniform(
     grid: "symmetric", s = max |w| / m with m = 2^(b − 1) − 1, from −m·s to m·s (Krishnamoorthi
         2018, section 2.2); "asymmetric", s = (hi − lo) / (2^b − 1) and the zero at round(−lo / s),
         with lo ≤ 0 ≤ hi (section 2.1); "full", symmetric with all 2^b steps, s = max |w| /
-        ((2^b − 1) / 2), as torch's observers
+        ((2^b − 1) / 2), as torch's observers; "signed", from −2^(b − 1)·s to (2^(b − 1) − 1)·s
+        with the smallest s that holds both lo and hi, as AIMET's symmetric quantisers
     per: "tensor", one step for all; "channel", one for each filter
     clip: which largest |w|, or lo and hi, the steps are for: "max"; "percentile" of them; "mse",
         the share of the largest, from 1 down to 0.1 in hundredths, with the least squared error
@@ -71,8 +72,8 @@ def sparse_uniform(weight: Tensor, kept: int, **steps: Any) -> Tensor:
 
 
 def _range(rows: Tensor, grid: Grid, clip: Clip, percentile: float) -> tuple[Tensor, Tensor]:
-    """The ends of each row's grid; of a symmetric one ±."""
-    if grid == "asymmetric":
+    """The ends of each row's grid; of "symmetric" and "full" ±."""
+    if grid in ("asymmetric", "signed"):
         ends = [100 - percentile, percentile] if clip == "percentile" else [0.0, 100.0]
         low, high = _percentiles(rows, ends)
         return low.clamp(max=0), high.clamp(min=0)
@@ -94,7 +95,9 @@ def _rounded(rows: Tensor, bits: int, grid: Grid, low: Tensor, high: Tensor) -> 
         zero, least, most = torch.round(-low / scale).int(), 0, steps
     else:
         half = 2 ** (bits - 1)
-        scale = _positive(high / ((half - 1) if grid == "symmetric" else steps / 2))
+        spans = {"symmetric": half - 1, "full": steps / 2, "signed": half - 1}
+        scale = high / spans[grid]
+        scale = _positive(torch.maximum(scale, -low / half) if grid == "signed" else scale)
         zero = torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
         least, most = (1 - half if grid == "symmetric" else -half), half - 1
     return torch.fake_quantize_per_channel_affine(

@@ -25,6 +25,8 @@ def drawn(seed, *shape):
         (3, "symmetric", [-1, -1 / 3, 1 / 3, 2 / 3]),
         (2, "symmetric", [-1, 0, 0, 1]),
         (3, "full", [-0.857, -0.286, 0.286, 0.571]),
+        (3, "signed", [-1.0, -0.5, 0.25, 0.75]),
+        (2, "signed", [-0.7, -0.7, 0.0, 0.7]),
         (2, "asymmetric", [-1.1333, -0.5667, 0, 0.5667]),
     ],
 )
@@ -85,7 +87,7 @@ def test_few_levels_are_kept_by_a_second_time(seed, per):
 
 
 @settings(max_examples=25)
-@given(SEEDS, BITS, st.sampled_from(["symmetric", "asymmetric", "full"]), PER)
+@given(SEEDS, BITS, st.sampled_from(["symmetric", "asymmetric", "full", "signed"]), PER)
 def test_clipping_by_the_error_has_no_more_of_it(seed, bits, grid, per):
     weight = drawn(seed)
     largest, best = (
@@ -116,7 +118,7 @@ def test_percentiles_clip_outliers():
     assert uniform(weight, 4)[0, :999].abs().max() == 0
 
 
-@pytest.mark.parametrize("grid", ["symmetric", "asymmetric", "full"])
+@pytest.mark.parametrize("grid", ["symmetric", "asymmetric", "full", "signed"])
 @pytest.mark.parametrize("clip", ["max", "percentile", "mse"])
 def test_zeros_stay_zero(grid, clip):
     weight = drawn(3) + 1

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Quantise(WeightDamage):
     """Weights rounded to equal steps, 2^bits of them at most; an amount is the number of bits.
 
-    per: "channel", a step for each filter, or "tensor"; grid: "symmetric", "asymmetric" or "full";
-    clip: "max", "percentile" (with its number) or "mse": see `lesion.compression.uniform.uniform`.
+    per: "channel", a step for each filter, or "tensor"; grid: "symmetric", "asymmetric", "full" or
+        "signed"; clip: "max", "percentile" (with its number) or "mse": see
+        `lesion.compression.uniform.uniform`.
     sparse: the share of the weights, the smallest, that are zero first, as in Deep Compression (Han
         et al. 2016): a measured pair of two damages.
     activations: so many bits of what the layer reads as well, in the same lesion, of a range that
@@ -38,7 +39,7 @@ class Quantise(WeightDamage):
     """
 
     per: Literal["channel", "tensor"] = "channel"
-    grid: Literal["symmetric", "asymmetric", "full"] = "symmetric"
+    grid: Literal["symmetric", "asymmetric", "full", "signed"] = "symmetric"
     clip: Clip = "max"
     percentile: float = 99.9
     sparse: float = 0.0
