@@ -11,6 +11,7 @@ from lesion.errors import LesionError
 from lesion.lesions.damage import Damage
 from lesion.lesions.kept_cost import kept_cost, shrinking
 from lesion.lesions.lesion import Lesion, Skipped, Target
+from lesion.lesions.ratios import matching
 from lesion.network.anatomy import Anatomy, Block, Layer
 
 if TYPE_CHECKING:
@@ -70,6 +71,26 @@ class BlockDamage(Damage):
             kept_cost(anatomy, staying.union(deleted)),
             replace(left, macs=macs, dense_macs=macs, bops=macs * FLOAT * FLOAT),
         )
+
+
+def check_draws(draws: int) -> None:
+    """Raises LesionError unless there is a draw."""
+    if draws < 1:
+        raise LesionError(f"Expected draws of 1 or more, got {draws}; such as draws=5.")
+
+
+def drawn(kind: Damage, draws: int, anatomy: Anatomy, layers: Sequence[str]) -> list[Target]:
+    """So many draws of a network's blocks.
+
+    Raises LesionError for patterns of some layers: a draw is of all blocks, so that it means the
+    same in every study of a network.
+    """
+    if len(matching(anatomy, layers)) < len(anatomy.layers):
+        raise LesionError(
+            f"Expected {kind.name} of all layers, since it draws of all blocks, got "
+            f"{', '.join(layers)}; leave the patterns out."
+        )
+    return [Target(f"draw {number + 1}", "network") for number in range(draws)]
 
 
 def outside(anatomy: Anatomy, names: Collection[str]) -> list[Skipped]:

@@ -6,12 +6,10 @@ from hashlib import sha256
 
 import numpy as np
 
-from lesion.errors import LesionError
 from lesion.lesions.amounts import Amounts
-from lesion.lesions.block_damage import BlockDamage, outside
+from lesion.lesions.block_damage import BlockDamage, check_draws, drawn, outside
 from lesion.lesions.damage import Settings
 from lesion.lesions.lesion import Lesion, Skipped, Target
-from lesion.lesions.ratios import matching
 from lesion.network.anatomy import Anatomy, Block
 
 
@@ -38,25 +36,14 @@ class DeleteBlocks(BlockDamage):
     draws: int = 5
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise LesionError(f"Expected draws of 1 or more, got {self.draws}; such as draws=5.")
+        check_draws(self.draws)
 
     def targets(
         self, anatomy: Anatomy, units: str = "free", layers: Sequence[str] = ()
     ) -> tuple[list[Target], list[Skipped]]:
-        """The draws, and the layers outside blocks.
-
-        Raises LesionError for patterns of some layers: a draw is of all blocks, so that it means
-        the same in every study of a network.
-        """
-        wanted = matching(anatomy, layers)
-        if len(wanted) < len(anatomy.layers):
-            raise LesionError(
-                f"Expected {self.name} of all layers, since it draws of all blocks, got "
-                f"{', '.join(layers)}; leave the patterns out."
-            )
-        draws = [Target(f"draw {number + 1}", "network") for number in range(self.draws)]
-        return draws if anatomy.blocks else [], outside(anatomy, wanted)
+        """The draws, see `drawn`, and the layers outside blocks."""
+        draws = drawn(self, self.draws, anatomy, layers)
+        return draws if anatomy.blocks else [], outside(anatomy, anatomy.layer)
 
     def lesion(
         self,
@@ -75,10 +62,10 @@ class DeleteBlocks(BlockDamage):
     def blocks(self, anatomy: Anatomy, lesion: Lesion) -> Sequence[Block]:
         """The first of the draw's order."""
 
-        def drawn(block: Block) -> bytes:
+        def place(block: Block) -> bytes:
             return sha256(f"{lesion.seed} {lesion.target} {block.name}".encode()).digest()
 
-        return sorted(anatomy.blocks, key=drawn)[: int(lesion.amount)]
+        return sorted(anatomy.blocks, key=place)[: int(lesion.amount)]
 
     def among(self, anatomy: Anatomy, lesion: Lesion) -> Iterable[str]:
         """The network's."""
