@@ -27,7 +27,7 @@ ALONE = (
 )
 
 DRAWN = (
-    "These amounts say what this network loses where blocks are deleted in the order of each draw. "
+    "These amounts say what this network loses where damage is done in the order of each draw. "
     "In another order as many may cost more or less: the draws say how far that goes."
 )
 

@@ -1,6 +1,6 @@
 """Judging a study: sensitive layers, skip list, and rates by stage and by layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from math import isnan
 from statistics import median
@@ -23,7 +23,7 @@ from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
 from lesion.words import grouped, percent, points, rounded
 
-WIDE = ("stage", "network")  # kinds of targets of which several blocks are deleted
+WIDE = ("stage", "network")  # kinds of targets of which several blocks suffer
 Stages = dict[int, StageAdvice]
 
 
@@ -141,9 +141,9 @@ def _layers(
     anatomy = reading.anatomy
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
-    seen.update(name for target in evidence for name in _inside(anatomy, target))
-    units = {target.target for target in evidence if target.kind in ("free", "coupled")}
     reasons = _reasons(reading)
+    seen.update(name for target in evidence for name in _inside(anatomy, target, reasons))
+    units = {target.target for target in evidence if target.kind in ("free", "coupled")}
     for layer in anatomy.layers:
         if layer.name not in seen:
             why = reasons.get(layer.name, "")
@@ -161,10 +161,16 @@ def _layers(
     return tuple(sorted(entries, key=place))
 
 
-def _inside(anatomy: Anatomy, target: Evidence) -> Iterator[str]:
-    """The layers that a target of several has, or of which it deletes some."""
-    blocks = {"block": (anatomy.block.get(target.target),), "network": anatomy.blocks}
-    yield from (name for block in blocks.get(target.kind, ()) if block for name in block.members)
+def _inside(anatomy: Anatomy, target: Evidence, reasons: Collection[str]) -> Iterator[str]:
+    """The layers that a target of several has, or of which it damages some.
+
+    reasons: of what has one why it is not damaged
+    """
+    if target.kind == "block" and target.target in anatomy.block:
+        yield from anatomy.block[target.target].members
+    if target.kind == "network":
+        inside = (name for block in anatomy.blocks for name in block.members)
+        yield from (name for name in inside if name not in reasons)
     if target.kind == "stage":
         yield from (layer.name for layer in anatomy.stages[target.target])
 

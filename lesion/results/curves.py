@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from lesion.compression.footprint import Saving
 from lesion.lesions.damage.filters import damage as FILTERS
+from lesion.lesions.damage.reorder import damage as REORDER
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy
 from lesion.results.by_class import class_drops
@@ -45,6 +47,7 @@ NAMES: Any = {
     "macs_saved": float,
     "dense_macs_saved": float,
     "bops_saved": float,
+    "kendall_tau": float,
     "reason": str,
 }
 ORDER = ["place", "kind", "layer", "damage", "criterion", "recovery", "harm", "rounding", "seed"]
@@ -83,6 +86,8 @@ def curves(
       those that read them, of several blocks all layers of their stage or of the network, else the
       layer; see `lesion.compression.footprint`.  NaN where the study does not know, as of damages
       that do not say
+    - kendall_tau: of reordered blocks, by `reorder`, the rank correlation of their order with the
+      network's, 1 where all are in place; NaN for other damages
     - reason: "" or why there are no numbers; such a row has NaN in their place
 
     The table's attrs["damages"] keeps how amounts read, for the pictures.
@@ -114,12 +119,14 @@ def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
 def _rows(reading: Reading, savings: Mapping[Lesion, Saving]) -> Iterator[dict[str, Any]]:
     for lesion, drop in reading.drops.items():
         shares = savings[lesion].shares if lesion in savings else {}
+        reordered = lesion.damage == REORDER.name
         yield {
             **{f"{name}_saved": 100 * share for name, share in shares.items()},
             **_place(reading.anatomy, lesion.target, lesion.kind),
             **_cut(lesion),
             "harm": reading.amounts.severity(lesion.amount),
             **asdict(drop),
+            "kendall_tau": REORDER.kendall_tau(reading.anatomy, lesion) if reordered else nan,
         }
 
 

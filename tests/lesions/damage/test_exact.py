@@ -231,7 +231,7 @@ def test_a_packed_weight_of_attention_is_edited_as_any_other(name):
 
 def test_every_damage_is_tried():
     words = {name.partition(":")[0] for name in AMOUNTS}
-    blocks = {"delete_block", "delete_blocks", "truncate"}
+    blocks = {"delete_block", "delete_blocks", "reorder", "truncate"}
     values = {"activations", "activation_threshold", "perforation"}
     assert words == {*damages.names()} - {"filters"} - blocks - values  # these in files of theirs
 
