@@ -138,10 +138,9 @@ def _layers(
     reading: Reading, evidence: Sequence[Evidence], stages: Stages
 ) -> tuple[LayerAdvice, ...]:
     """One entry a measured target, and one a layer without measurement, in order of execution."""
-    anatomy = reading.anatomy
+    anatomy, reasons = reading.anatomy, _reasons(reading)
     entries = [_measured(reading, target, stages) for target in evidence]
     seen = {target.target for target in evidence if target.kind != "coupled"}
-    reasons = _reasons(reading)
     seen.update(name for target in evidence for name in _inside(anatomy, target, reasons))
     units = {target.target for target in evidence if target.kind in ("free", "coupled")}
     for layer in anatomy.layers:
@@ -161,16 +160,11 @@ def _layers(
     return tuple(sorted(entries, key=place))
 
 
-def _inside(anatomy: Anatomy, target: Evidence, reasons: Collection[str]) -> Iterator[str]:
-    """The layers that a target of several has, or of which it damages some.
-
-    reasons: of what has one why it is not damaged
-    """
-    if target.kind == "block" and target.target in anatomy.block:
-        yield from anatomy.block[target.target].members
-    if target.kind == "network":
-        inside = (name for block in anatomy.blocks for name in block.members)
-        yield from (name for name in inside if name not in reasons)
+def _inside(anatomy: Anatomy, target: Evidence, spared: Collection[str]) -> Iterator[str]:
+    """The layers that a target of several has, or of which it damages some, but those spared."""
+    blocks = {"block": (anatomy.block.get(target.target),), "network": anatomy.blocks}
+    members = (name for block in blocks.get(target.kind, ()) if block for name in block.members)
+    yield from (name for name in members if name not in spared)
     if target.kind == "stage":
         yield from (layer.name for layer in anatomy.stages[target.target])
 

@@ -97,8 +97,8 @@ class Reorder(Damage):
         return kendall_tau([_names(anatomy).index(name) for name in self.order(anatomy, lesion)])
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
-        """Each place computes with what its new block holds, see `lesion.lesions.reordering`."""
-        from lesion.lesions.reordering import Reordered, moved
+        """Each place computes with what its new block holds, see `Reordered`."""
+        from lesion.lesions.reordered_edit import Reordered, moved
 
         anatomy = dissection.anatomy
         return Reordered.of(dissection, moved(self.order(anatomy, lesion), _names(anatomy)))
