@@ -101,8 +101,8 @@ def apply(
             bench = bench_of(opened, measured, device, recover, train)
             network, allocation = recovered(bench, allocation)
             network = network.to("cpu")
-    example, adapter = tried.example, tried.adapter
-    small, note = applied(allocation, network, example, adapter)
+        example, adapter = tried.example, tried.adapter
+        small, note = applied(allocation, network, example, adapter, opened)
     if out.suffix in (".onnx", ".pt2"):
         export_pruned(small, allocation, out, example, adapter)
     else:

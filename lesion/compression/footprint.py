@@ -6,7 +6,7 @@ weights and biases; batch norm, which folds into them, is left out on both sides
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from math import ceil, log2, prod
 
 FLOAT = 32
@@ -226,13 +226,15 @@ class Shape:
     def factored(self, form: str, ranks: Sequence[int]) -> Footprint:
         """As layers of low rank, see `lesion.compression.factors`.
 
-        form, ranks: "svd" (r); "spatial" (r); "tucker2" (r_i, r_o); "cp" (r)
+        form, ranks: "svd" (r); "channel_pca" (r), which has a bias in any case; "spatial" (r);
+            "tucker2" (r_i, r_o); "cp" (r)
         """
         n, c, k = self.filters, self.inputs, prod(self.kernel)
         out, rank = self.positions, ranks[0]
-        if form == "svd":
+        if form in ("svd", "channel_pca"):
             numbers, macs = rank * (c * k + n), rank * (c * k + n) * out
-            return self._made(numbers, FLOAT * numbers, macs)
+            biased = self if form == "svd" else replace(self, biases=n)
+            return biased._made(numbers, FLOAT * numbers, macs)
         entered = self.calls * prod(self.size_in)
         if form == "tucker2":
             inner, outer = ranks

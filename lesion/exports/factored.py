@@ -1,12 +1,13 @@
 """Layers of low rank as the smaller layers that they are made of, one behind the other."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from lesion.compression import factors
+from lesion.compression.channel_pca import Projection
 from lesion.network.torch_layers import CONVOLUTIONS
 
 PLAIN = (*CONVOLUTIONS, nn.Linear)
@@ -37,29 +38,46 @@ def factored(
     >>> [tuple(layer.weight.shape) for layer in small]
     [(4, 8, 3, 1), (16, 4, 1, 3)]
     """
-    layers = list(_layers(module, weight, form, ranks, seed))
-    bias: Any = module.bias
+    return _behind_each_other(module, weight, _layers(module, weight, form, ranks, seed))
+
+
+@torch.no_grad()
+def in_series(module: nn.Module, projection: Projection, weight: Tensor) -> nn.Sequential:
+    """The same of a weight that is projected; the bias is the module's, projected already."""
+    return _behind_each_other(module, weight, _pair(module, projection.factors(weight)))
+
+
+def _behind_each_other(
+    module: nn.Module, weight: Tensor, made: Iterable[nn.Module]
+) -> nn.Sequential:
+    layers, bias = list(made), cast(Any, module.bias)
     if bias is not None:
         layers[-1].bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
-    made = nn.Sequential(*layers).to(weight)
-    return made.requires_grad_(weight.requires_grad).train(module.training)
+    series = nn.Sequential(*layers).to(weight)
+    return series.requires_grad_(weight.requires_grad).train(module.training)
+
+
+def _pair(module: nn.Module, pair: tuple[Tensor, Tensor]) -> Iterator[nn.Module]:
+    """A layer with the whole kernel, and one of 1×1."""
+    first, second = pair
+    if isinstance(module, nn.Linear):
+        yield _linear(first)
+        yield _linear(second)
+        return
+    yield _conv(module, first, (module.stride, module.padding, module.dilation))
+    yield _conv(module, _wide(second, first.dim() - 2))
 
 
 def _layers(
     module: nn.Module, weight: Tensor, form: str, ranks: Sequence[int], seed: int
 ) -> Iterator[nn.Module]:
-    if isinstance(module, nn.Linear):
-        for factor in factors.svd(weight, *ranks):
-            yield _linear(factor)
+    if form == "svd":
+        yield from _pair(module, factors.svd(weight, *ranks))
         return
     size = weight.dim() - 2
     settings: Any = module.stride, module.padding, module.dilation
     vertical, horizontal = _along(settings, 0), _along(settings, 1)
-    if form == "svd":
-        first, second = factors.svd(weight, *ranks)
-        yield _conv(module, first, settings)
-        yield _conv(module, _wide(second, size))
-    elif form == "spatial":
+    if form == "spatial":
         first, second = factors.spatial(weight, *ranks)
         yield _conv(module, first, vertical)
         yield _conv(module, second, horizontal)

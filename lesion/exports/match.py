@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lesion.errors import LesionError
+from lesion.lesions.mixed_edit import Known, nothing
 from lesion.network.anatomy import Anatomy, keeps
 from lesion.network.dissect import dissect
 from lesion.network.dissection import Dissection
@@ -22,13 +23,17 @@ from lesion.subject.network import Behind, device_of, evaluating, try_out
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """A network, one batch on its device, and rates that were found to be for it."""
+    """A network, one batch on its device, and rates that were found to be for it.
+
+    known: what their study keeps of a lesion's target, for damages that see images
+    """
 
     allocation: Allocation
     network: nn.Module
     batch: Any
     adapter: Adapter | None
     dissection: Dissection
+    known: Known = nothing
 
     @property
     def anatomy(self) -> Anatomy:
@@ -59,7 +64,11 @@ class Match:
 
 
 def match(
-    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+    allocation: Allocation,
+    network: nn.Module,
+    example: Any,
+    adapter: Adapter | None = None,
+    known: Known = nothing,
 ) -> Match:
     """The rates resolved on a network of the kind that they were allocated for, whatever weights.
 
@@ -75,7 +84,7 @@ def match(
     try_out(network, Behind(forward), batch)
     with evaluating(network):
         dissection = dissect(network, forward, batch, scored=False)
-    matched = Match(allocation, network, batch, adapter, dissection)
+    matched = Match(allocation, network, batch, adapter, dissection, known)
     _check_units(allocation, matched.anatomy)
     _check_filters(matched)
     return matched

@@ -14,19 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from lesion.errors import LesionError, first_line
-from lesion.exports.factored import can_be_factored, factored
+from lesion.exports.factored import can_be_factored, factored, in_series
 from lesion.exports.match import Match, match
 from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
 from lesion.lesions.damage import damage
 from lesion.lesions.damage.low_rank import LowRank, ranks
 from lesion.lesions.edits import Channels, Edit
-from lesion.lesions.layer_damage import shape_of
 from lesion.lesions.lesion import Target, seed_of
 from lesion.lesions.mended_edit import Mended
-from lesion.lesions.mixed_edit import mixed_edit
+from lesion.lesions.mixed_edit import mixed_edit, nothing, numbers_of
 from lesion.lesions.readers import tensor_of
-from lesion.lesions.weight_damage import reads_left
+from lesion.lesions.weight_damage import reads_left, shape_without
 from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
 from lesion.network.labels import Edge
@@ -35,6 +34,7 @@ from lesion.network.resized import Resized
 from lesion.network.slices import Slices
 from lesion.network.torch_layers import put_in_place
 from lesion.rates.allocation import Allocation
+from lesion.study.study import Study
 from lesion.subject.adapter import Adapter
 from lesion.subject.batch import cloned
 from lesion.subject.network import evaluating
@@ -42,11 +42,17 @@ from lesion.subject.snapshot import unchanged
 
 
 def apply(
-    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+    allocation: Allocation,
+    network: nn.Module,
+    example: Any,
+    adapter: Adapter | None = None,
+    *,
+    study: Study | None = None,
 ) -> nn.Module:
     """A copy of the network without what falls, in the same mode; the network stays as it is.
 
     example: one batch of two images or more, as for `lesion.layers`
+    study: that of the rates, where damages are among them that have seen calibration images
     Parameters and buffers are sliced, and the numbers of channels that modules hold follow
     (`out_channels`, `num_features`, `groups`, and what else a forward reckons with), so that the
     copy is of the network's own classes, and is trained, copied and exported as that was.  Modules
@@ -57,17 +63,22 @@ def apply(
     The copy has run, on the example, and its outputs were those of the network whose fallen
     channels contribute nothing.  Raises LesionError where they are not, or where it does not run.
     """
-    small, remark = applied(allocation, network, example, adapter)
+    small, remark = applied(allocation, network, example, adapter, study)
     if remark:
         warnings.warn(remark, stacklevel=2)
     return small
 
 
 def applied(
-    allocation: Allocation, network: nn.Module, example: Any, adapter: Adapter | None = None
+    allocation: Allocation,
+    network: nn.Module,
+    example: Any,
+    adapter: Adapter | None = None,
+    study: Study | None = None,
 ) -> tuple[nn.Module, str]:
     """The same, and in words what became of computed weights; "" where there are none."""
-    matched = match(allocation, network, example, adapter)
+    known = study.known if study else nothing
+    matched = match(allocation, network, example, adapter, known)
     _check_held(matched)
     plain = computing(matched)
     check_plain(matched, plain)
@@ -113,7 +124,12 @@ def _factored_layers(small: nn.Module, matched: Match) -> Iterator[tuple[str, nn
             continue
         stay = reads_left(anatomy, layer.name, matched.dropped)
         weight = tensor_of(network, layer.weight)[:, torch.from_numpy(stay)]
-        most = ranks(replace(shape_of(layer), inputs=int(stay.sum())), kind.form, lesion.amount)
+        shape = shape_without(anatomy, layer.name, matched.dropped)
+        numbers = numbers_of(kind, lesion, matched.known)
+        if numbers is not None:
+            yield path, in_series(module, kind.projection(shape, lesion.amount, numbers), weight)
+            continue
+        most = ranks(shape, kind.form, lesion.amount)
         yield path, factored(module, weight, kind.form, most, seed_of(lesion.seed, layer.name))
 
 
@@ -127,7 +143,8 @@ def _change_weights(small: nn.Module, matched: Match) -> None:
 def _edit(matched: Match, edges: Sequence[Edge]) -> Edit:
     """What the rates do to the network, where its channels are read at these edges."""
     rates = matched.allocation
-    changed = mixed_edit(matched.dissection, Target("", "joint"), matched.dropped, rates.changes)
+    whole = matched.dissection, Target("", "joint"), matched.dropped
+    changed = mixed_edit(*whole, rates.changes, matched.known)
     fallen = Channels(tuple(edges), matched.dropped)
     return replace(changed, edit=fallen) if isinstance(changed, Mended) else fallen
 

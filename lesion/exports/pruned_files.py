@@ -163,7 +163,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _make_plain(
     network: nn.Module, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Puts torch's own layers in the place of modules that computed the weights they now have."""
+    """Puts torch's own layers in the place of modules that computed the weights they now have, or
+    lacked a bias that they now have."""
     torchs = {f"{kind.__module__}.{kind.__qualname__}" for kind in LAYERS}
     leaves = defaultdict[str, set[str]](set)
     for name in tensors:
@@ -179,7 +180,7 @@ def _make_plain(
         if not isinstance(module, LAYERS):
             raise _Unlike(f"has no layer of torch's at {line(path)}")
         held = {name for name, _ in state_of(module) if "." not in name}
-        if _kind(module) != record["kind"] or "weight" in leaves[path] - held:
+        if _kind(module) != record["kind"] or leaves[path] - held:
             plain = as_layer(module)
             for name in leaves[path]:
                 setattr(plain, name, nn.Parameter(torch.empty(0)))

@@ -12,7 +12,7 @@ from lesion.engine.retrain import Recover
 from lesion.errors import EvidenceError, LesionError
 from lesion.lesions.edits import Edit
 from lesion.lesions.lesion import Joint
-from lesion.lesions.mixed_edit import mixed_edit
+from lesion.lesions.mixed_edit import Known, mixed_edit, nothing
 from lesion.network.dissection import Dissection
 from lesion.rates.allocation import Allocation
 from lesion.study.study import Study
@@ -35,12 +35,14 @@ class Bench:
 
     worker: that of this process; opening: what opens others, for runners elsewhere
     warnings: what differs from the study's environment
+    known: what the study keeps of a lesion's target, for damages that see images
     """
 
     worker: Worker
     opening: Opening
     runner: Runner = field(default_factory=Here)
     warnings: tuple[str, ...] = ()
+    known: Known = nothing
 
     @classmethod
     def of(
@@ -62,7 +64,7 @@ class Bench:
         check_train(subject, bool(recovery))
         avoid = scored(study, subject) if recovery else None
         opening = Opening(subject, recovery, memory, avoid=avoid)
-        return cls(opening(), opening, runner or Here(), tuple(warnings))
+        return cls(opening(), opening, runner or Here(), tuple(warnings), study.known)
 
     @property
     def subject(self) -> Subject:
@@ -97,7 +99,7 @@ class Bench:
             return self.engine.edit(target, gone)
         if self.engine.recovery:
             allocation.check_filters(f"recovery by {self.engine.recovery}")
-        return mixed_edit(self.dissection, target, gone, allocation.changes)
+        return mixed_edit(self.dissection, target, gone, allocation.changes, self.known)
 
     def outcomes(
         self, cuts: Mapping[Joint, np.ndarray | Edit], images: Sequence[int], intact: Intact

@@ -150,14 +150,14 @@ class Weight:
 
     def idle(self, weight: Tensor) -> bool:
         """Whether the other weight is the same, but for what rounding may change."""
-        return bool((self._changed(weight) - weight).abs().max() <= 1e-6 * weight.abs().max())
+        return bool((self.changed(weight) - weight).abs().max() <= 1e-6 * weight.abs().max())
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
     def steps(self, program: Program) -> dict[int, Step]:
         """The operations with the other weight."""
-        return program.recompiled({self.name: self._changed(program.parameters[self.name])})
+        return program.recompiled({self.name: self.changed(program.parameters[self.name])})
 
     def obstacle(self, readers: Readers) -> str:
         """The weight itself, where the modules that run do not hold it."""
@@ -165,7 +165,7 @@ class Weight:
 
     def weights(self, readers: Readers, network: nn.Module) -> dict[str, Tensor]:
         """The other weight."""
-        return {self.name: self._changed(tensor_of(network, self.name))}
+        return {self.name: self.changed(tensor_of(network, self.name))}
 
     def hooks(self, network: nn.Module) -> list[RemovableHandle]:
         """None."""
@@ -185,7 +185,8 @@ class Weight:
         """The weight that was changed last, its version, and what came of it."""
         return []
 
-    def _changed(self, weight: Tensor) -> Tensor:
+    def changed(self, weight: Tensor) -> Tensor:
+        """The other weight, in place of one."""
         if not self.keep:
             return self._other(weight)
         version = weight._version

@@ -81,7 +81,7 @@ class LayerDamage(Damage):
 
     def footprint(
         self, anatomy: Anatomy, lesion: Lesion, scores: np.ndarray | None = None
-    ) -> Saving:
+    ) -> Saving | None:
         """Of the layer."""
         shape = shape_of(anatomy.layer[lesion.target])
         return Saving(shape.intact(), self.left(shape, lesion.amount))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from lesion.lesions.edits import Edit
-from lesion.lesions.readers import Readers, tensor_of
+from lesion.lesions.readers import Readers, put_value
 from lesion.network.dissection import Dissection
 from lesion.network.program import Program, Step
 
@@ -86,7 +86,7 @@ class Mended:
     def mend(self, network: nn.Module) -> None:
         """The copy has the parameters."""
         for name, value in self.parameters.items():
-            tensor_of(network, name).data = value.clone()
+            put_value(network, name, value.clone())
 
     def held(self, readers: Readers, network: nn.Module) -> Mapping[str, Tensor]:
         """What the edit sets."""

@@ -92,6 +92,18 @@ class Readers:
         return next((names[name] for name in read if name in names), nodes[edge.node].name)
 
 
+def put_value(network: nn.Module, name: str, value: Tensor) -> None:
+    """Gives a parameter a value; a bias that its module lacks becomes one, which learns where the
+    weight does."""
+    owner, _, last = name.rpartition(".")
+    module = network.get_submodule(owner)
+    tensor = getattr(module, last)
+    if tensor is None:
+        setattr(module, last, nn.Parameter(value, tensor_of(module, "weight").requires_grad))
+    else:
+        tensor.data = value
+
+
 def tensor_of(network: nn.Module, name: str) -> Tensor:
     """The tensor of a network under its dotted name."""
     owner, _, last = name.rpartition(".")

@@ -29,9 +29,12 @@ class WeightDamage(LayerDamage):
     folded: whether it acts on the weight with the batch norm behind it folded in, as where
         quantised networks are deployed; others act on the weight as it is
     slow: whether its weights are kept once they are made
+    mixes: whether rates within a budget may take it: it changes nothing but a layer's parameters,
+        and what that costs then follows from the layer's shape
     """
 
     folded: ClassVar[bool] = False
+    mixes = True
     slow = False
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
@@ -43,20 +46,38 @@ class WeightDamage(LayerDamage):
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
         """The other weight."""
-        return self.edit_without(dissection, lesion, None)
+        return self.edit_without(dissection, lesion, None, scores)
 
     def edit_without(
-        self, dissection: "Dissection", lesion: Lesion, dropped: np.ndarray | None
-    ) -> "Weight":
+        self,
+        dissection: "Dissection",
+        lesion: Lesion,
+        dropped: np.ndarray | None,
+        scores: np.ndarray | None = None,
+    ) -> "Edit":
         """The other weight where the layer reads no channels of the labels in `dropped`: what is
         left of the weight is damaged as the smaller layer's is, and the other columns are zero."""
+        shape = shape_without(dissection.anatomy, lesion.target, dropped)
+        change = self.change(shape, lesion.amount, seed_of(lesion.seed, lesion.target))
+        return self.changed(dissection, lesion, dropped, change)
+
+    def changed(
+        self,
+        dissection: "Dissection",
+        lesion: Lesion,
+        dropped: np.ndarray | None,
+        change: "Callable[[Tensor], Tensor]",
+        seen: str = "",
+    ) -> "Weight":
+        """The edit that does so to what is left of the layer's weight.
+
+        seen: a text that tells what the change depends on besides the weight, if it does
+        """
         from lesion.lesions.layer_weights import Remaining, changed
 
         anatomy = dissection.anatomy
         layer, stay = anatomy.layer[lesion.target], reads_left(anatomy, lesion.target, dropped)
-        shape = replace(shape_of(layer), inputs=int(stay.sum()))
-        change = self.change(shape, lesion.amount, seed_of(lesion.seed, layer.name))
-        key = f"{self.name} {lesion.amount:g} {lesion.seed}"
+        key = f"{self.name} {lesion.amount:g} {lesion.seed}{seen}"
         if not stay.all():
             change = Remaining(change, tuple(np.flatnonzero(stay).tolist()))
             key += f" of {change.columns}"
@@ -86,6 +107,12 @@ class PartialDamage(WeightDamage):
             closed=True,
             spared="as it is",
         )
+
+
+def shape_without(anatomy: Anatomy, layer: str, dropped: np.ndarray | None) -> Shape:
+    """A layer as costs see it where it reads no channels of some labels."""
+    stay = reads_left(anatomy, layer, dropped)
+    return replace(shape_of(anatomy.layer[layer]), inputs=int(stay.sum()))
 
 
 def reads_left(anatomy: Anatomy, layer: str, dropped: np.ndarray | None) -> np.ndarray:

@@ -6,7 +6,7 @@ batch at one moment.
 """
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lesion.network.folding import bias_of, foldable, folded
 from lesion.network.graph import Graph, Node, Ref, refs, resolve
-
-FOLDABLE = {"conv1d", "conv2d", "conv3d"}
 
 
 @dataclass(frozen=True)
@@ -125,13 +124,25 @@ class Source:
                 values[node.index] = Ref(node.index)
         return values
 
-    def step(self, node: Node, values: Mapping[int, Any]) -> Step:
-        """A call as a step on such values, with the batch norm that is folded into it."""
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The parameters that calls read."""
+        return frozenset(node.name for node in self.graph.nodes if node.kind == "parameter")
+
+    def step(
+        self, node: Node, values: Mapping[int, Any], parameters: Mapping[str, Tensor] | None = None
+    ) -> Step:
+        """A call as a step on such values, with the batch norm that is folded into it.
+
+        parameters: by name, those that have other values; among them biases of layers without
+        """
         assert node.op is not None
         args, kwargs = resolve(node.args, values), resolve(node.kwargs, values)
+        if (bias := self._bias(node, parameters or {})) is not None:
+            args = (*args[:2], bias, *args[3:])
         if node.index in self.folded:
             norm = self.graph.nodes[self.folded[node.index]]
-            args = _folded(args, resolve(norm.args, values))
+            args = folded(args, resolve(norm.args, values))
         if self.lay_out and node.name == "conv2d":
             args = (args[0], _laid_out(args[1]), *args[2:])
         return Step(node.index, node.name, node.op, args, kwargs)
@@ -149,7 +160,15 @@ class Source:
         values = {**self.values, **{index: parameters[name] for index, name in held.items()}}
         readers = [n.index for n in nodes if n.kind == "call" and held.keys() & set(n.inputs)]
         for index in dict.fromkeys(self.into.get(index, index) for index in readers):
-            yield self.step(nodes[index], values)
+            yield self.step(nodes[index], values, parameters)
+
+    def _bias(self, node: Node, parameters: Mapping[str, Tensor]) -> Tensor | None:
+        """The bias among some parameters that stands beside the weight of a layer without one."""
+        _, weight, bias = (*node.args[:3], None, None, None)[:3]
+        if bias is not None or not isinstance(weight, Ref):
+            return None
+        name = bias_of(self.graph.nodes[weight.index].name)
+        return None if name in self.named else parameters.get(name)
 
 
 def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) -> Program:
@@ -161,38 +180,6 @@ def compile_program(graph: Graph, *, fold: bool = True, lay_out: bool = True) ->
     inputs = tuple(node.index for node in graph.nodes if node.kind == "input")
     output = source.values[graph.output].index
     return Program(_needed(source.steps(), output), inputs, output, source)
-
-
-def foldable(graph: Graph, operations: Collection[str] = FOLDABLE) -> dict[int, int]:
-    """Operations, convolutions, whose only reader is a batch norm, and that batch norm."""
-    users = graph.users()
-    found = {}
-    for node in graph.nodes:
-        own_users = users[node.index]
-        if node.operation in operations and len(own_users) == 1 and node.index != graph.output:
-            reader = graph.nodes[own_users[0]]
-            args = (*node.args[1:3], *reader.args[1:5])
-            own = [graph.nodes[ref.index] for ref in args if isinstance(ref, Ref)]
-            if reader.operation == "batch_norm" and all(p.kind == "parameter" for p in own):
-                found[node.index] = reader.index
-    return found
-
-
-def norm_scale(norm: Sequence[Any]) -> Tensor:
-    """By what a batch norm of these arguments multiplies each channel, γ / √(variance + ε)."""
-    _, gamma, _, _, var, eps = norm[:6]
-    scale: Tensor = (var.double() + eps).rsqrt()  # double: these numbers serve every image
-    return scale if gamma is None else scale * gamma
-
-
-def _folded(conv: tuple[Any, ...], norm: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The convolution's arguments with the batch norm in weight and bias."""
-    x, weight, bias, *rest = (*conv, None)[: max(len(conv), 3)]
-    beta, mean, scale = norm[2], norm[3], norm_scale(norm)
-    shift = (0.0 if bias is None else bias) - mean.double()
-    shift = shift * scale + (0.0 if beta is None else beta)
-    wide = scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return (x, (weight * wide).to(weight.dtype), shift.to(weight.dtype), *rest)
 
 
 def _laid_out(weight: Any) -> Any:

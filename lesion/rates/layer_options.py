@@ -29,11 +29,12 @@ def weights_of(layer: str) -> str:
 
 @cache
 def weight_damage(name: str) -> WeightDamage | None:
-    """The damage of a name, None for one that is none of layers' weights alone, or a user's own."""
+    """The damage of a name, None for one that rates are not mixed of: one that is none of layers'
+    weights alone, whose cost does not follow from a layer's shape, or a user's own."""
     if name.partition(":")[0] not in names():
         return None
     kind = damage(name)
-    return kind if isinstance(kind, WeightDamage) and not kind.images else None
+    return kind if isinstance(kind, WeightDamage) and kind.mixes else None
 
 
 def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
@@ -53,7 +54,7 @@ def mixed(reading: Reading, damages: Sequence[str] | None = None) -> Reading:
         if weight_damage(name) is None:
             raise LesionError(
                 f"Expected damages of weights beside {reading.damage}, got {name}: units take "
-                "filters, and each layer one of these."
+                "filters, and each layer one of these, whose cost follows from the layer's shape."
             )
     readings = (
         Reading.of(study, None, reading.column, name, reading.recovery, reading.confidence)

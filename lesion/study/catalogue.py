@@ -129,6 +129,10 @@ class Catalogue(Tables):
         )
         return np.frombuffer(rows[0][0], "<f8").astype(float) if rows else None
 
+    def known(self, lesion: Lesion) -> np.ndarray | None:
+        """What a lesion's damage keeps of its target, None where it keeps nothing."""
+        return self.scores(lesion.target, lesion.kind, lesion.damage, lesion.seed)
+
     def all_scores(self) -> dict[tuple[str, str, str, int], np.ndarray]:
         """All scores by target, kind, criterion and seed."""
         rows = self._store.rows("SELECT * FROM scores")

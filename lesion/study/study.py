@@ -131,9 +131,9 @@ class Study(Catalogue, Notes):
     @property
     def norms(self) -> dict[str, np.ndarray]:
         """The l1 norm of each filter of each layer that has them, in order of execution."""
-        scores = self.all_scores()
-        keys = {layer.name: (layer.name, "norms", "l1", 0) for layer in self.anatomy.layers}
-        return {name: scores[key] for name, key in keys.items() if key in scores}
+        layers = [layer.name for layer in self.anatomy.layers]
+        held = {name: self.scores(name, "norms", "l1") for name in layers}
+        return {name: norms for name, norms in held.items() if norms is not None}
 
     def record(self, measured: Mapping[Lesion, Outcomes], intact: Intact | None = None) -> None:
         """Write outcomes of lesions, and rows of the intact network's; all or nothing.

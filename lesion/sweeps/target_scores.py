@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from lesion.errors import SubjectError
 from lesion.lesions.criteria import Weights, criterion
@@ -54,7 +55,7 @@ class TargetScores:
         """
         kind = self.choices.kind
         if not self._named:
-            return None
+            return self._weight(target) if kind.weighs else None
         held = self._held(target)
         if held is not None:
             return held
@@ -65,9 +66,15 @@ class TargetScores:
     def keep(self, known: Mapping[Target, np.ndarray | None]) -> None:
         """Into the study, for good."""
         for target, scores in known.items():
-            if scores is not None:
+            if scores is not None and self._named:
                 seed = self.choices.seed
                 self.study.set_scores(target.name, target.kind, self._named, seed, scores)
+
+    def _weight(self, target: Target) -> np.ndarray:
+        """A layer's weight as the network holds it."""
+        parameters = self.dissection.graph.parameters
+        weight = parameters[self.dissection.anatomy.layer[target.name].weight].detach().cpu()
+        return (weight if weight.dtype == torch.float64 else weight.float()).numpy()
 
     @property
     def _named(self) -> str:
@@ -118,8 +125,8 @@ class TargetScores:
         assert self.subject is not None
         self._training.shun(apart(self.study, self.subject))
         layers = [target.name for target in self.targets]
-        images, seed = self.choices.kind.images, self.choices.seed
-        seen = Calibration.of(self.dissection, self._training, layers, images, seed)
+        kind, seed = self.choices.kind, self.choices.seed
+        seen = Calibration.of(self.dissection, self._training, layers, kind, seed)
         self._set_images(self._training)  # not before none of them was refused
         return seen
 

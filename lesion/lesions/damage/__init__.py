@@ -12,7 +12,7 @@ as in `quantise:per=tensor,clip=mse`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from lesion.network.anatomy import Anatomy
 from lesion.plugins import Plugins
 
 if TYPE_CHECKING:
+    from lesion.compression.channel_pca import Responses
     from lesion.compression.value_counts import ValueCounts
     from lesion.lesions.edits import Edit
     from lesion.network.dissection import Dissection
@@ -54,6 +55,10 @@ class Damage:
     scored: whether a criterion says what of a target goes first
     images: how many calibration images it sees before it is done to anything, 0 for none; they are
         training images, never scored nor kept back
+    sees: what of a layer it is shown of them, what it reads, value by value (`calibration`), or
+        what it gives, channels beside each other (`response_calibration`)
+    weighs: whether `lesion`, `edit` and `footprint` are given the layer's weight as `scores`, where
+        neither criterion nor images are asked for: what it saves depends on the values
 
     A damage of layers' weights has a name, amounts and `edit`; `lesion`, `targets` and `saving` do
     for it as they are.  What is stored and computed afterwards, it says in `footprint`.
@@ -63,6 +68,8 @@ class Damage:
     amounts: Amounts
     scored = True
     images: int = 0
+    sees: Literal["inputs", "responses"] = "inputs"
+    weighs = False
 
     def targets(
         self, anatomy: Anatomy, units: str = "free", layers: Sequence[str] = ()
@@ -107,6 +114,10 @@ class Damage:
         A study keeps them for good, and `lesion`, `edit` and `footprint` take them as `scores`.
         Raises LesionError where the layer cannot be damaged; its text is the reason.
         """
+        raise NotImplementedError
+
+    def response_calibration(self, responses: "Responses") -> np.ndarray:
+        """The same of what a layer gives, before batch norm, at all positions."""
         raise NotImplementedError
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":

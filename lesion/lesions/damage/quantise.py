@@ -60,6 +60,7 @@ class Quantise(WeightDamage):
                 f"floats, got {self.activations}."
             )
         self.images = IMAGES if self.activations < FLOAT else 0
+        self.mixes = not self.images
         if self.sparse >= 1:
             raise LesionError(f"Expected a share of zeros below 1, got {self.sparse:g}.")
 
