@@ -35,7 +35,7 @@ AMOUNTS = {
     "binary": 1, "binary:per=tensor": 2, "ternary:threshold=0.75": 2, "power_of_two": 4,
     "dorefa": 4, "hash": 0.75, "low_rank": 0.5, "low_rank:form=spatial": 0.5,
     "low_rank:form=tucker2": 0.6, "low_rank:form=cp": 0.95, "noise": 0.5, "shuffle": 1.0,
-    "rerandomise": 0.5,
+    "rerandomise": 0.5, "weight_threshold": 0.8,
 }  # fmt: skip
 
 
@@ -80,6 +80,9 @@ def by_hand(name, weight, amount, module, seed):
             return disturbance.noisy(weight, amount, seed)
         case "shuffle":
             return disturbance.shuffled(weight, amount, seed)
+        case "weight_threshold":
+            wide = weight.double()
+            return weight * (wide.abs() >= amount * wide.std(correction=0))
         case "rerandomise":
             return disturbance.rerandomised(weight, amount, seed)
 
@@ -197,7 +200,12 @@ def test_replays_are_the_edited_network(family, name):
         and hasattr(network.get_submodule(t.name), "weight")  # packed ones have a test below
     ]  # fmt: skip
     chosen = targets if family == "depthwise" else targets[1::2][:3]
-    lesions, _ = plan(anatomy, dict.fromkeys(chosen), [amount], Settings(), kind)
+    scores = {
+        t: dissection.graph.parameters[anatomy.layer[t.name].weight].detach().numpy()
+        if kind.weighs else None
+        for t in chosen
+    }  # fmt: skip
+    lesions, _ = plan(anatomy, scores, [amount], Settings(), kind)
     cuts = {lesion: Cut(kind.edit(dissection, lesion, None)) for lesion in lesions}
     outputs = dict(engine.run((x,), cuts))
     for lesion in lesions:

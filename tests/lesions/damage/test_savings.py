@@ -62,6 +62,9 @@ def test_more_harm_never_saves_less(name):
     kind = damage(name)
     target = kind.targets(anatomy)[0][1]
     scores = np.arange(16.0) if kind.scored else read(kind) if kind.images else None
+    if kind.weighs:
+        shape = (anatomy.layer[target.name].channels, 8, 3, 3)
+        scores = np.random.default_rng(0).normal(size=shape)
     lesions, _ = plan(anatomy, {target: scores}, kind.amounts.grid, Settings(), kind)
     savings = [kind.footprint(anatomy, each, scores) for each in lesions]
     for saving in savings:
