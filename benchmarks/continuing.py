@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import lesion
-from lesion.sweeps.loop import Progress
+from lesion.sweeps.progress import Progress
 from lesion.words import grouped, points
 from lesion.zoo import fashion_mnist
 from lesion.zoo.forms import open_network

@@ -2,9 +2,9 @@
 
 anatomy = lesion.layers(network, images)          # what can be cut
 study = lesion.sweep(network, dataset, "study.lesion")
-lesion.curves(study)                              # a tidy table, a row a layer and ratio
-advice = lesion.recommend(study, max_drop=1)      # skip list and rates, with reasons
-lesion.plot_sensitivity(lesion.curves(study), advice)
+study.curves()                                    # a tidy table, a row a layer and ratio
+advice = study.recommend(1)                       # skip list and rates, with reasons
+study.plot("heatmap")
 
 What needs torch or matplotlib is imported when it is first used, so that reading a study is quick
 and works where torch is missing.
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lesion.reports.plots.heatmap import plot_heatmap
     from lesion.reports.plots.norms import plot_norms
     from lesion.reports.plots.pairs import plot_interactions
+    from lesion.reports.plots.plot import plot
     from lesion.reports.plots.rates import plot_rates
     from lesion.reports.plots.recovery import plot_recovery
     from lesion.reports.plots.sensitivity import plot_sensitivity
@@ -112,6 +113,7 @@ __all__ = [
     "layers",
     "load_pruned",
     "merge",
+    "plot",
     "plot_calibration",
     "plot_channels",
     "plot_criteria",
@@ -192,6 +194,7 @@ _MODULES = {
     "reports.plots.heatmap": ("plot_heatmap",),
     "reports.plots.norms": ("plot_norms",),
     "reports.plots.pairs": ("plot_interactions",),
+    "reports.plots.plot": ("plot",),
     "reports.plots.rates": ("plot_rates",),
     "reports.plots.recovery": ("plot_recovery",),
     "reports.plots.sensitivity": ("plot_sensitivity",),

@@ -142,6 +142,24 @@ def called(value: Any) -> Any:
     return value
 
 
+def progress(value: Any) -> Any:
+    """Whether there is a bar, or a function; None is none."""
+    return False if value is None else value if callable(value) else flag(value)
+
+
+def log(value: Any) -> Any:
+    """A text, or an object that is told numbers."""
+    return value if hasattr(value, "numbers") else text(value)
+
+
+def logs(value: Any) -> tuple[Any, ...]:
+    """One log or several; None for none."""
+    try:
+        return (log(value),)
+    except ValueError:
+        return () if value is None else tuple(map(log, _several(value)))
+
+
 def remaining(value: Any) -> float | str:
     """A share that may remain, as a number, or a text as on the command line."""
     return text(value) if isinstance(value, str) else number(value)

@@ -155,6 +155,10 @@ KINDS: Mapping[str, Kind] = {
     "memory": Kind("an amount of memory such as '4G'", take.amount),
     "device": Kind("a device such as 'cuda'", take.device),
     "progress": Kind("a function", take.called),
+    "log": Kind(
+        "texts such as 'jsonl:FILE'", take.logs, "or objects with the methods of lesion.sweeps.logs"
+    ),
+    "picture": TEXT,
     "curves": FRAME,
     "frame": FRAME._replace(more="see its documentation"),
     "ax": Kind("matplotlib's Axes", take.instance("matplotlib.axes", "Axes")),
@@ -169,7 +173,9 @@ CRITERION = Kind(
     "or a function of a layer's filters, or an object of a subclass of lesion.Criterion",
 )
 DAMAGE = Kind("the name of a damage", take.damage, "or an object of a subclass of lesion.Damage")
+PROGRESS = Kind("True, False or a function", take.progress)
 OTHERWISE: Mapping[tuple[str, str], Kind] = {
+    **{(function, "progress"): PROGRESS for function in ("sweep", "evaluate")},
     **{(function, "criterion"): CRITERION for function in ("sweep", "evaluate")},
     **{(function, "damage"): DAMAGE for function in ("sweep", "evaluate")},
     ("export", "allocation"): Kind(

@@ -10,6 +10,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from lesion.methods import Bound
+from lesion.words import grouped
+
 CONSTANT = -1  # the label of a position that belongs to no channel, so that nothing removes it
 
 
@@ -150,6 +153,14 @@ class Anatomy:
     notes: tuple[str, ...] = ()
     whole: str = ""
     blocks: tuple[Block, ...] = ()
+
+    _repr_html_ = Bound("anatomy_html", "lesion.reports.notebook")
+
+    def __repr__(self) -> str:
+        kinds = [unit.kind for unit in self.units]
+        count = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("free", "coupled", "tied"))
+        macs = grouped(sum(layer.macs for layer in self.layers))
+        return f"<Anatomy: {len(self.layers)} layers in {len(kinds)} units ({count}), {macs} MACs>"
 
     @cached_property
     def layer(self) -> dict[str, Layer]:

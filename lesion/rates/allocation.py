@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
+from lesion import harmless
 from lesion.boundary.files import write
 from lesion.boundary.public import public
 from lesion.compression.footprint import Footprint
 from lesion.errors import LesionError, StudyError
-from lesion.harmless import line
 from lesion.lesions.lesion import Lesion
+from lesion.methods import Bound
 from lesion.network.anatomy import Anatomy
 from lesion.network.cost import Cost, cost
 from lesion.rates.compressed import Compressed
@@ -61,6 +62,15 @@ class Allocation:
     measured: bool = False
     weights: tuple[Compressed, ...] = ()
     footprints: tuple[Footprint, ...] = ()
+
+    _repr_html_ = Bound("allocation_html", "lesion.reports.notebook")
+
+    def __repr__(self) -> str:
+        macs = percent(self.pruned.macs / max(self.intact.macs, 1))
+        parts = [f"{macs} of the MACs remain", f"{len(self.cut)} of {len(self.rates)} units cut"]
+        parts += [f"{len(self.weights)} weights changed"] if self.weights else []
+        parts += [] if isnan(self.drop) else [f"{lost(self.column, self.drop)} {self.known}"]
+        return f"<Allocation, {harmless.name(self.goal)}: {', '.join(parts)}>"
 
     @property
     def known(self) -> str:
@@ -159,7 +169,7 @@ class Allocation:
 
     def text(self) -> str:
         """The rates in words."""
-        return "\n".join(map(line, _lines(self)))
+        return "\n".join(map(harmless.line, _lines(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values, but for NaN where a drop is not known."""

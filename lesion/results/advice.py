@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesion.harmless import line
 from lesion.lesions.amounts import FILTERS, Amounts
+from lesion.methods import Bound
 from lesion.network.anatomy import Block, Layer
 from lesion.words import percent, points, scored
 
@@ -107,6 +108,17 @@ class Advice:
     damage: str = "filters"
     amounts: Amounts = FILTERS
     subject: Mapping[str, str] = field(default_factory=dict)
+
+    _repr_html_ = Bound("advice_html", "lesion.reports.notebook")
+
+    def __repr__(self) -> str:
+        known = {status: 0 for status in ("safe", "sensitive", "undecided")}
+        for entry in self.layers:
+            if entry.status in known:
+                known[entry.status] += 1
+        counts = ", ".join(f"{count} {status}" for status, count in known.items() if count)
+        most = f"{self.max_drop:g}" if self.column == "evaluation" else points(self.max_drop)
+        return f"<Advice at {most}, {self.damage}: of its layers {counts or 'none measured'}>"
 
     @property
     def ranking(self) -> tuple[LayerAdvice, ...]:

@@ -52,6 +52,23 @@ class Catalogue(Tables):
         """Every lesion, in the order in which they were added."""
         return tuple(lesion for _, lesion in self.keyed())
 
+    @property
+    def count(self) -> int:
+        """How many lesions there are."""
+        return int(self._store.rows("SELECT count(*) FROM lesions")[0][0])
+
+    @property
+    def latest(self) -> Lesion | None:
+        """The lesion that was recorded last, None where none was."""
+        for table in ("outcomes", "evaluations"):
+            rows = self._store.rows(
+                f"SELECT {FIELDS} FROM lesions WHERE id = "
+                f"(SELECT lesion FROM {table} ORDER BY rowid DESC LIMIT 1)"
+            )
+            if rows:
+                return Lesion(*rows[0])
+        return None
+
     def keyed(self) -> Iterator[tuple[str, Lesion]]:
         """Every lesion, with the key under which the file has it."""
         for key, *fields in self._store.rows(f"SELECT key, {FIELDS} FROM lesions ORDER BY id"):

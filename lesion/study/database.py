@@ -157,23 +157,29 @@ def connect(path: Path, timeout: float) -> Store:
 
     Raises StudyError when the file is missing, no study, damaged, or of a newer format.
     """
-    if not path.is_file():
-        raise StudyError(
-            f"Expected a study file, but there is no file {path}: "
-            "check the name, or make one with `lesion sweep`."
-        )
+    check_there(path)
     with explaining(path):
         absolute = path.absolute()  # else SQLite has meanings of its own for :memory: and file:
         connection = sqlite3.connect(absolute, timeout=timeout, isolation_level=None)
         try:
-            _check(connection, path)
+            check(connection, path)
         except BaseException:
             connection.close()
             raise
     return Store(path, connection)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def check_there(path: Path) -> None:
+    """Raises StudyError where there is no file."""
+    if not path.is_file():
+        raise StudyError(
+            f"Expected a study file, but there is no file {path}: "
+            "check the name, or make one with `lesion sweep`."
+        )
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StudyError for what is no study, of another format, or damaged."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION:
         raise _foreign(path)

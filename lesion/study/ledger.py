@@ -75,6 +75,10 @@ class Ledger:
         """How many images, from the first on, the intact network has seen."""
         return int(self.store.rows("SELECT coalesce(sum(images), 0) FROM intact")[0][0])
 
+    def answers(self) -> int:
+        """How many images all lesions have outcomes of, together."""
+        return int(self.store.rows("SELECT coalesce(sum(images), 0) FROM outcomes")[0][0])
+
     def intact(self, images: int | None = None) -> Intact:
         """What the intact network made of the first images, or of all that it has seen."""
         rows = self.store.rows(f"SELECT {INTACT} FROM intact ORDER BY rowid")

@@ -1,7 +1,9 @@
 """The file that holds what was measured, and of what: one SQLite file that can be copied."""
 
+import shutil
+import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -9,7 +11,9 @@ import numpy as np
 
 from lesion.boundary.public import public
 from lesion.errors import StudyError
+from lesion.harmless import name
 from lesion.lesions.lesion import Lesion
+from lesion.methods import Bound
 from lesion.network.anatomy import Anatomy
 from lesion.study import database
 from lesion.study.catalogue import Catalogue
@@ -17,7 +21,9 @@ from lesion.study.database import Store
 from lesion.study.header import Header, conflicts, differences
 from lesion.study.ledger import Ledger
 from lesion.study.notes import Notes
+from lesion.study.snapshot import copied
 from lesion.subject.outcomes import Intact, Outcomes
+from lesion.words import grouped
 
 UNREADABLE = (  # what whatever content may raise
     TypeError,
@@ -37,12 +43,18 @@ class Study(Catalogue, Notes):
     `record` writes in one transaction, so that a process that dies loses what it had not recorded
     and nothing else. Writing is idempotent: what is there already may be written again, and
     what contradicts it is refused with a StudyError. Every method raises StudyError where the file
-    is locked, damaged, read-only or the disk full.
+    is locked, damaged, read-only or the disk full. A notebook shows what each layer stands.
     """
+
+    curves = Bound("curves")
+    recommend = Bound("recommend")
+    plot = Bound("plot")
+    _repr_html_ = Bound("study_html", "lesion.reports.notebook")
 
     def __init__(self, store: Store, header: Header) -> None:
         super().__init__(store)
         self.header = header
+        self._removal: Callable[[], object] | None = None
         self._ledger = Ledger(store, header.columns, len(header.order))
 
     @classmethod
@@ -59,8 +71,18 @@ class Study(Catalogue, Notes):
 
         Raises StudyError when the file is missing, no study, damaged, or of a newer format.
         """
-        path = Path(path)
-        store = database.connect(path, timeout)
+        return cls._of(database.connect(Path(path), timeout))
+
+    @classmethod
+    @public
+    def snapshot(cls, path: str | Path, timeout: float = 30) -> "Study":
+        """What a file holds at this moment, in memory: read once, in milliseconds, so that a sweep
+        that writes it goes on; what is written to the study is lost.  Errors are those of `open`.
+        """
+        return cls._of(copied(Path(path), timeout))
+
+    @classmethod
+    def _of(cls, store: Store) -> "Study":
         try:
             ((content,),) = store.rows("SELECT content FROM header")
             header = Header.from_bytes(content)
@@ -68,7 +90,7 @@ class Study(Catalogue, Notes):
             study._check_lesions()
         except UNREADABLE as error:
             store.close()
-            raise database.damaged(path, "its header cannot be read") from error
+            raise database.damaged(store.path, "its header cannot be read") from error
         except BaseException:
             store.close()
             raise
@@ -83,6 +105,32 @@ class Study(Catalogue, Notes):
             if key != lesion.key or not possible:
                 raise database.damaged(self.path, f"its lesion {key} cannot be")
         _ = self.savings  # refused where one is none
+
+    def vanish(self, folder: Path) -> None:
+        """Remove a folder that is there for the study's file alone, once the study is closed or
+        collected, at the latest when the process ends."""
+        self._removal = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether its file is removed with it."""
+        return self._removal is not None
+
+    def close(self) -> None:
+        """Let go of the file; one that is temporary is removed."""
+        super().close()
+        if self._removal is not None:
+            self._removal()
+
+    def __repr__(self) -> str:
+        place = "a temporary file" if self.temporary else name(str(self.path))
+        try:
+            lesions, images = grouped(self.count), grouped(self.images)
+        except StudyError:  # closed, or no longer to be read
+            return f"<Study in {place}>"
+        of = f"{images} of {grouped(len(self.header.order))} images"
+        network = name(str(self.header.settings.get("name", "network")))
+        return f"<Study in {place}: {network}, {lesions} lesions, {of}>"
 
     def __enter__(self) -> "Study":
         return self
@@ -156,6 +204,11 @@ class Study(Catalogue, Notes):
     def images(self) -> int:
         """How many images, from the first of the order on, the intact network has seen."""
         return self._ledger.images()
+
+    @property
+    def answers(self) -> int:
+        """How many outcomes all lesions have, together."""
+        return self._ledger.answers()
 
     def intact(self, images: int | None = None) -> Intact:
         """What the intact network made of the first `images` of the order, or of all seen."""

@@ -15,18 +15,11 @@ from lesion.subject.outcomes import Intact
 from lesion.sweeps.goals import Goal
 from lesion.sweeps.measure import Measured, Task, Worker
 from lesion.sweeps.observe import scored
+from lesion.sweeps.progress import Progress
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import Work, in_order
 from lesion.sweeps.workers import Opening
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep is: lesioned answers given, and how many it takes in all, about."""
-
-    done: int
-    total: int
 
 
 @dataclass(eq=False)
@@ -150,17 +143,3 @@ def _parts(lesions: Sequence[Lesion], most: int) -> Iterator[Sequence[Lesion]]:
 def _rows(images: np.ndarray, wanted: np.ndarray) -> np.ndarray | None:
     """Where a lesion's images stand among those read, None for all of them."""
     return None if len(wanted) == len(images) else np.searchsorted(images, wanted)
-
-
-def exhausted(
-    steps: Iterable[Progress], study: Study, progress: Callable[[Progress], None] | None
-) -> Study:
-    """The study once all steps are taken; it is closed where one of them raises."""
-    try:
-        for step in steps:
-            if progress:
-                progress(step)
-    except BaseException:
-        study.close()
-        raise
-    return study

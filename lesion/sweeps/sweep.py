@@ -1,7 +1,10 @@
 """The sweep: from a network and its images to a study, saved as it goes."""
 
+import shutil
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ from lesion.subject.subject import Subject, judged
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.goals import aimed
 from lesion.sweeps.identity import HOLDOUT
-from lesion.sweeps.loop import Progress, exhausted
+from lesion.sweeps.logbook import logged
+from lesion.sweeps.logs import Logs, opened
 from lesion.sweeps.prepare import placed, prepare
+from lesion.sweeps.progress import Told, exhausted
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners import runner as known_runner
 
@@ -27,7 +32,7 @@ from lesion.sweeps.runners import runner as known_runner
 def sweep(
     network: nn.Module,
     data: Any,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     max_drop: float = 1.0,
     confidence: float = 95,
@@ -51,12 +56,15 @@ def sweep(
     train: Any = None,
     damage: str | Damage = "filters",
     runner: str | Runner = "here",
-    progress: Callable[[Progress], None] | None = None,
+    progress: bool | Told = True,
+    log: Logs = (),
 ) -> Study:
     """The study at `out`: each unit cut on its own, at rising ratios, until it is told apart.
 
     network, data: a trained network and its evaluation images (a Dataset or DataLoader, read by
         index); see `Choices` for what to measure, `prepare` for the errors
+    out: the study's file, new or to go on with; None for a temporary one, which is removed when the
+        study is closed or collected, so that what is to be kept, or gone on with, needs a name
     max_drop, confidence: stop with a lesion once it is certain at `confidence` per cent whether it
         costs more than `max_drop` points, see `Aim`
     half_width: instead, go on until every drop is known to so many points on both sides; full:
@@ -72,6 +80,10 @@ def sweep(
         ones, which a criterion sees that needs images
     damage: what is done to each layer, see `lesion.lesions.damage`; ratios: how much of it
     runner: where it is measured, see `lesion.sweeps.runners`
+    progress: True for a bar, in a notebook or where standard error is a terminal, and silence
+        elsewhere; False for silence; or a function, called with a `Progress` at each step
+    log: where else it tells how far it is and what came out: "jsonl:FILE", "tensorboard:FOLDER",
+        "wandb:PROJECT", "mlflow:EXPERIMENT", or an object, one or several; see `lesion.sweeps.logs`
 
     The network comes back bit for bit, also after an error or an interrupt.  Calling again with
     the same file goes on where it stopped, and with another goal uses all that it holds.  The drop
@@ -92,12 +104,29 @@ def sweep(
         damage=damage,
     )
     choices.check()
-    with placed(network, device):
+    logs = opened(log)
+    with placed(network, device), _place(out) as path:
         subject = Subject.of(network, data, adapter=adapter, score=score, train=train)
         if subject.several:
             warnings.warn(subject.several, stacklevel=2)
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
         room = parse(memory) if memory else None
         where = known_runner(runner) if isinstance(runner, str) else runner
-        ready = prepare(subject, out, choices, goal, images=images, memory=room, runner=where)
-        return exhausted(ready, ready.study, progress)
+        ready = prepare(subject, path, choices, goal, images=images, memory=room, runner=where)
+        if out is None:
+            ready.study.vanish(path.parent)
+        return exhausted(logged(ready, logs), ready.study, progress)
+
+
+@contextmanager
+def _place(out: str | Path | None) -> Iterator[Path]:
+    """Where the study's file is to be; a temporary place is gone where anything raises."""
+    if out is not None:
+        yield Path(out)
+        return
+    folder = tempfile.mkdtemp(prefix="lesion-")
+    try:
+        yield Path(folder) / "study.lesion"
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,8 +30,8 @@ from lesion.subject.weights import check_weights
 from lesion.sweeps.choices import Choices
 from lesion.sweeps.evaluation import Evaluate, Evaluation
 from lesion.sweeps.identity import open_evaluated
-from lesion.sweeps.loop import Progress, exhausted
 from lesion.sweeps.prepare import Planning, placed
+from lesion.sweeps.progress import Progress, Told, exhausted
 from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 
@@ -165,7 +165,7 @@ def evaluate(
     device: str | None = None,
     adapter: Adapter | None = None,
     damage: str | Damage = "filters",
-    progress: Callable[[Progress], None] | None = None,
+    progress: bool | Told = True,
 ) -> Study:
     """The study at `out`: each unit cut on its own, at rising ratios, and evaluated as a whole.
 
@@ -182,7 +182,7 @@ def evaluate(
     part: the name of the submodule in which to look for layers, where the whole network cannot be
         followed, such as a detection network's "backbone"; the example is then the part's input,
         and channels that leave the part are not cut
-    ratios, criterion, units, layers, rounding, seed, damage: see `Choices`
+    ratios, criterion, units, layers, rounding, seed, damage: see `Choices`; progress: see `sweep`
 
     `network` itself is not changed, and calling again with the same file goes on where it
     stopped.  Raises SubjectError where the evaluation fails or the layers cannot be seen.

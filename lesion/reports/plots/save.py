@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +23,10 @@ from lesion.reports.plots.calibration import plot_calibration
 from lesion.reports.plots.channels import plot_channels
 from lesion.reports.plots.criteria import plot_criteria
 from lesion.reports.plots.damages import plot_damage_map, plot_damages
-from lesion.reports.plots.heatmap import plot_heatmap
-from lesion.reports.plots.norms import plot_norms
 from lesion.reports.plots.pairs import plot_interactions
-from lesion.reports.plots.rates import plot_rates
+from lesion.reports.plots.plot import Drawn
 from lesion.reports.plots.recovery import plot_recovery
 from lesion.reports.plots.rows import damage_of
-from lesion.reports.plots.sensitivity import plot_sensitivity
 from lesion.reports.plots.tradeoff import plot_tradeoff
 from lesion.results.advice import Advice
 from lesion.results.reading import DAMAGE
@@ -67,24 +65,11 @@ def save_all(
     """
     check_formats(formats)
     damage = damage_of(curves, damage, advice)
-    draw: dict[str, Callable[[], object]] = {
-        "sensitivity": lambda: plot_sensitivity(
-            curves, advice, "accuracy", criterion, damage=damage
-        ),
-        "drop": lambda: plot_sensitivity(curves, advice, "drop", criterion, damage=damage),
-        "heatmap": lambda: plot_heatmap(curves, advice, criterion, damage=damage),
-    }
-    if norms and damage == DAMAGE:
-        skip = advice.skip if advice is not None else ()
-        measured = set(curves["layer"][curves["drop"].notna()])
-        shown = {name: norms[name] for name in norms if name in measured} or norms
-        draw["norms"] = lambda: plot_norms(shown, anatomy, skip)
-    if advice is not None:
-        draw["rates"] = lambda: plot_rates(advice)
+    draw = Drawn(curves, advice, norms, anatomy, criterion, damage).pictures
     return [
         path
         for name, picture in draw.items()
-        for path in _save(picture, _file(name, damage), folder, formats)
+        for path in _save(partial(picture, None), _file(name, damage), folder, formats)
     ]
 
 
