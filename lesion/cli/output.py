@@ -11,6 +11,7 @@ from numbers import Integral
 from typing import Any, TextIO
 
 import pandas as pd
+from rich.console import Console
 
 from lesion import harmless
 from lesion.cli.options.values import Format
@@ -102,6 +103,11 @@ def say_where(text: str, format: Format) -> None:
         say(text)
     else:
         tell(text)
+
+
+def screen() -> Console:
+    """The terminal that results go to, for what is drawn anew."""
+    return Console(file=_output(), highlight=False)
 
 
 def terminal_width() -> int | None:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lesion.sweeps.choices import Choices
     from lesion.sweeps.evaluation import Evaluate
     from lesion.sweeps.goals import Goal
+    from lesion.sweeps.logs import Log
     from lesion.sweeps.loop import Sweep
     from lesion.sweeps.whole_network import WholeSweep
 
@@ -193,8 +194,10 @@ def _announce(ready: "Sweep") -> None:
     )
 
 
-def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
-    """Runs the sweep with a progress bar, at most about so many seconds.
+def run(
+    ready: "Sweep | WholeSweep", seconds: float = float("inf"), logs: "Sequence[Log]" = ()
+) -> None:
+    """Runs the sweep with a progress bar, at most about so many seconds; logs are told of it.
 
     A sweep stops between two replays; an evaluation is not begun where it would not end in time.
     """
@@ -202,6 +205,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
+    from lesion.sweeps.logbook import logged
     from lesion.sweeps.loop import Sweep
 
     columns = (TextColumn("measuring"), BarColumn(), TaskProgressColumn(), TimeLeft())
@@ -211,7 +215,7 @@ def run(ready: "Sweep | WholeSweep", seconds: float = float("inf")) -> None:
         ready.over = lambda: time.monotonic() - start >= seconds
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
         task = bar.add_task("", total=None)
-        for step in ready:
+        for step in logged(ready, logs) if isinstance(ready, Sweep) else ready:
             now = time.monotonic()
             share = max(step.done / step.total, (now - start) / seconds)
             bar.update(task, completed=share, total=1)

@@ -12,18 +12,20 @@ from typing import Annotated
 import typer
 
 from lesion import __version__
-from lesion.cli import criteria, export, joint, rates, report, sweep
+from lesion.cli import criteria, export, joint, rates, report, sweep, watch
 from lesion.cli.app import app
 from lesion.cli.output import keep_results_apart, open_all, put, results_alone, tell
 from lesion.cli.progress import INTERRUPTED
 from lesion.errors import LesionError, staying
 
-MODULES = (criteria, export, joint, rates, report, sweep)  # whose commands register themselves
+# they register their commands
+MODULES = (criteria, export, joint, rates, report, sweep, watch)
 ORDER = (
     "layers",
     "criteria",
     "sweep",
     "evaluate",
+    "watch",
     "curves",
     "recommend",
     "verify",

@@ -111,6 +111,7 @@ def sweep(
     device: options.Device = None,
     workers: options.Workers = None,
     runner: options.WhichRunner = "here",
+    log: options.Logs = None,
 ) -> None:
     """Measure: prune each unit on its own, at rising ratios, until it is told what it costs; or do
     other damage to each layer.
@@ -126,7 +127,9 @@ def sweep(
         from lesion.sweeps.choices import Choices
         from lesion.sweeps.goals import aimed
         from lesion.sweeps.identity import HOLDOUT
+        from lesion.sweeps.logs import check, opened
 
+        check(log or ())
         check_place(out)
         known = settings_at(out)
         measured_as = recalled(measured, known, out)
@@ -161,7 +164,8 @@ def sweep(
                 foresee(shown, out, choices, goal, means)
                 continue
             with prepared(shown, out, choices, goal, means) as ready:
-                run(ready, max(end - monotonic(), 0.001))  # so that what it asks is in the study
+                left = max(end - monotonic(), 0.001)  # so that what it asks is in the study
+                run(ready, left, opened(log or ()))
                 intact = baseline(ready.study)
         if dry_run:
             return

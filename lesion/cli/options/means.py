@@ -22,6 +22,20 @@ WhichRunner = Annotated[
     str, _means("--runner", help="where it is measured: here, or by one of another package")
 ]
 Workers = Annotated[int | None, _means(help="processes that read images", metavar="N", min=0)]
+Logs = Annotated[
+    list[str] | None,
+    _means(
+        "--log",
+        help="where else it tells how far it is and what came out: jsonl:FILE, tensorboard:FOLDER, "
+        "wandb:PROJECT, mlflow:EXPERIMENT; may be repeated",
+        metavar="LOG",
+    ),
+]
+Once = Annotated[bool, typer.Option("--once", help="show it once, as text, and end")]
+Every = Annotated[
+    float,
+    typer.Option("--every", help="seconds between two looks, at least", metavar="SECONDS", min=0.2),
+]
 WhichRuntime = Annotated[
     str,
     _means(
