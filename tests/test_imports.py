@@ -28,6 +28,7 @@ ORDER = (
     "exports",
     "reports zoo",
     "cli",
+    "__main__",
 )
 LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

@@ -7,7 +7,6 @@ app = typer.Typer(
     "`lesion demo` shows it on a bundled network. On your own, `lesion layers` looks at it, "
     "`lesion sweep` measures it, and the other commands read the study file that comes out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

@@ -208,11 +208,11 @@ def pinned(texts: Sequence[str]) -> dict[str, float]:
 def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command that is given records, each in a parameter of that name, made of options.
 
-    Typer reads options from a signature, so the records' fields stand in it in their place.
+    Typer reads options from a signature, so the records' fields stand in it in their place; help
+    has the same order.
     """
 
     def with_options(command: Callable[..., None]) -> Callable[..., None]:
-        plain = [each for each in signature(command).parameters.values() if each.name not in groups]
         fields = {name: list(signature(kind).parameters.values()) for name, kind in groups.items()}
 
         def run(**options: Any) -> None:
@@ -222,10 +222,11 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
             }
             command(**records, **options)
 
-        every = [*plain, *(field for some in fields.values() for field in some)]
-        every.sort(
-            key=lambda each: each.default is not Parameter.empty
-        )  # stable: needed ones first
+        every = [
+            each.replace(kind=Parameter.KEYWORD_ONLY)  # so that needed ones may stand anywhere
+            for parameter in signature(command).parameters.values()
+            for each in fields.get(parameter.name, [parameter])
+        ]
         run.__signature__ = Signature(every)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in every}
         run.__name__, run.__doc__ = command.__name__, command.__doc__

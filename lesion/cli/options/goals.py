@@ -21,7 +21,7 @@ AtRatio = Annotated[
 ]
 Aimed = Annotated[
     float,
-    _goal(
+    typer.Option(
         help="tolerated, in percentage points: a lesion is measured until it is certain whether it "
         "costs more",
         metavar="POINTS",

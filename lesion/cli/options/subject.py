@@ -1,4 +1,7 @@
-"""Options that say what is measured, and how its images are prepared."""
+"""Options that say what is measured, and how its images are prepared.
+
+Network, weights and data stand first in help, in no panel, with what else a beginner needs.
+"""
 
 from functools import partial
 from typing import Annotated
@@ -19,16 +22,17 @@ DATA = (
     "that returns a Dataset or DataLoader; demo:fashion-mnist"
 )
 
-Network = Annotated[str, _subject(help=NETWORK, metavar="NETWORK", show_default=False)]
-Data = Annotated[str, _subject(help=DATA, metavar="DATA", show_default=False)]
+Network = Annotated[str, typer.Option(help=NETWORK, metavar="NETWORK", show_default=False)]
+Data = Annotated[str, typer.Option(help=DATA, metavar="DATA", show_default=False)]
 KnownNetwork = Annotated[
-    str | None, _subject("--network", help=NETWORK, metavar="NETWORK", show_default="the study's")
+    str | None,
+    typer.Option("--network", help=NETWORK, metavar="NETWORK", show_default="the study's"),
 ]
 KnownData = Annotated[
-    str | None, _subject("--data", help=DATA, metavar="DATA", show_default="the study's")
+    str | None, typer.Option("--data", help=DATA, metavar="DATA", show_default="the study's")
 ]
 ShownData = Annotated[
-    str | None, _subject("--data", help=DATA, metavar="DATA", show_default="noise of --input")
+    str | None, typer.Option("--data", help=DATA, metavar="DATA", show_default="noise of --input")
 ]
 InputShape = Annotated[
     str | None,
@@ -40,7 +44,7 @@ InputShape = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    _subject(
+    typer.Option(
         help="a file (safetensors or a saved state_dict), default, a tag or enum's name, or "
         "random; needed for torchvision:NAME, timm:NAME and hf:NAME",
         metavar="WEIGHTS",

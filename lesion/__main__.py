@@ -1,0 +1,5 @@
+"""`python -m lesion`."""
+
+from lesion.cli import main
+
+main()
