@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,8 @@ Told = Callable[[Progress], None]
 
 
 def exhausted(steps: Iterable[Progress], study: Study, progress: bool | Told | None) -> Study:
-    """The study once all steps are taken; it is closed where one of them raises.
+    """The study once all steps are taken; where one of them raises they are closed, so that the
+    network is as it was although the error is held, and then the study.
 
     progress: what is called with each step, or whether there is a bar, see `telling`
     """
@@ -30,6 +31,8 @@ def exhausted(steps: Iterable[Progress], study: Study, progress: bool | Told | N
             for step in steps:
                 tell(step)
     except BaseException:
+        if isinstance(steps, Generator):
+            steps.close()
         study.close()
         raise
     return study
