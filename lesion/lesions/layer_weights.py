@@ -10,8 +10,8 @@ from lesion.errors import LesionError
 from lesion.lesions.edits import Weight
 from lesion.lesions.groups import by_filter
 from lesion.network.anatomy import Layer
+from lesion.network.batch_norm_fold import foldable, norm_scale
 from lesion.network.dissection import Dissection
-from lesion.network.folding import foldable, norm_scale
 from lesion.network.graph import Ref
 from lesion.network.rules.layers import CONVOLUTIONS, LINEAR, TRANSPOSED
 

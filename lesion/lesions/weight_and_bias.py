@@ -11,9 +11,9 @@ from torch.utils.hooks import RemovableHandle
 from lesion.errors import LesionError
 from lesion.lesions.edits import Weight
 from lesion.lesions.readers import Readers, put_value
+from lesion.network.batch_norm_fold import bias_of
 from lesion.network.constants import WEIGHTED
 from lesion.network.dissection import Dissection
-from lesion.network.folding import bias_of
 from lesion.network.graph import Ref
 from lesion.network.program import Program, Step
 from lesion.network.torch_layers import LAYERS, kind_of

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lesion.network.folding import bias_of, foldable, folded
+from lesion.network.batch_norm_fold import bias_of, foldable, folded
 from lesion.network.graph import Graph, Node, Ref, refs, resolve
 
 
