@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lesion.rates.latency import Times
     from lesion.rates.recommend import recommend
     from lesion.rates.time import time
+    from lesion.reports.page.report import report
     from lesion.reports.plots.calibration import plot_calibration
     from lesion.reports.plots.channels import plot_channels
     from lesion.reports.plots.criteria import plot_criteria
@@ -129,6 +130,7 @@ __all__ = [
     "recommend",
     "recover",
     "refine",
+    "report",
     "save_pruned",
     "sweep",
     "time",
@@ -187,6 +189,7 @@ _MODULES = {
     "rates.latency": ("Times",),
     "rates.recommend": ("recommend",),
     "rates.time": ("time",),
+    "reports.page.report": ("report",),
     "reports.plots.calibration": ("plot_calibration",),
     "reports.plots.channels": ("plot_channels",),
     "reports.plots.criteria": ("plot_criteria",),

@@ -173,6 +173,14 @@ def rates(value: Any) -> dict[str, float]:
     return {text(name): number(rate) for name, rate in named_rates.items()}
 
 
+def names(value: Any) -> dict[int, str]:
+    """A text for each whole number, in a mapping, or in a sequence by place."""
+    if isinstance(value, (str, bytes)):
+        raise ValueError
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(_several(value))
+    return {integer(label): text(name) for label, name in pairs}
+
+
 def arrays(value: Any) -> dict[str, np.ndarray]:
     """An array of numbers for each name."""
     if not isinstance(value, Mapping):

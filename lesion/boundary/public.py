@@ -138,6 +138,9 @@ KINDS: Mapping[str, Kind] = {
         take.instance("lesion.rates.latency", "Times"),
         "lesion.time makes one, Times.load reads one",
     ),
+    "tolerances": Kind("tolerances in points", take.numbers),
+    "class_names": Kind("names of classes, in the order of the labels or by label", take.names),
+    "tradeoff": FRAME._replace(more="lesion.tradeoff gives it"),
     "interactions": Kind(
         "interactions",
         take.instance("lesion.joint.interactions", "Interactions"),
@@ -191,6 +194,14 @@ OTHERWISE: Mapping[tuple[str, str], Kind] = {
         take.either(NETWORK.take, take.called),
         NETWORK.more,
         SubjectError,
+    ),
+    ("report", "interactions"): Kind(
+        "interactions or their table",
+        take.either(
+            take.instance("lesion.joint.interactions", "Interactions"),
+            take.instance("pandas", "DataFrame"),
+        ),
+        "lesion.interactions gives them",
     ),
     ("cost", "dropped"): Kind("booleans, one a label of the anatomy", take.labels),
     ("plot_recovery", "study"): Kind("a Study or its curves", take.either(STUDY.take, FRAME.take)),

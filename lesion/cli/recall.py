@@ -12,6 +12,7 @@ from typing import Any
 
 from lesion.cli.option_groups import Measured, Reshown, Shown
 from lesion.errors import LesionError, StudyError
+from lesion.study.header import named_in
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION
 
@@ -44,7 +45,7 @@ def recalled(measured: Measured, settings: Mapping[str, Any], path: Path) -> Mea
 
     Raises LesionError where neither says which network or data.
     """
-    given, swept = _given(measured), _options(settings)
+    given, swept = _given(measured), named_in(settings)
     if "network" in given:  # other weights belong to another network
         swept = {name: swept[name] for name in swept if name not in ("weights", "classes")}
     kind = Shown if isinstance(measured, Reshown) else Measured
@@ -68,7 +69,7 @@ def recalled_score(score: str | None, settings: Mapping[str, Any], path: Path) -
     if score is not None:
         return score
     _check_code("score", settings, path)
-    return str(_options(settings).get("score") or settings.get("score", "top1"))
+    return str(named_in(settings).get("score") or settings.get("score", "top1"))
 
 
 def _given(measured: Measured) -> dict[str, Any]:
@@ -76,16 +77,9 @@ def _given(measured: Measured) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a study remembers; none where it was made in Python, or of several."""
-    source = settings.get("source")
-    options = source.get("options") if isinstance(source, Mapping) else None
-    return dict(options) if isinstance(options, Mapping) else {}
-
-
 def _check_code(name: str, settings: Mapping[str, Any], path: Path) -> None:
     """Raises LesionError for code in an option that is not the file that was swept."""
-    text = _options(settings).get(name, "")
+    text = named_in(settings).get(name, "")
     if not _is_code(text):
         return
     digest = _digest(text)

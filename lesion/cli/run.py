@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 
 from lesion import __version__
-from lesion.cli import criteria, export, joint, rates, report, sweep, watch
+from lesion.cli import criteria, export, joint, page, rates, report, sweep, watch
 from lesion.cli.app import app
 from lesion.cli.output import keep_results_apart, open_all, put, results_alone, tell
 from lesion.cli.progress import INTERRUPTED
 from lesion.errors import LesionError, staying
 
 # they register their commands
-MODULES = (criteria, export, joint, rates, report, sweep, watch)
+MODULES = (criteria, export, joint, page, rates, report, sweep, watch)
 ORDER = (
     "layers",
     "criteria",
@@ -38,6 +38,7 @@ ORDER = (
     "apply",
     "compare",
     "plot",
+    "report",
     "merge",
     "demo",
 )

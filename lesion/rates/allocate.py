@@ -1,6 +1,6 @@
 """From curves to rates that meet a budget together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import TYPE_CHECKING
@@ -137,16 +137,28 @@ def by_stage(reading: Reading, advice: Advice) -> Allocation:
 
     reading: the lesions that the advice judged; single drops are under what was asked of them last
     """
-    reading = reading.under(last_aim(reading.study, reading.column), advice.confidence)
+    return next(by_stages(reading, [advice]))
+
+
+def by_stages(reading: Reading, advised: Sequence[Advice]) -> Iterator[Allocation]:
+    """The same of several advices of one confidence, such as one for each of some tolerances."""
+    reading = reading.under(last_aim(reading.study, reading.column), advised[0].confidence)
     choices = candidates(reading, Budget(per="layer"))
+    known = basis(reading, choices)
+    for advice in advised:
+        goal = f"the stages' rates where a layer alone may lose {points(advice.max_drop)}"
+        yield predicted(reading, known, _stages_choice(choices, advice), goal)
+
+
+def _stages_choice(choices: Candidates, advice: Advice) -> dict[str, int]:
+    """Of each unit the choice with the rate of its stage, or with its own outside stages."""
     choice = dict.fromkeys(choices, 0)
     for entry in advice.layers:
         if entry.kind == "free" and entry.layer in choices:
             rate = entry.rate if entry.stage_rate is None else entry.stage_rate
             asked = [each.asked for each in choices[entry.layer]]
             choice[entry.layer] = max(at for at, ratio in enumerate(asked) if ratio <= rate)
-    goal = f"the stages' rates where a layer alone may lose {points(advice.max_drop)}"
-    return predicted(reading, basis(reading, choices), choice, goal)
+    return choice
 
 
 def described(reading: Reading, choice: Mapping[str, Candidate], goal: str) -> Allocation:

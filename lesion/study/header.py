@@ -81,6 +81,14 @@ def _is_source(source: Any) -> bool:
     return whole and all(isinstance(text, str) for text in texts)
 
 
+def named_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by which a study's subject was named, see `lesion sweep`; none where it was made
+    in Python, or of several studies."""
+    source = settings.get("source")
+    options = source.get("options") if isinstance(source, Mapping) else None
+    return dict(options) if isinstance(options, Mapping) else {}
+
+
 def conflicts(known: Header, given: Header) -> list[str]:
     """One phrase for each difference that outcomes or claims depend on: of all but environments.
 

@@ -1,6 +1,7 @@
 """Networks, weights and images by name, as the command line takes them."""
 
 from lesion.zoo.forms import DATA_FORMS, NETWORK_FORMS, open_data, open_network
+from lesion.zoo.output_names import output_names
 from lesion.zoo.subjects import (
     Named,
     Tried,
@@ -22,5 +23,6 @@ __all__ = [
     "open_recovery",
     "open_runtime",
     "open_subject",
+    "output_names",
     "try_network",
 ]

@@ -57,3 +57,42 @@ TimesOut = Annotated[
         "-o", "--out", help="file for the table, as JSON", metavar="FILE", show_default=False
     ),
 ]
+PageOut = Annotated[
+    Path,
+    typer.Option("-o", "--out", help="file for the page", metavar="FILE"),
+]
+Tolerances = Annotated[
+    str | None,
+    typer.Option(
+        help="points at which there is advice, with commas between them",
+        metavar="POINTS",
+        show_default="some from 0.1 to 30, and as swept",
+    ),
+]
+NamedClasses = Annotated[
+    Path | None,
+    typer.Option(
+        "--class-map",
+        help="names of the classes: a .json, .csv or .txt as for `lesion sweep`",
+        metavar="FILE",
+        show_default="the network's own",
+    ),
+]
+TradeoffTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--tradeoff",
+        help="what `lesion tradeoff --format csv` (or json) printed",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
+PairsTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--interactions",
+        help="what `lesion interactions --format csv` (or json) printed",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
