@@ -2,9 +2,9 @@
 
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
+import hostile
 import planted
 import pytest
 
@@ -16,13 +16,6 @@ from lesion.reports.page.report import embedded
 from lesion.results.reading import Reading
 
 TOLERANCES = (0.5, 1, 2, 5, 10)
-HOSTILE = (
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>\"'&amp;",
-    "\x1b[31mred\x07\u2028\u2029\u202ecba",
-    "x" * 500,
-    "=1+1{{ 7 * 7 }}{% raw %}",
-)
 
 
 class Reader(HTMLParser):
@@ -137,44 +130,26 @@ def test_tolerances_that_are_none(study, tolerances):
         report(study, tolerances=tolerances)
 
 
-def renamed(head):
-    """The header with hostile names of layers, blocks and the network."""
-    body = head.anatomy
-    names = dict(
-        zip([unit.name for unit in body.units if unit.kind == "free"], HOSTILE, strict=False)
-    )
-
-    def new(name):
-        return names.get(name, name)
-
-    layers = tuple(
-        replace(layer, name=new(layer.name), unit=new(layer.unit)) for layer in body.layers
-    )
-    units = tuple(
-        replace(unit, name=new(unit.name), layers=tuple(map(new, unit.layers)))
-        for unit in body.units
-    )
-    settings = {**head.settings, "name": HOSTILE[0] + HOSTILE[1]}
-    return replace(head, anatomy=replace(body, layers=layers, units=units), settings=settings)
-
-
 @pytest.fixture
-def hostile(tmp_path, monkeypatch):
-    plain = planted.header
-    monkeypatch.setattr(planted, "header", lambda *given: renamed(plain(*given)))
-    with planted.study(tmp_path / "s.lesion", ratios=(0.5,)) as made:
+def named(tmp_path):
+    with hostile.study(tmp_path / "s.lesion", ratios=(0.5,)) as made:
         yield made
 
 
-def test_texts_of_the_study_stay_texts(hostile):
-    names = dict.fromkeys(range(10), HOSTILE[0])
-    page = report(hostile, None, (1,), names)
+def test_texts_of_the_study_stay_texts(named):
+    names = dict.fromkeys(range(10), hostile.NAMES[0])
+    page = report(named, None, (1,), names)
     read = Reader(page)
     assert len(read.scripts) == 2  # the values, and ours
     assert [tag for tag, _ in read.elements if tag in ("img", "iframe")] == []
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202e]", page)
     kept = [layer["name"] for layer in values_in(page)["layers"]]
-    assert HOSTILE[0] in kept and HOSTILE[1] in kept and HOSTILE[3] in kept and HOSTILE[4] in kept
+    assert (
+        hostile.NAMES[0] in kept
+        and hostile.NAMES[1] in kept
+        and hostile.NAMES[3] in kept
+        and hostile.NAMES[4] in kept
+    )
     assert r"\u001b[31mred\u0007\u2028\u2029\u202ecba" in kept
 
 
