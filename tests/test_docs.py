@@ -18,13 +18,22 @@ NAME = re.compile(r"# (\S+)\n")
 ANEW = "# in a new process"
 
 
-def files_and_commands(page):
-    """The blocks of a page: files, which bear their names, and command lines."""
+def command_lines(text):
+    """The lines of a block, each with what goes on below it."""
+    return text.replace("\\\n", " ").splitlines()
+
+
+def files_and_commands(page, section):
+    """The blocks of a page or section: files, which bear their names, and command lines."""
     files, lines = {}, []
-    for kind, text in BLOCK.findall((DOCS / page).read_text()):
+    told = (DOCS / page).read_text()
+    if section:
+        _, told = told.split(f"\n## {section}\n")
+        told = told.split("\n## ")[0]
+    for kind, text in BLOCK.findall(told):
         name = NAME.match(text)
         if kind == "sh":
-            lines += text.replace("\\\n", " ").splitlines()
+            lines += command_lines(text)
         else:
             assert name, f"a block of {page} that no command runs: {text[:40]}"
             files[name[1]] = text
@@ -33,10 +42,10 @@ def files_and_commands(page):
 
 @pytest.fixture
 def followed(tmp_path, monkeypatch, capfd):
-    """Follows a page in an empty folder; gives what each line printed."""
+    """Follows a page, or a section, in an empty folder; gives what each line printed."""
 
-    def follow(page):
-        files, lines = files_and_commands(page)
+    def follow(page, section=""):
+        files, lines = files_and_commands(page, section)
         for name, text in files.items():
             (tmp_path / name).write_text(text)
         monkeypatch.chdir(tmp_path)
@@ -68,7 +77,7 @@ def followed(tmp_path, monkeypatch, capfd):
         return shown.out
 
     yield follow
-    for name in ("classifier", "shapes", "work"):
+    for name in ("classifier", "half", "macro", "shapes", "work"):
         sys.modules.pop(name, None)
 
 
@@ -128,3 +137,36 @@ def test_data(followed):
     assert (
         "% score on 160 images" in printed[0][1] and "on the study's own images" in printed[-1][1]
     )
+
+
+def test_the_first_lines_on_the_bundled_network(followed, tmp_path):
+    layers, swept, recommended, curves, _ = followed("network.md", "With the bundled one first")
+    assert "20 layers in" in layers[1] and swept[0].endswith("study.lesion")
+    assert "layer3.0.conv1" in recommended[1]
+    assert curves[1].startswith("layer,")
+    assert list((tmp_path / "figures").glob("*.png"))
+
+
+def test_scores(followed):
+    printed = followed("scores.md")
+    assert "layer2.0.conv1" in printed[1][1]
+    assert "layer3.0.conv1" in printed[3][1]
+    assert re.search(r"^layer3\.0\.conv1 .* [−-]?[\d.]+ +[−-]?[\d.]+$", printed[5][1], re.MULTILINE)
+
+
+def test_other_damage_and_a_budget_of_bytes(followed):
+    *_, alone, mixed, curves = followed("damage.md", "On the bundled network")
+    assert "bits" in alone[1] and "bytes" in mixed[1]
+    assert "quantise" in curves[1] and "bytes_saved" in curves[1].splitlines()[0]
+
+
+def test_rates_from_the_sweep_to_the_smaller_network(followed, tmp_path):
+    printed = followed("rates.md", "On the bundled network")
+    assert "MACs" in printed[1][1] and "|" in printed[4][1]
+    assert (tmp_path / "small.safetensors").exists()
+
+
+def test_shares_of_layers_on_several_machines_are_one_study(followed):
+    printed = followed("machines.md")
+    for layer in ("layer1.0.conv1", "layer2.0.conv1", "layer3.0.conv1"):
+        assert layer in printed[-1][1]
