@@ -9,7 +9,7 @@ import pandas as pd
 from lesion.harmless import cell
 from lesion.sweeps.logs import missing
 
-LONGEST = 500  # letters of a parameter's value, and of a name below a few hundred
+LONGEST = 500  # letters of a parameter's value that every store takes
 
 
 class Log:
