@@ -146,7 +146,7 @@ def test_a_damage_and_a_runner_are_names_or_objects(network, data, tmp_path, nam
 def test_an_unknown_damage_or_runner_is_told_the_known_ones(network, data, tmp_path):
     with pytest.raises(
         lesion.LesionError,
-        match=r"Expected a damage \(activation_threshold, .*, weight_threshold\), got 'bits'; choose",
+        match=r"a damage \(activation_threshold, .*, weight_threshold\), got 'bits'; choose",
     ):
         lesion.sweep(network, data, tmp_path / "s.lesion", damage="bits")
     with pytest.raises(lesion.LesionError, match=r"Expected a runner \(here\), got 'ray'; choose"):
