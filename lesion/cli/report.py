@@ -62,7 +62,7 @@ def _show_curves(frame: pd.DataFrame) -> None:
         what = ["damage", "amount"] if other else ["amount", "removed"]
         if other or table["damage"].nunique() > 1:  # of filters alone the ratio tells it
             what += SAVED
-        what += ["kendall_tau"] if table["kendall_tau"].notna().any() else []
+        what += ["kendall_tau"] if "kendall_tau" in table else []
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
         show(table[list(columns)], Format.table, LESS)
     plain = frame["damage"].isin(["", DAMAGE]) | (frame["reason"] == "")

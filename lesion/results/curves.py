@@ -87,7 +87,7 @@ def curves(
       layer; see `lesion.compression.footprint`.  NaN where the study does not know, as of damages
       that do not say
     - kendall_tau: of reordered blocks, by `reorder`, the rank correlation of their order with the
-      network's, 1 where all are in place; NaN for other damages
+      network's, 1 where all are in place; NaN for other damages, and no column without any
     - reason: "" or why there are no numbers; such a row has NaN in their place
 
     The table's attrs["damages"] keeps how amounts read, for the pictures.
@@ -110,6 +110,8 @@ def table(study: Study, readings: Sequence[Reading]) -> pd.DataFrame:
     names = zip(frame["layer"], frame["kind"], strict=True)
     frame = frame.assign(place=[study.anatomy.place(*name) for name in names])
     frame = frame.sort_values(ORDER, ignore_index=True).drop(columns=["place", "harm"])
+    if frame["kendall_tau"].isna().all():  # else dropna() leaves no row of other damages' studies
+        frame = frame.drop(columns="kendall_tau")
     frame.attrs["damages"] = {
         name: json.dumps(asdict(amounts)) for name, amounts in study.damages.items()
     }

@@ -43,6 +43,21 @@ def test_numbers_follow_from_the_planted_counts(study):
                 assert found["loss_rise"] == pytest.approx(2 * broken / 2000)
 
 
+def test_measured_rows_lack_nothing_that_others_have(study):
+    frame = curves(study)
+    known = ["drop", "low", "high", "kind", "images", "broken", "reason"]
+    assert "kendall_tau" not in frame  # of reordered blocks alone
+    assert len(frame.drop(columns="block").dropna(subset=known)) == len(study.lesions)
+    unknown = frame[frame["images"] > 0].columns[frame[frame["images"] > 0].isna().all()]
+    assert set(unknown) <= {
+        "bytes_saved",
+        "macs_saved",
+        "dense_macs_saved",
+        "bops_saved",
+        "loss_rise",
+    }
+
+
 def test_a_negative_drop_stays_negative(study):
     assert row(curves(study), "layer1.0.conv1", 0.1)["drop"] == pytest.approx(-0.1)
 
