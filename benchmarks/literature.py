@@ -60,7 +60,7 @@ def measured(path: Path, asked: argparse.Namespace) -> Study:
 def rows(asked: argparse.Namespace, study: Study) -> Iterator[tuple[str, ...]]:
     """The rows of a network."""
     name = named(asked)
-    for amount in SPARSITIES:
+    for amount in SPARSITIES if fitting(study, GRAINS) else ():  # 1×1 kernels have one grain
         for damage in GRAINS:
             whole = means(study, GRAINS, damage, amount)
             yield name, f"{100 * amount:g} % zero", damage, *whole, ""
