@@ -44,7 +44,7 @@ def study(tmp_path_factory):
 def shown(browser, path, **how):
     """The page, open, with what it complains of and asks for."""
     page = browser.new_page(**how)
-    page.set_default_timeout(0)  # a busy machine is no fault of the page
+    page.set_default_timeout(600_000)  # a busy machine is no fault of the page
     page.complaints, page.requests = [], []
     page.on("console", lambda said: page.complaints.append(said.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
