@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lesion.boundary.files import write
 from lesion.errors import LesionError, first_line
 from lesion.exports.origin import texts
 from lesion.harmless import line
+from lesion.lesions.damage import damage
 from lesion.network.copy import copied
 from lesion.network.graph import state_of
 from lesion.network.torch_layers import LAYERS, as_layer, put_in_place
@@ -37,11 +38,13 @@ def save_pruned(small: nn.Module, allocation: Allocation, path: str | Path) -> N
     places = dict(small.named_modules())
     changed = [each.layer for each in allocation.weights]
     factored = [name for name in changed if isinstance(places.get(name), nn.Sequential)]
+    given = {each.layer for each in allocation.weights if damage(each.damage).sees == "responses"}
     said = {
         "format": FORMAT,
         "modules": modules,
         "shared": list(_shared(small)),
         "factored": factored,
+        "biased": sorted(given.difference(factored)),
     }
     metadata = {"pruned": json.dumps(said), "allocation": json.dumps(allocation.to_dict())}
     tensors = {name: value.detach().contiguous().clone() for name, value in state_of(small)}
@@ -65,7 +68,7 @@ def load_pruned(network: nn.Module | Callable[[], nn.Module], path: str | Path) 
     try:
         for name in said.get("factored", ()):
             _put_factors(small, name, said["modules"], tensors)
-        _make_plain(small, said["modules"], tensors)
+        _make_plain(small, said["modules"], tensors, said.get("biased", ()))
         _check_fits(small, tensors)
         _fill(small, tensors, said["shared"])
         _set_numbers(small, said["modules"])
@@ -161,10 +164,16 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _make_plain(
-    network: nn.Module, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    network: nn.Module,
+    records: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    biased: Collection[str],
 ) -> None:
     """Puts torch's own layers in the place of modules that computed the weights they now have, or
-    lacked a bias that they now have."""
+    may have lacked the bias that the rates gave them.
+
+    biased: the latter
+    """
     torchs = {f"{kind.__module__}.{kind.__qualname__}" for kind in LAYERS}
     leaves = defaultdict[str, set[str]](set)
     for name in tensors:
@@ -180,7 +189,8 @@ def _make_plain(
         if not isinstance(module, LAYERS):
             raise _Unlike(f"has no layer of torch's at {line(path)}")
         held = {name for name, _ in state_of(module) if "." not in name}
-        if _kind(module) != record["kind"] or leaves[path] - held:
+        made = leaves[path] - held
+        if _kind(module) != record["kind"] or "weight" in made or (made and path in biased):
             plain = as_layer(module)
             for name in leaves[path]:
                 setattr(plain, name, nn.Parameter(torch.empty(0)))

@@ -27,7 +27,7 @@ def test_it_holds_what_the_file_holds(study):
 
 
 def test_it_keeps_no_lock_and_stays_as_it_was(study):
-    with Study.snapshot(study.path) as seen, Study.open(study.path, timeout=0) as writer:
+    with Study.snapshot(study.path) as seen, Study.open(study.path, timeout=0.01) as writer:
         whole = planted.intact(300)
         parts = {
             each: planted.lesioned(whole, 3, 0).take(slice(150, 300)) for each in writer.lesions
@@ -40,7 +40,7 @@ def test_what_is_not_committed_is_not_seen(study):
     other = sqlite3.connect(study.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     other.execute("DELETE FROM outcomes")
-    with Study.snapshot(study.path, timeout=1) as seen:
+    with Study.snapshot(study.path) as seen:
         assert seen.answers == 150 * len(study.lesions)
     other.execute("ROLLBACK")
     other.close()
@@ -50,7 +50,7 @@ def test_a_writer_that_has_its_lock_for_long_is_told(study):
     other = sqlite3.connect(study.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StudyError, match="another process holds its lock: try again later"):
-        Study.snapshot(study.path, timeout=0.2)
+        Study.snapshot(study.path, timeout=0.01)
     other.execute("ROLLBACK")
     other.close()
     Study.snapshot(study.path).close()
@@ -64,7 +64,7 @@ def test_a_writer_comes_to_its_end_while_others_look(tmp_path):
 
     def write():
         try:
-            with Study.open(path, timeout=30) as writer:
+            with Study.open(path) as writer:
                 for place in range(1, 20):
                     part = {
                         each: planted.lesioned(whole, 0, 0).take(slice(place, place + 1))
