@@ -1,5 +1,8 @@
 """Which classes a lesion hurts: drops class by class."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from lesion.errors import EvidenceError
@@ -8,7 +11,6 @@ from lesion.results.reading import column_of
 from lesion.study.study import Study
 
 PLACE = ("layer", "kind", "damage", "criterion", "recovery", "amount")
-NUMBERS = ("images", "baseline", "accuracy", "drop")
 
 
 def class_drops(study: Study, column: str | None = None, damage: str | None = None) -> pd.DataFrame:
@@ -29,30 +31,38 @@ def class_drops(study: Study, column: str | None = None, damage: str | None = No
             f"Expected labelled images in {study.path}, but it holds none: "
             "sweep with labelled data."
         )
-    base = pd.DataFrame({"label": intact.label, "base": intact.outcomes[column].astype(float)})
+    base = intact.outcomes[column].astype(float)
+    labels, rows = np.unique(intact.label, return_inverse=True)
+    images = np.bincount(rows)
+    before = 100 * np.bincount(rows, base) / images
     failed = study.failed
-    parts = [
-        _of_lesion(lesion, base.assign(lesion=study.outcomes(lesion)[column].astype(float)))
+    measured = [
+        lesion
         for lesion in study.lesions
         if damage in (None, lesion.damage)
         and lesion not in failed
         and int(study.seen(lesion).sum()) >= len(intact)
     ]
-    if not parts:
+    if not measured:
         raise EvidenceError(
             f"Expected lesions in {study.path} that have seen all images, but there are none: "
             "measure them by `lesion sweep --full`."
         )
-    return pd.concat(parts, ignore_index=True)
-
-
-def _of_lesion(lesion: Lesion, scores: pd.DataFrame) -> pd.DataFrame:
-    """scores: a row an image, with its label and what the intact and lesioned networks have."""
-    table = scores.groupby("label").agg(
-        images=("base", "size"), baseline=("base", "mean"), accuracy=("lesion", "mean")
+    after = np.concatenate(
+        [
+            100 * np.bincount(rows, study.outcomes(lesion)[column].astype(float)) / images
+            for lesion in measured
+        ]
     )
-    table[["baseline", "accuracy"]] *= 100
-    table["drop"] = table["baseline"] - table["accuracy"]
-    place = {"layer": lesion.target, **{name: getattr(lesion, name) for name in PLACE[1:]}}
-    table = table.assign(**place)
-    return table.reset_index()[[*PLACE, "label", *NUMBERS]]
+    every = len(measured)
+    table = _places(measured, len(labels)).assign(
+        label=np.tile(labels, every), images=np.tile(images, every), baseline=np.tile(before, every)
+    )
+    return table.assign(accuracy=after, drop=table["baseline"] - after)
+
+
+def _places(lesions: Sequence[Lesion], classes: int) -> pd.DataFrame:
+    """Of which lesion each row is; a row a lesion and class."""
+    fields = {name: [getattr(lesion, name) for lesion in lesions] for name in PLACE[1:]}
+    places = pd.DataFrame({"layer": [lesion.target for lesion in lesions], **fields})
+    return places.loc[places.index.repeat(classes)].reset_index(drop=True)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from lesion.errors import EvidenceError
 from lesion.results.curves import table
-from lesion.results.reading import CRITERION, DAMAGE, Reading, default
+from lesion.results.held import default
+from lesion.results.reading import CRITERION, DAMAGE, Reading
 from lesion.study.study import Study
 from lesion.words import signed
 

@@ -9,8 +9,9 @@ from lesion.lesions.amounts import Amounts
 from lesion.lesions.lesion import Lesion
 from lesion.network.anatomy import Anatomy
 from lesion.results.drops import Drop, proportion
+from lesion.results.held import named, recovered
 from lesion.study.aim import Aim
-from lesion.study.decisions import Decision, Decisions, Evaluated
+from lesion.study.decisions import Decision, Decisions, Evaluated, asked, settled, totals
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION, SCORES, Intact
 from lesion.words import UNMEASURED
@@ -57,11 +58,11 @@ class Reading:
         """
         proportion(confidence)
         aim = last_aim(study, column_of(study, column))
-        lesions = _recovered(study, recovery)
+        lesions = recovered(study, recovery)
         kinds = [lesion.damage for lesion in lesions]
-        damage = _named(study, "kinds of damage", damage, DAMAGE, kinds)
+        damage = named(study, "kinds of damage", damage, DAMAGE, kinds)
         criteria = [lesion.criterion for lesion in lesions if lesion.damage == damage]
-        criterion = _named(study, "criteria", criterion, CRITERION, criteria)
+        criterion = named(study, "criteria", criterion, CRITERION, criteria)
         return cls(study, aim, criterion, damage, recovery, confidence)
 
     @classmethod
@@ -110,7 +111,19 @@ class Reading:
         if (aim, confidence) == (self.aim, self.confidence):
             return self
         others = tuple(other.under(aim, confidence) for other in self.others)
-        return replace(self, aim=aim, confidence=confidence, others=others)
+        reading = replace(self, aim=aim, confidence=confidence, others=others)
+        if aim.column == self.column:
+            reading._keep(self)
+        return reading
+
+    def _keep(self, known: "Reading") -> None:
+        """Take over what another question about the same score has worked out already."""
+        same = ["amounts", "planned", "failed", "lesions", "intact", "baseline", "totals"]
+        if self.confidence == known.confidence and known.__dict__.get("totals") is not None:
+            same.append("drops")  # without an interval of the process, which the question steers
+        self.__dict__.update(
+            {name: known.__dict__[name] for name in same if name in known.__dict__}
+        )
 
     @property
     def anatomy(self) -> Anatomy:
@@ -193,9 +206,18 @@ class Reading:
         return decisions
 
     @cached_property
+    def totals(self) -> dict[Lesion, float] | None:
+        """What all images lose by each lesion, None where some saw fewer, see `totals`."""
+        if self.column == EVALUATION or not len(self.intact):
+            return None
+        return totals(self.study, self.column, self.lesions)
+
+    @cached_property
     def verdicts(self) -> dict[Lesion, Decision]:
         """What is certain of each lesion that can be measured."""
-        return self.decisions.decided()
+        if self.totals is None:
+            return self.decisions.decided()
+        return settled(asked(self.intact, self.aim, self.study.header), self.totals)
 
     @cached_property
     def drops(self) -> dict[Lesion, Drop]:
@@ -257,40 +279,3 @@ def column_of(study: Study, column: str | None = None) -> str:
 def last_aim(study: Study, column: str) -> Aim:
     """What was asked of a score last, else one point."""
     return next((aim for aim in study.aims[::-1] if aim.column == column), Aim(column=column))
-
-
-def default(held: Sequence[str], usual: str) -> str:
-    """What is meant where nothing is named: what is usual, or the first where that is missing."""
-    return usual if usual in held else held[0]
-
-
-def _recovered(study: Study, recovery: str) -> list[Lesion]:
-    """The lesions that recovered in one way. Raises EvidenceError where there are none."""
-    lesions = study.lesions
-    if not lesions:
-        raise EvidenceError(
-            f"Expected measured lesions in {study.path}, but it holds none: lesion curves says of "
-            "each layer why, or sweep more layers."
-        )
-    ways = dict.fromkeys(lesion.recovery for lesion in lesions)
-    if recovery not in ways:
-        held = ", ".join(way or "one-shot" for way in ways)
-        raise EvidenceError(
-            f"Expected lesions with recovery by {recovery or 'nothing (one-shot)'}, but "
-            f"{study.path} holds others ({held}): sweep with that, or name one of these."
-        )
-    return [lesion for lesion in lesions if lesion.recovery == recovery]
-
-
-def _named(study: Study, kind: str, asked: str | None, usual: str, held: Sequence[str]) -> str:
-    """What is asked of those that the study holds. Raises EvidenceError for another."""
-    names = list(dict.fromkeys(held))
-    if asked is None:
-        return default(names, usual)
-    if asked in names:
-        return asked
-    raise EvidenceError(
-        f"Expected one of the {kind} that {study.path} holds ({', '.join(names)}), "
-        f"got {asked}: sweep with that {'damage' if kind != 'criteria' else 'criterion'}, or name "
-        "another."
-    )

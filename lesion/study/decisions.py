@@ -1,7 +1,7 @@
 """Lesions put to a question: does it cost more than the tolerance?  As far as outcomes tell."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -177,8 +177,35 @@ def asked(intact: Intact, aim: Aim, header: Header) -> Question:
 
 def exact(question: Question, scores: np.ndarray) -> Verdict:
     """The verdict on scores of all images of the evaluation set."""
-    drop = float((question.base - scores).sum())
-    return Verdict.SAFE if drop <= question.limit else Verdict.SENSITIVE
+    return _within(question, float((question.base - scores).sum()))
+
+
+def _within(question: Question, total: float) -> Verdict:
+    return Verdict.SAFE if total <= question.limit else Verdict.SENSITIVE
+
+
+def totals(study: Study, column: str, lesions: Sequence[Lesion]) -> dict[Lesion, float] | None:
+    """What all images of the evaluation set lose by each lesion, summed; then no verdict is a
+    matter of confidence.  None where a lesion has not seen them all, or claims are of a population.
+    """
+    intact = study.intact()
+    if study.header.setting("estimand") != "set":
+        return None
+    if not all(study.seen(lesion)[: len(intact)].all() for lesion in lesions):
+        return None
+    base = intact.outcomes[column].astype(float)
+    return {
+        lesion: float((base - study.outcomes(lesion)[column][: len(intact)]).sum())
+        for lesion in lesions
+    }
+
+
+def settled(question: Question, totals: Mapping[Lesion, float]) -> dict[Lesion, Decision]:
+    """The verdicts that sums over all images give."""
+    return {
+        lesion: Decision(_within(question, total).value, question.images, 0.0)
+        for lesion, total in totals.items()
+    }
 
 
 def looking(question: Question, study: Study, aim: Aim, cells: int) -> Process:

@@ -171,7 +171,8 @@ def shares(study: Study, aim: Aim, lesions: Sequence[Lesion], images: int) -> np
     """(lesions,) the error that each lesion's claim may make; images: those it is about."""
     of_set = study.header.setting("estimand") == "set"
     order, alone = len(study.header.order) if of_set else None, aim.guarantee == "layer"
-    plans = {family: plans_of(study, family, aim, images) for family in map(family_of, lesions)}
+    families = dict.fromkeys(map(family_of, lesions))
+    plans = {family: plans_of(study, family, aim, images) for family in families}
     asked = {plan: plan.asked(aim, images, order) for some in plans.values() for plan in some}
     weights = [
         _mean(

@@ -45,6 +45,7 @@ def answers(reading: Reading, tolerances: Sequence[float]) -> list[Answer]:
 
     Raises LesionError for a tolerance that cannot be, EvidenceError where nothing is measured.
     """
+    _ = reading.baseline, reading.totals, reading.drops  # once, for all tolerances
     made = [_advised(reading, max_drop) for max_drop in tolerances]
     advised = [answer.advice for answer in made if answer.advice is not None]
     if not reading.filters or not advised:
@@ -57,7 +58,6 @@ def answers(reading: Reading, tolerances: Sequence[float]) -> list[Answer]:
 
 
 def _advised(reading: Reading, max_drop: float) -> Answer:
-    _ = reading.baseline  # refused where nothing is measured at all
     asked = reading.asking(max_drop, None)
     try:
         return Answer(max_drop, advise(asked))

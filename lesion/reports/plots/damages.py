@@ -26,7 +26,8 @@ from lesion.reports.plots.style import (
     ticks_within,
 )
 from lesion.results.drops import paired, proportion
-from lesion.results.reading import CRITERION, DAMAGE, column_of, default
+from lesion.results.held import default
+from lesion.results.reading import CRITERION, DAMAGE, column_of
 from lesion.study.study import Study
 
 RESOURCES = {

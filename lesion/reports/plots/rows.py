@@ -10,7 +10,8 @@ from lesion.harmless import figure
 from lesion.harmless import name as short
 from lesion.lesions.amounts import FILTERS, Amounts
 from lesion.results.advice import Advice
-from lesion.results.reading import CRITERION, DAMAGE, default
+from lesion.results.held import default
+from lesion.results.reading import CRITERION, DAMAGE
 
 STEM = "stem"  # what the anatomy calls stage 0
 NO_STAGE = "no stage"
