@@ -171,9 +171,9 @@ def _inside(anatomy: Anatomy, target: Evidence, spared: Collection[str]) -> Iter
 
 def _reasons(reading: Reading) -> dict[str, str]:
     """Why layers have no lesion by the damage."""
-    reasons, anatomy = dict[str, str](), reading.anatomy
+    reasons, anatomy, damages = dict[str, str](), reading.anatomy, reading.study.damages
     for skip in reversed(reading.study.skipped):
-        damage, reason = skip.told(reading.study.damages)
+        damage, reason = skip.told(damages)
         if (skip.kind != "layer") == reading.filters and damage in ("", reading.damage):
             inside = anatomy.stages[skip.target] if skip.kind == "stage" else ()
             reasons |= dict.fromkeys((skip.target, *(layer.name for layer in inside)), reason)

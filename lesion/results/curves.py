@@ -188,7 +188,8 @@ def _cut(lesion: Lesion) -> dict[str, Any]:
 
 def _skipped(study: Study) -> Iterator[dict[str, Any]]:
     texts = dict.fromkeys(("criterion", "recovery", "rounding", "interval"), "")
+    damages = study.damages
     for target in study.skipped:
         place = _place(study.anatomy, target.target, target.kind)
-        damage, reason = target.told(study.damages)
+        damage, reason = target.told(damages)
         yield {**place, **texts, "damage": damage, "images": 0, "reason": reason}
