@@ -32,12 +32,12 @@ def output_names(
             return {}
         names = known
     every: dict[int, list[str]] = {}
-    for name, places in names.exact.items():
+    for name, places in sorted(names.exact.items(), key=lambda pair: _vague(*pair)):
         for place in places:
             every.setdefault(place, []).append(name)
-    return {place: _plain(several) for place, several in every.items()}
+    return {place: several[0] for place, several in every.items()}
 
 
-def _plain(names: list[str]) -> str:
-    """The first that is more than a number of WordNet."""
-    return next((name for name in names if not WORDNET.fullmatch(name)), names[0])
+def _vague(name: str, places: tuple[int, ...]) -> tuple[int, bool]:
+    """Rises with how little a name says: of several outputs, or a number of WordNet."""
+    return len(places), WORDNET.fullmatch(name) is not None
