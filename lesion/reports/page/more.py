@@ -10,7 +10,6 @@ from lesion.harmless import line
 from lesion.joint.verification import recorded
 from lesion.reports.page.texts import rounded
 from lesion.reports.plots.frames import check_columns
-from lesion.reports.plots.tradeoff import tradeoff_table
 from lesion.results.by_class import class_drops
 from lesion.results.reading import Reading
 from lesion.study.study import Study
@@ -83,6 +82,8 @@ def ways(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
     """The points of the trade-off, see `lesion.tradeoff`; none where it was not measured."""
     if frame is None:
         return []
+    from lesion.reports.plots.tradeoff import tradeoff_table  # with matplotlib, which takes long
+
     return [
         {
             "way": line(str(row["way"])),

@@ -36,6 +36,9 @@ function walk(node) {
   });
 }
 
+/** The title of a table, which stays in sight where the table is wider than its box. */
+const title = (words) => el("caption", {}, el("span", {}, words));
+
 /** A table with a title for each column; rows of texts and elements. */
 function plainTable(caption, titles, rows) {
   const head = titles.map((title) => el("th", { scope: "col" }, title));
@@ -43,7 +46,7 @@ function plainTable(caption, titles, rows) {
     el("tr", {}, cells.map((cell, place) =>
       place ? el("td", {}, cell) : el("th", { scope: "row" }, cell))));
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)),
+    el("table", {}, title(caption), el("thead", {}, el("tr", {}, head)),
       el("tbody", {}, body)));
 }
 

@@ -27,7 +27,7 @@ function drawBeside() {
         named(`${data.layers[layer].number ?? ""} ${data.layers[layer].name}`.trim())),
       data.families.map((of, place) => besideCell(layer, of, asked[place]))));
   replace("beside", el("table", { class: "heat beside" },
-    el("caption", {}, `The most harmful amount that is safe at ${family().tolerance_texts[state.answer]}, and the stored bytes that it saves of the layers it changes`),
+    title(`The most harmful amount that is safe at ${family().tolerance_texts[state.answer]}, and the stored bytes that it saves of the layers it changes`),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "layer"), head)),
     el("tbody", {}, rows)));
 }

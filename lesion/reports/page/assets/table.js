@@ -61,7 +61,7 @@ function drawTable() {
         el("span", { "aria-hidden": "true" }, now ? (sorting.falling ? " ▼" : " ▲") : "")));
   });
   replace("table", el("table", {},
-    el("caption", {}, `All ${family().target}s at the tolerance of ${family().tolerance_texts[state.answer]}`),
+    title(`All ${family().target}s at the tolerance of ${family().tolerance_texts[state.answer]}`),
     el("thead", {}, el("tr", {}, head)), el("tbody", {}, shown.map(tableRow))));
   replace("shown", `${shown.length} of ${rows.length} rows`);
   markTable();
