@@ -40,7 +40,7 @@ def test_a_studys_methods_are_the_functions_of_their_names(study):
     assert study.recommend(3.0, 90) == lesion.recommend(study, 3.0, 90)
     budget = lesion.Budget(macs=0.8)
     assert study.recommend(budget=budget) == lesion.recommend(study, budget=budget)
-    for name in ("curves", "recommend", "plot"):
+    for name in ("curves", "recommend", "plot", "report"):
         method, function = getattr(study, name), getattr(lesion, name)
         assert method.__func__ is function and method.__doc__ == function.__doc__
         assert (

@@ -49,6 +49,7 @@ class Study(Catalogue, Notes):
     curves = Bound("curves")
     recommend = Bound("recommend")
     plot = Bound("plot")
+    report = Bound("report")
     _repr_html_ = Bound("study_html", "lesion.reports.notebook")
 
     def __init__(self, store: Store, header: Header) -> None:
