@@ -184,7 +184,14 @@ def beside(
     tolerance = Reading.of(study).aim.max_drop if max_drop is None else max_drop
     try:
         frame = curves_of(study, confidence=confidence)
-        return save_damages(frame, folder, max_drop=tolerance, study=study, formats=formats)
+        return save_damages(
+            frame,
+            folder,
+            max_drop=tolerance,
+            study=study,
+            confidence=confidence,
+            formats=formats,
+        )
     except EvidenceError:  # evaluations without intervals, or damages of other layers
         return []
 

@@ -86,6 +86,8 @@ def test_intervals_are_of_the_mean_where_every_lesion_saw_every_image(tmp_path):
             assert len(scores) == row.layers == 3
             ends = 100 * np.array(bonett_price((base - np.mean(scores, axis=0)).tolist(), 0.95))
             np.testing.assert_allclose((row.drop, row.low, row.high), ends)
+        less = damages_table(given, study=made, confidence=80)
+    assert (less["high"] - less["low"] < table["high"] - table["low"]).all()
     np.testing.assert_allclose(table["drop"], apart["drop"])
     assert (table["high"] - table["low"] < apart["high"] - apart["low"]).all()
 

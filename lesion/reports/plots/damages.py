@@ -126,13 +126,14 @@ def plot_damages(
     saved: str = "bytes",
     ax: Axes | None = None,
     study: Study | None = None,
+    confidence: float = 95,
 ) -> Axes:
     """Draw the mean drop of each kind of damage against what it leaves, with intervals.
 
     See `damages_table`. Drops are in proportion up to one point, and logarithmic beyond; what is
     left halves from left to right, and is drawn down to 1 %.
     """
-    table = damages_table(curves, saved, study)
+    table = damages_table(curves, saved, study, confidence)
     table["left"] = (MOST - table["saved"]).clip(lower=LEAST)
     ax = ax if ax is not None else plt.subplots(figsize=(7.2, 4.6), layout="constrained")[1]
     ends = []

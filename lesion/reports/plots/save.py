@@ -89,14 +89,20 @@ def save_damages(
     *,
     max_drop: float = 1.0,
     study: Study | None = None,
+    confidence: float = 95,
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
     """Write kinds of damage side by side, and what each may save of each layer; formats and errors
     are those of `save_all`.
 
-    study: the curves' own, for intervals of the means over layers"""
+    study: the curves' own, for intervals of the means over layers, at `confidence` per cent
+    """
     check_formats(formats)
-    paths = _save(lambda: plot_damages(curves, study=study), "damages", folder, formats)
+
+    def draw() -> object:
+        return plot_damages(curves, study=study, confidence=confidence)
+
+    paths = _save(draw, "damages", folder, formats)
     return paths + _save(lambda: plot_damage_map(curves, max_drop), "damage-map", folder, formats)
 
 
