@@ -11,21 +11,16 @@ One study measures every lesion on the same images, one layer or block at a time
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from subjects import named, table
+from subjects import named, of_damages, table
 
-from lesion import zoo
 from lesion.lesions.lesion import Lesion
 from lesion.results.drops import paired
 from lesion.study.study import Study
-from lesion.sweeps.choices import Choices
-from lesion.sweeps.goals import Full
-from lesion.sweeps.prepare import prepare
 
 SPARSITIES = (0.5, 0.8)
 GRAINS = (
@@ -41,20 +36,7 @@ DAMAGES: dict[str, tuple[float, ...]] = {
     "quantise:per=tensor": BITS,
     "rerandomise": (1.0,),
 }
-HEADER = ("network", "what", "damage", "layers", "mean drop", "largest", "where", "beside")
-
-
-def measured(path: Path, asked: argparse.Namespace) -> Study:
-    """The study of all damages."""
-    subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
-    for damage, amounts in DAMAGES.items():
-        choices = Choices(holdout=0.5, damage=damage, ratios=amounts)
-        ready = prepare(subject, path, choices, Full(), images=asked.images)
-        for _ in ready:
-            pass
-        ready.study.close()
-        print(f"{damage}: measured", file=sys.stderr, flush=True)
-    return Study.open(path)
+HEADER = ("network", "what", "damage", "layers", "mean drop", "largest", "where", "note")
 
 
 def rows(asked: argparse.Namespace, study: Study) -> Iterator[tuple[str, ...]]:
@@ -68,8 +50,8 @@ def rows(asked: argparse.Namespace, study: Study) -> Iterator[tuple[str, ...]]:
         pair = ["quantise", "quantise:per=tensor"]
         for damage in pair:
             gap = points(*(mean(study, each, bits, fitting(study, pair)) for each in pair))
-            beside = f"per tensor loses {gap} more" if damage == "quantise" else ""
-            yield name, f"{bits} bits", damage, *means(study, pair, damage, bits), beside
+            note = f"per tensor loses {gap} more" if damage == "quantise" else ""
+            yield name, f"{bits} bits", damage, *means(study, pair, damage, bits), note
     base = study.intact().outcomes["top1"].mean()
     drawn = [each for each in study.lesions if each.damage == "rerandomise"]
     lost = sum(study.outcomes(each)["top1"].mean() < base / 2 for each in drawn)
@@ -132,8 +114,8 @@ def blocks(name: str, study: Study) -> Iterator[tuple[str, ...]]:
         layers = (layer for layer in study.anatomy.layers if layer.block == block)
         kind = ", ".join(next(layers).position)
         loss = f"{100 * float(base.mean() - drops[block].mean()):.1f}"
-        beside = f"{place} of {len(order)}"
-        yield name, "block deleted", kind, "1", points(base, drops[block]), loss, block, beside
+        note = f"{place} of {len(order)}"
+        yield name, "block deleted", kind, "1", points(base, drops[block]), loss, block, note
 
 
 def main() -> None:
@@ -147,7 +129,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = asked.study or Path(folder) / "literature.lesion"
-        with measured(path, asked) as study:
+        with of_damages(path, asked, DAMAGES) as study:
             table(HEADER, list(rows(asked, study)), asked.out)
 
 

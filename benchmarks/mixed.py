@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from subjects import add_arguments, named, table
+from subjects import add_arguments, named, of_damages, table
 
 import lesion
 from lesion import zoo
@@ -34,9 +34,6 @@ from lesion.rates.recommend import choosing
 from lesion.results.drops import paired
 from lesion.results.reading import Reading
 from lesion.study.study import Study
-from lesion.sweeps.choices import Choices
-from lesion.sweeps.goals import Full
-from lesion.sweeps.prepare import prepare
 
 BITS = "quantise:clip=mse"
 DAMAGES = {
@@ -48,19 +45,6 @@ DAMAGES = {
     "low_rank:form=spatial": (0.25, 0.5, 0.75),
 }
 HEADER = ("network", "budget", "rates", "of it", "baseline", "top-1", "drop", "mixed − these")
-
-
-def measured(path: Path, asked: argparse.Namespace) -> Study:
-    """The study of all damages."""
-    subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
-    for damage, amounts in DAMAGES.items():
-        choices = Choices(holdout=0.5, damage=damage, ratios=amounts)
-        ready = prepare(subject, path, choices, Full(), images=asked.images)
-        for _ in ready:
-            pass
-        ready.study.close()
-        print(f"{damage}: measured", file=sys.stderr, flush=True)
-    return Study.open(path)
 
 
 def ways(study: Study, resource: str, share: float) -> Iterator[tuple[str, Allocation]]:
@@ -119,7 +103,7 @@ def greedy(reading: Reading, resource: str, share: float) -> Allocation | None:
 def rows(asked: argparse.Namespace, folder: Path) -> Iterator[tuple[str, ...]]:
     """A row a budget and kind of rates."""
     subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
-    with measured(asked.study or folder / "mixed.lesion", asked) as study:
+    with of_damages(asked.study or folder / "mixed.lesion", asked, DAMAGES) as study:
         bench = Bench.of(study, replace(subject, train=None))
         held = study.header.holdout[: asked.judged]
         intact = bench.intact(held)

@@ -1,6 +1,8 @@
 """Networks on Fashion-MNIST with studies that measured every lesion, for benchmarks of rates."""
 
 import argparse
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +65,20 @@ def swept(subject: Subject, asked: argparse.Namespace, path: Path, choices: Choi
     for _ in ready:
         pass
     return ready.study
+
+
+def of_damages(
+    path: Path, asked: argparse.Namespace, damages: Mapping[str, Sequence[float]]
+) -> Study:
+    """A study in which every lesion of several damages is measured, half of the images kept back.
+
+    damages: the amounts of each
+    """
+    subject = zoo.open_subject(asked.network, asked.weights, "demo:fashion-mnist")
+    for damage, amounts in damages.items():
+        swept(subject, asked, path, Choices(amounts, holdout=0.5, damage=damage)).close()
+        print(f"{damage}: measured", file=sys.stderr, flush=True)
+    return Study.open(path)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]], out: Path | None) -> None:
