@@ -137,8 +137,9 @@ def basis(reading: Reading, candidates: Candidates, by: str = "") -> Basis:
     moves = _moves(reading, candidates) if known else None
     if by == "margins" and moves is None:
         raise EvidenceError(
-            f"Expected margins of the same images from every lesion in {study.path}, but it has "
-            "none: sweep it with --full (top-1), or let drops do (--by drops)."
+            f"Expected margins of the same images from every lesion in {study.path}, of "
+            f"{FEWEST} at least, but it does not hold so many: sweep it with --full (top-1), or let "
+            "drops do (--by drops)."
         )
     return Basis(candidates, reading.baseline, moves, recovery, _hits(reading, candidates))
 
