@@ -32,11 +32,11 @@ def report(
 
     check_out(out, study, class_map, tradeoff, interactions)
     tables = {"tradeoff": table_in(tradeoff), "interactions": table_in(interactions)}
-    asked = numbers(tolerances, "--tolerances")
+    drops = numbers(tolerances, "--tolerances")
     with Study.open(study) as opened:
         named = named_in(opened.header.settings)
         names = zoo.output_names(named, opened.header.classes, class_map)
-        make(opened, out, asked, names, **tables)
+        make(opened, out, drops, names, **tables)
     say(f"page: {out}")
 
 

@@ -95,8 +95,7 @@ def _rounded(rows: Tensor, bits: int, grid: Grid, low: Tensor, high: Tensor) -> 
         zero, least, most = torch.round(-low / scale).int(), 0, steps
     else:
         half = 2 ** (bits - 1)
-        spans = {"symmetric": half - 1, "full": steps / 2, "signed": half - 1}
-        scale = high / spans[grid]
+        scale = high / (steps / 2 if grid == "full" else half - 1)
         scale = _positive(torch.maximum(scale, -low / half) if grid == "signed" else scale)
         zero = torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
         least, most = (1 - half if grid == "symmetric" else -half), half - 1

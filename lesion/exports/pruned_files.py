@@ -170,9 +170,9 @@ def _make_plain(
     biased: Collection[str],
 ) -> None:
     """Puts torch's own layers in the place of modules that computed the weights they now have, or
-    may have lacked the bias that the rates gave them.
+    lacked a bias that they now have.
 
-    biased: the latter
+    biased: the layers that the rates may have given one; of others a bias that is lacking is told
     """
     torchs = {f"{kind.__module__}.{kind.__qualname__}" for kind in LAYERS}
     leaves = defaultdict[str, set[str]](set)

@@ -159,8 +159,8 @@ class _Blocks:
         if first.kind != second.kind or first.kind == "input":
             return False
         if first.kind == "parameter":
-            one, other = (self.graph.parameters[node.name] for node in (first, second))
-            return one.shape == other.shape and one.dtype == other.dtype
+            tensors = [self.graph.parameters[node.name] for node in (first, second)]
+            return len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1
         blank = [Ref(-1)] * len(self.graph.nodes)
         forms = [(n.op, resolve((n.args, n.kwargs), blank)) for n in (first, second)]
         return bool(forms[0] == forms[1])

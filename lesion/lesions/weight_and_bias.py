@@ -51,10 +51,10 @@ class WeightAndBias:
         bias = dissection.anatomy.layer[layer].bias
         held = {n.index for n in nodes if n.kind == "parameter" and n.name == bias}
         reading = {user for index in held for user in users[index]}
-        taken = [(*nodes[node].args, None)[2] for node in runs]
+        biases = [(*nodes[node].args, None)[2] for node in runs]
         plain = all(nodes[node].operation in WEIGHTED for node in runs)
         known: set[Ref | None] = {Ref(index) for index in held}
-        alike = (known or {None}).issuperset(taken)
+        alike = (known or {None}).issuperset(biases)
         if not plain or not alike or set(weight.nodes) != runs or not reading <= runs:
             raise LesionError("its weight or bias is not its own: it is shared, or no parameter")
         if bias is None and weight.name.rpartition(".")[2] != "weight":

@@ -12,17 +12,16 @@ FOLDABLE = {"conv1d", "conv2d", "conv3d"}
 
 def foldable(graph: Graph, operations: Collection[str] = FOLDABLE) -> dict[int, int]:
     """Operations, convolutions, whose only reader is a batch norm, and that batch norm."""
-    users = graph.users()
-    found = {}
+    users, norms = graph.users(), dict[int, int]()
     for node in graph.nodes:
-        own_users = users[node.index]
-        if node.operation in operations and len(own_users) == 1 and node.index != graph.output:
-            reader = graph.nodes[own_users[0]]
+        readers = users[node.index]
+        if node.operation in operations and len(readers) == 1 and node.index != graph.output:
+            reader = graph.nodes[readers[0]]
             args = (*node.args[1:3], *reader.args[1:5])
-            own = [graph.nodes[ref.index] for ref in args if isinstance(ref, Ref)]
-            if reader.operation == "batch_norm" and all(p.kind == "parameter" for p in own):
-                found[node.index] = reader.index
-    return found
+            given = [graph.nodes[ref.index] for ref in args if isinstance(ref, Ref)]
+            if reader.operation == "batch_norm" and all(p.kind == "parameter" for p in given):
+                norms[node.index] = reader.index
+    return norms
 
 
 def norm_scale(norm: Sequence[Any]) -> Tensor:

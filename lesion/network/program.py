@@ -281,7 +281,7 @@ def frees(steps: Sequence[Step], keep: Iterable[int]) -> list[list[int]]:
             last[index] = position
     for index in keep:
         last.pop(index, None)
-    found: list[list[int]] = [[] for _ in steps]
+    freed: list[list[int]] = [[] for _ in steps]
     for index, position in last.items():
-        found[position].append(index)
-    return found
+        freed[position].append(index)
+    return freed

@@ -156,8 +156,8 @@ def _stages_choice(choices: Candidates, advice: Advice) -> dict[str, int]:
     for entry in advice.layers:
         if entry.kind == "free" and entry.layer in choices:
             rate = entry.rate if entry.stage_rate is None else entry.stage_rate
-            asked = [each.asked for each in choices[entry.layer]]
-            choice[entry.layer] = max(at for at, ratio in enumerate(asked) if ratio <= rate)
+            ratios = [each.asked for each in choices[entry.layer]]
+            choice[entry.layer] = max(at for at, ratio in enumerate(ratios) if ratio <= rate)
     return choice
 
 

@@ -141,15 +141,15 @@ def compressed(
 ) -> tuple[Compressed, ...]:
     """What choices make of layers' weights, in order of execution."""
     amounts = {reading.damage: reading.amounts for reading in readings}
-    some = {
+    damaging = {
         choice.lesion.target: choice
         for choice in choices.values()
         if choice.place and choice.lesion is not None
     }
     made = list[Compressed]()
     for layer in readings[0].anatomy.layer if readings else ():
-        if layer in some:
-            choice = some[layer]
+        if layer in damaging:
+            choice = damaging[layer]
             assert choice.lesion is not None
             kind, seed = choice.lesion.damage, choice.lesion.seed
             words = amounts[kind].text(choice.asked)

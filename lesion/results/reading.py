@@ -110,7 +110,7 @@ class Reading:
         """The same lesions under another question; itself where it is the same."""
         if (aim, confidence) == (self.aim, self.confidence):
             return self
-        others = tuple(other.under(aim, confidence) for other in self.others)
+        others = tuple(reading.under(aim, confidence) for reading in self.others)
         reading = replace(self, aim=aim, confidence=confidence, others=others)
         if aim.column == self.column:
             reading._keep(self)

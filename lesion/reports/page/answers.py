@@ -58,9 +58,9 @@ def answers(reading: Reading, tolerances: Sequence[float]) -> list[Answer]:
 
 
 def _advised(reading: Reading, max_drop: float) -> Answer:
-    asked = reading.asking(max_drop, None)
+    question = reading.asking(max_drop, None)
     try:
-        return Answer(max_drop, advise(asked))
+        return Answer(max_drop, advise(question))
     except EvidenceError as error:
         return Answer(max_drop, refusal=str(error))
 

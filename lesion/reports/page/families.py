@@ -33,8 +33,8 @@ def family(
     measured = _its(rows, reading)
     targets = list(dict.fromkeys(zip(measured["layer"], measured["kind"], strict=True)))
     every = amounts.sort(measured["amount"].tolist())
-    asked = grid(reading) if tolerances is None else tolerances
-    made = answers(reading, asked)
+    drops = grid(reading) if tolerances is None else tolerances
+    made = answers(reading, drops)
     return {
         "name": _name(reading),
         "damage": line(reading.damage),
@@ -54,8 +54,8 @@ def family(
         "curves": _curves(measured, targets, every, texts),
         "absent": _absent(rows, reading, texts),
         "answers": [packed(answer, targets, texts) for answer in made],
-        "tolerance_texts": [_tolerance(reading, drop) for drop in asked],
-        "start": _start(reading, asked),
+        "tolerance_texts": [_tolerance(reading, drop) for drop in drops],
+        "start": _start(reading, drops),
     }
 
 
