@@ -13,6 +13,7 @@ from lesion.lesions.edits import Edit
 from lesion.lesions.readers import Readers, put_value
 from lesion.network.dissection import Dissection
 from lesion.network.program import Program, Step
+from lesion.subject.images import update
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,7 @@ class Mended:
         """Of the edit and the parameters."""
         digest = sha256(b"mended" + self.edit.key)
         for name, value in sorted(self.parameters.items()):
-            digest.update(name.encode())
-            digest.update(value.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+            update(digest, name, value)
         return digest.digest()
 
     def steps(self, program: Program) -> dict[int, Step]:

@@ -138,8 +138,8 @@ def basis(reading: Reading, candidates: Candidates, by: str = "") -> Basis:
     if by == "margins" and moves is None:
         raise EvidenceError(
             f"Expected margins of the same images from every lesion in {study.path}, of "
-            f"{FEWEST} at least, but it does not hold so many: sweep it with --full (top-1), or let "
-            "drops do (--by drops)."
+            f"{FEWEST} at least, but it does not hold so many: sweep it with --full (top-1), or "
+            "let drops do (--by drops)."
         )
     return Basis(candidates, reading.baseline, moves, recovery, _hits(reading, candidates))
 

@@ -17,6 +17,7 @@ from lesion.engine.replay import Replay
 from lesion.engine.whole import Whole
 from lesion.lesions.edits import Channels, Weight, channels
 from lesion.lesions.lesion import Lesion, Target
+from lesion.lesions.mended_edit import Mended
 from lesion.network.dissect import dissect
 from lesion.network.graph import Call
 from lesion.sweeps.whole_network import Copies
@@ -173,6 +174,18 @@ def test_keys_of_channels_tell_targets_and_labels_apart(opened):
                 assert cut(engine, replace(name, criterion="l2"), fallen).edit.key == keys[-1]
     assert len(set(keys)) == len(keys) > 2
     assert Channels((), gone).key != channels(dissection, Target("first", "free"), gone).key
+
+
+def test_keys_of_parameters_tell_values_apart_and_not_their_layouts(opened):
+    _, _, dissection = opened
+    gone = np.zeros(dissection.anatomy.channels, bool)
+    none = channels(dissection, Target("first", "free"), gone)
+    plain = torch.arange(32.0).reshape(8, 4, 1, 1)
+    odd = torch.empty_strided((8, 4, 1, 1), (4, 1, 64, 64)).copy_(plain)  # as einsum makes them
+    first, second, third = (
+        Mended(none).having(dissection, {"x": each}).key for each in (plain, odd, plain + 1)
+    )
+    assert first == second != third
 
 
 def test_what_is_held_stays_however_the_copy_is_trained(opened):
