@@ -1,6 +1,7 @@
 """Other damage than filters at the command line: options, amounts, several in one sweep."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from cli import netz
+from lesion.lesions.damage import names
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,11 @@ def test_evaluations_take_several_damages_too(home, run, tmp_path):
     assert all((row["bytes_saved"] > 0) is (row["damage"] == "low_rank") for row in measured)
     text = run("recommend", out, "--damage", "low_rank", "--max-drop", 0.5).out
     assert "in full rank" in text
+
+
+def test_help_names_every_damage(run):
+    words = set(re.findall(r"\w+", run("sweep", "--help").out))
+    assert words >= set(names())
 
 
 def test_a_dry_run_foresees_each_damage(home, run, tmp_path):
