@@ -8,7 +8,7 @@ import pytest
 from cli.netz import IMAGES
 from lesion.rates import runtimes
 from lesion.rates.allocation import Allocation
-from lesion.rates.latency import Times
+from lesion.rates.latency import LayerTime, Times
 
 HELD = IMAGES // 5
 WHOLE = 64 * (3 * 8 + 8 * 6 + 3 * 4 + 4 * 6) + 18
@@ -89,17 +89,29 @@ def test_interactions(home, swept, run):
     assert pair["images"] == IMAGES - HELD
 
 
-def test_times_make_a_budget_of_latency(home, swept, run, tmp_path, monkeypatch):
+def test_times_are_written(home, run, tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "TURN", 0.001)
     out = tmp_path / "times.json"
     ran = run("time", *home.subject, "-o", out, "--batch", "4")
     assert ran.code == 0 and "5 layers; 4 images take" in ran.out
     assert "smaller networks are predicted to within" in ran.out
-    assert {one.layer for one in Times.load(out).layers} == {
+    assert {timed.layer for timed in Times.load(out).layers} == {
         "eingang", "mitte", "zweig.rein", "zweig.raus", "kopf",
     }  # fmt: skip
-    ran = run("recommend", swept, "--latency", "99%", "--times", out)
+
+
+def test_a_budget_of_latency(swept, run, tmp_path):
+    """A layer takes what it reads times what it makes: 24 + 48 + 12 + 24 + 18 ms at full width,
+    and half of eingang's channels take half of what it makes and of what the layers behind read."""
+    layers = ("eingang", "mitte", "zweig.rein", "zweig.raus", "kopf")
+    laws = tuple(LayerTime(layer, (0, 0, 0, 1), 0.0) for layer in layers)
+    times = tmp_path / "times.json"
+    Times("cpu", 1, 4, 126.0, laws).save(times)
+    ran = run("recommend", swept, "--latency", "90%", "--times", times)
     assert ran.code == 0 and "ms, predicted" in ran.out
+    assert "eingang: 50 %, 4 of 8 channels stay" in ran.out
+    ran = run("recommend", swept, "--latency", "1%", "--times", times)
+    ran.refused("rates with at most 1 % of the latency", "out of reach")
 
 
 def test_saved_rates_are_told_again(swept, run, tmp_path):

@@ -74,10 +74,8 @@ class LowRank(WeightDamage):
 
     def unfit(self, layer: Layer) -> str:
         """Where there is nothing to factor."""
-        if layer.groups > 1:
-            return "it has groups, each of which would be factored by itself"
-        if layer.kind.startswith("transposed conv"):
-            return "it is a transposed convolution"
+        if reason := unfactored(layer):
+            return reason
         if self.form not in WHOLE_KERNEL and prod(layer.kernel) == 1:
             return "its kernel has one position: form=svd fits it"
         if self.form in ("spatial", "cp") and len(layer.kernel) != 2:
@@ -126,6 +124,15 @@ class LowRank(WeightDamage):
         seen = f" {sha256(scores.tobytes()).hexdigest()}"
         weight = self.changed(dissection, lesion, dropped, onto.weight, seen)
         return WeightAndBias.of(dissection, lesion.target, weight, onto.bias)
+
+
+def unfactored(layer: Layer) -> str:
+    """Why no factors stand for a layer, "" where some do."""
+    if layer.groups > 1:
+        return "it has groups, each of which would be factored by itself"
+    if layer.kind.startswith("transposed conv"):
+        return "it is a transposed convolution"
+    return ""
 
 
 def ranks(shape: Shape, form: str, saved: float) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from networks import spread
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval, prune
 
-from lesion.compression import codebooks, disturbance, factors, grains, levels, uniform
+from lesion.compression import codebooks, disturbance, factors, grains, levels, uniform, vbmf
 from lesion.engine.base import Cut
 from lesion.engine.replay import Replay
 from lesion.engine.whole import Whole
@@ -35,7 +35,7 @@ AMOUNTS = {
     "binary": 1, "binary:per=tensor": 2, "ternary:threshold=0.75": 2, "power_of_two": 4,
     "dorefa": 4, "hash": 0.75, "low_rank": 0.5, "low_rank:form=spatial": 0.5,
     "low_rank:form=tucker2": 0.6, "low_rank:form=cp": 0.95, "noise": 0.5, "shuffle": 1.0,
-    "rerandomise": 0.5, "weight_threshold": 0.8,
+    "rerandomise": 0.5, "weight_threshold": 0.8, "vbmf": 1.0,
 }  # fmt: skip
 
 
@@ -149,9 +149,13 @@ def edited(network, name, layer, amount):
     other = copy.deepcopy(network)
     module = other.get_submodule(layer.name)
     seed = seed_of(0, layer.name)
-    if name.startswith("low_rank"):
-        form = damage(name).form
-        rank = ranks(shape_of(layer), form, amount)
+    if name.startswith(("low_rank", "vbmf")):
+        if name == "vbmf":
+            form = "svd" if module.weight[0, 0].numel() == 1 else "tucker2"
+            rank = vbmf.weakened_ranks(module.weight.detach(), form, amount)
+        else:
+            form = damage(name).form
+            rank = ranks(shape_of(layer), form, amount)
         read_by_attention = layer.name.endswith("out_proj")  # its weight, without its forward
         if (smaller := factored(module, form, rank)) and not read_by_attention:
             other.set_submodule(layer.name, smaller)
