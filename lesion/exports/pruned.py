@@ -6,18 +6,20 @@ again = load_pruned(make_network, "small.safetensors")
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lesion.compression.tensors import Rounding
 from lesion.errors import LesionError, first_line
 from lesion.exports.factored import can_be_factored, factored, in_series
 from lesion.exports.match import Match, match
 from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
+from lesion.exports.quantised_inputs import reading_few_bits
 from lesion.lesions.damage import damage
 from lesion.lesions.damage.low_rank import LowRank, ranks
 from lesion.lesions.edits import Channels, Edit
@@ -34,6 +36,7 @@ from lesion.network.resized import Resized
 from lesion.network.slices import Slices
 from lesion.network.torch_layers import put_in_place
 from lesion.rates.allocation import Allocation
+from lesion.rates.layer_options import weight_damage
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter
 from lesion.subject.batch import cloned
@@ -59,7 +62,8 @@ def apply(
     that share a parameter share what stays of it.  Weights that are computed from others, and lose
     something, are plain parameters of the copy; a warning says so.  Where rates damage weights,
     the copy has these, and layers of low rank are the smaller layers that they are made of, one
-    behind the other (`nn.Sequential`), where a forward lets them.
+    behind the other (`nn.Sequential`), where a forward lets them; what a layer reads in few bits is
+    rounded in front of it (`lesion.exports.quantised_inputs`).
     The copy has run, on the example, and its outputs were those of the network whose fallen
     channels contribute nothing.  Raises LesionError where they are not, or where it does not run.
     """
@@ -93,11 +97,51 @@ def applied(
     wanted, further = lesioned(matched), slices.with_numbers(small, resized)
     needed = further.numbers_of(small)
     further.number(small)  # what this forward does not read, an exporter's may
-    if problem := _unlike(matched, small, wanted):
+    few = _rounded_inputs(matched)
+    whole = _with_few_bits(small, few)
+    if problem := _unlike(matched, whole, wanted):
         needed.number(small)
-        if further.attributes == slices.attributes or _unlike(matched, small, wanted):
-            raise LesionError(f"{problem}; it may hold numbers of channels: {INSTEAD}.")
-    return _with_factors(small, matched, wanted), note(plain)
+        whole = _with_few_bits(small, few)
+        if further.attributes == slices.attributes or _unlike(matched, whole, wanted):
+            raise LesionError(f"{problem}; {_why(few)}.")
+    return _with_factors(whole, matched, wanted), note(plain)
+
+
+def _why(few: Collection[str]) -> str:
+    """What may keep a smaller network from giving what it should."""
+    if few:
+        return (
+            f"it may ask more of {', '.join(few)} than that they run, which read few bits: "
+            "recommend without activations"
+        )
+    return f"it may hold numbers of channels: {INSTEAD}"
+
+
+def _rounded_inputs(matched: Match) -> dict[str, Rounding]:
+    """What rounds the inputs of layers that rates have read few bits."""
+    changes = {}
+    for lesion in matched.allocation.changes:
+        kind = weight_damage(lesion.damage)
+        change = kind and kind.input_change(lesion, numbers_of(kind, lesion, matched.known))
+        if isinstance(change, Rounding):
+            changes[lesion.target] = change
+    return changes
+
+
+def _with_few_bits(small: nn.Module, few: Mapping[str, Rounding]) -> nn.Module:
+    """The network with roundings in front of layers; itself without any."""
+    if not few:
+        return small
+    apart = copied(small)
+    modules = dict(apart.named_modules())
+    for path, rounding in few.items():
+        if path not in modules:
+            raise LesionError(
+                f"Expected layers that are modules of their own where they read few bits, but "
+                f"{path} is a part of one; recommend without activations."
+            )
+        put_in_place(apart, modules[path], reading_few_bits(modules[path], rounding))
+    return apart
 
 
 def _with_factors(small: nn.Module, matched: Match, wanted: Sequence[Tensor]) -> nn.Module:
@@ -142,11 +186,9 @@ def _change_weights(small: nn.Module, matched: Match) -> None:
 
 def _edit(matched: Match, edges: Sequence[Edge]) -> Edit:
     """What the rates do to the network, where its channels are read at these edges."""
-    rates = matched.allocation
+    fallen, changes = Channels(tuple(edges), matched.dropped), matched.allocation.changes
     whole = matched.dissection, Target("", "joint"), matched.dropped
-    changed = mixed_edit(*whole, rates.changes, matched.known)
-    fallen = Channels(tuple(edges), matched.dropped)
-    return replace(changed, edit=fallen) if isinstance(changed, Mended) else fallen
+    return mixed_edit(*whole, changes, matched.known, fallen)
 
 
 def _check_held(matched: Match) -> None:

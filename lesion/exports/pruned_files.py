@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lesion.boundary.files import write
+from lesion.compression.tensors import Rounding
 from lesion.errors import LesionError, first_line
 from lesion.exports.origin import texts
+from lesion.exports.quantised_inputs import QuantisedInput, reading_few_bits
 from lesion.harmless import line
 from lesion.lesions.damage import damage
 from lesion.network.copy import copied
@@ -37,7 +39,13 @@ def save_pruned(small: nn.Module, allocation: Allocation, path: str | Path) -> N
     }
     places = dict(small.named_modules())
     changed = [each.layer for each in allocation.weights]
-    factored = [name for name in changed if isinstance(places.get(name), nn.Sequential)]
+    few = {
+        name: [module[0].bits, module[0].low, module[0].high]
+        for name, module in places.items()
+        if isinstance(module, nn.Sequential) and module and isinstance(module[0], QuantisedInput)
+    }
+    put = [name for name in changed if isinstance(places.get(name), nn.Sequential)]
+    factored = [name for name in put if name not in few]
     given = {each.layer for each in allocation.weights if damage(each.damage).sees == "responses"}
     said = {
         "format": FORMAT,
@@ -45,6 +53,7 @@ def save_pruned(small: nn.Module, allocation: Allocation, path: str | Path) -> N
         "shared": list(_shared(small)),
         "factored": factored,
         "biased": sorted(given.difference(factored)),
+        "few_bits": few,
     }
     metadata = {"pruned": json.dumps(said), "allocation": json.dumps(allocation.to_dict())}
     tensors = {name: value.detach().contiguous().clone() for name, value in state_of(small)}
@@ -68,6 +77,9 @@ def load_pruned(network: nn.Module | Callable[[], nn.Module], path: str | Path) 
     try:
         for name in said.get("factored", ()):
             _put_factors(small, name, said["modules"], tensors)
+        for name, (bits, low, high) in said.get("few_bits", {}).items():
+            module = _module(small, name)
+            put_in_place(small, module, reading_few_bits(module, Rounding(bits, low, high)))
         _make_plain(small, said["modules"], tensors, said.get("biased", ()))
         _check_fits(small, tensors)
         _fill(small, tensors, said["shared"])
@@ -89,11 +101,7 @@ def _put_factors(
     network: nn.Module, path: str, records: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
     """Puts the layers that a factored one was made of in its place, without weights yet."""
-    try:
-        module = network.get_submodule(path)
-    except AttributeError:
-        raise _Unlike(f"has no module {line(path)}") from None
-    layers = list[nn.Module]()
+    module, layers = _module(network, path), list[nn.Module]()
     while (record := records.get(f"{path}.{len(layers)}")) is not None:
         layer = _layer(record)
         if f"{path}.{len(layers)}.bias" in tensors:
@@ -115,6 +123,13 @@ def _layer(record: Mapping[str, Any]) -> nn.Module:
 
 class _Unlike(Exception):
     """What a whole network has otherwise than the pruned one."""
+
+
+def _module(network: nn.Module, path: str) -> nn.Module:
+    try:
+        return network.get_submodule(path)
+    except AttributeError:
+        raise _Unlike(f"has no module {line(path)}") from None
 
 
 def _kind(module: nn.Module) -> str:
@@ -180,10 +195,7 @@ def _make_plain(
         path, _, leaf = name.rpartition(".")
         leaves[path].add(leaf)
     for path, record in records.items():
-        try:
-            module = network.get_submodule(path)
-        except AttributeError:
-            raise _Unlike(f"has no module {line(path)}") from None
+        module = _module(network, path)
         if record["kind"] not in torchs:
             continue
         if not isinstance(module, LAYERS):

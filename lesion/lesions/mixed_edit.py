@@ -11,6 +11,7 @@ from lesion.lesions.edits import Edit, channels
 from lesion.lesions.lesion import Lesion, Target
 from lesion.lesions.mended_edit import Mended
 from lesion.lesions.readers import Readers
+from lesion.lesions.value_edits import Both, Values
 from lesion.lesions.weight_damage import WeightDamage
 from lesion.network.dissection import Dissection
 
@@ -41,15 +42,17 @@ def mixed_edit(
     dropped: np.ndarray,
     lesions: Iterable[Lesion],
     known: Known = nothing,
+    fallen: Edit | None = None,
 ) -> Edit:
-    """The edit that removes labels of a target, and does lesions of layers' weights to what is left
-    of these.
+    """The edit that removes labels of a target, and does lesions of layers' weights, and of what
+    these read, to what is left of them.
 
     known: what a damage that sees images keeps of a lesion's target
+    fallen: the edit that removes the labels, where it is not that of all of the scored output
     Raises LesionError for a lesion that is none of a layer's weight, or where what is kept of its
     target is wanting.
     """
-    fallen, parameters = channels(dissection, target, dropped), dict[str, Tensor]()
+    edit, parameters = fallen or channels(dissection, target, dropped), dict[str, Tensor]()
     network = dissection.call.network
     readers = Readers(dissection, {name for name, _ in network.named_modules()})
     for lesion in lesions:
@@ -57,6 +60,8 @@ def mixed_edit(
         if not isinstance(kind, WeightDamage):
             raise LesionError(f"Expected damages of weights, got {lesion.damage}.")
         numbers = numbers_of(kind, lesion, known)
-        edit = kind.edit_without(dissection, lesion, dropped, numbers)
-        parameters |= edit.weights(readers, network)
-    return Mended(fallen).having(dissection, parameters) if parameters else fallen
+        damaged = kind.edit_without(dissection, lesion, dropped, numbers)
+        parameters |= damaged.weights(readers, network)
+        if change := kind.input_change(lesion, numbers):
+            edit = Both(edit, Values.of(dissection, lesion.target, f"{change}", before=change))
+    return Mended(edit).having(dissection, parameters) if parameters else edit

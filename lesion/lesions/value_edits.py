@@ -69,8 +69,8 @@ class Values:
         return cls(layer, weight, nodes, f"values/{layer}/{key}".encode(), before, after)
 
     def steps(self, program: Program) -> dict[int, Step]:
-        """The layer's operations, with the functions around them."""
-        places = [program.position[node] for node in self.nodes]
+        """The layer's operations, as far as the program has them, with the functions around."""
+        places = [program.position[n] for n in self.nodes if n in program.position]
         return {place: self._around(program.steps[place]) for place in places}
 
     def obstacle(self, readers: Readers) -> str:

@@ -29,8 +29,8 @@ class WeightDamage(LayerDamage):
     folded: whether it acts on the weight with the batch norm behind it folded in, as where
         quantised networks are deployed; others act on the weight as it is
     slow: whether its weights are kept once they are made
-    mixes: whether rates within a budget may take it: it changes nothing but a layer's parameters,
-        and what that costs then follows from the layer's shape
+    mixes: whether rates within a budget may take it: what the layer then costs follows from its
+        shape
     """
 
     folded: ClassVar[bool] = False
@@ -44,9 +44,24 @@ class WeightDamage(LayerDamage):
         """
         raise NotImplementedError
 
+    def input_change(
+        self, lesion: Lesion, scores: np.ndarray | None
+    ) -> "Callable[[Tensor], Tensor] | None":
+        """What the layer's input passes through as well, by what is known of it; None for nothing.
+
+        It keeps zeros, and can be pickled.
+        """
+        return None
+
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
-        """The other weight."""
-        return self.edit_without(dissection, lesion, None, scores)
+        """The other weight, behind what its input passes through."""
+        from lesion.lesions.value_edits import Both, Values
+
+        weight = self.edit_without(dissection, lesion, None, scores)
+        change = self.input_change(lesion, scores)
+        if change is None:
+            return weight
+        return Both(weight, Values.of(dissection, lesion.target, f"{change}", before=change))
 
     def edit_without(
         self,

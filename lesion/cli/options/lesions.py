@@ -15,12 +15,11 @@ NewDamage = Annotated[
         "--damage",
         help="what is done to a layer, of several kinds one after the other: filters (removed); "
         "weights zero, sparsity, weight_threshold, n_m, groups; in few bits, quantise, codebook, "
-        "product, binary, ternary, power_of_two, dorefa, hash; of low rank, low_rank, vbmf; disturbed, noise, "
-        "shuffle, rerandomise; of what it reads few bits, activations, or the smallest zero, "
-        "activation_threshold; "
-        "outputs copied, perforation; blocks gone, delete_block, truncate, delete_blocks, or in "
-        "other places, reorder; or one of another package. Options stand behind a "
-        "name: quantise:per=tensor,clip=mse",
+        "product, binary, ternary, power_of_two, dorefa, hash; of low rank, low_rank, vbmf; "
+        "disturbed, noise, shuffle, rerandomise; of what it reads few bits, activations, or the "
+        "smallest zero, activation_threshold; outputs copied, perforation; blocks gone, "
+        "delete_block, truncate, delete_blocks, or in other places, reorder; or one of another "
+        "package. Options stand behind a name: quantise:per=tensor,clip=mse",
         metavar="DAMAGE,…",
     ),
 ]

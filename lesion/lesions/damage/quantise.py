@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lesion.compression.value_counts import ValueCounts
-    from lesion.lesions.edits import Edit
-    from lesion.network.dissection import Dissection
 
 
 @dataclass(eq=False)
@@ -60,7 +58,6 @@ class Quantise(WeightDamage):
                 f"floats, got {self.activations}."
             )
         self.images = IMAGES if self.activations < FLOAT else 0
-        self.mixes = not self.images
         if self.sparse >= 1:
             raise LesionError(f"Expected a share of zeros below 1, got {self.sparse:g}.")
 
@@ -90,15 +87,11 @@ class Quantise(WeightDamage):
         """The range of what the layer reads, for each number of bits."""
         return spans(counts, self.range, self.percentile)
 
-    def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
-        """The other weight, and what it is multiplied with in few bits too."""
-        from lesion.lesions.value_edits import Both, Values
-
-        weight = super().edit(dissection, lesion, scores)
-        if scores is None:
-            return weight
-        change = rounding(self.activations, scores)
-        return Both(weight, Values.of(dissection, lesion.target, f"{change}", before=change))
+    def input_change(
+        self, lesion: Lesion, scores: np.ndarray | None
+    ) -> "Callable[[Tensor], Tensor] | None":
+        """What the weight is multiplied with in few bits too."""
+        return None if scores is None else rounding(self.activations, scores)
 
 
 damage = Quantise()
