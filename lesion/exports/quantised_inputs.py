@@ -1,12 +1,15 @@
 """Layers of a pruned network that read values in few bits."""
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from lesion.compression.tensors import Rounding, rounded
+from lesion.compression.tensors import Rounding
 
 
 class QuantisedInput(nn.Module):
-    """Rounds what the layer behind it reads: see `lesion.compression.tensors.rounded`.
+    """Rounds what the layer behind it reads, bit for bit as `lesion.compression.tensors.rounded`
+    does, in operations that torch.export and ONNX have.
 
     bits; low, high: the range, frozen before
     """
@@ -18,7 +21,11 @@ class QuantisedInput(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values on the steps."""
-        return rounded(values, self.bits, self.low, self.high)
+        steps = 2**self.bits - 1
+        scale = (self.high - self.low) / steps
+        zero = round(-self.low / scale)
+        shares = torch.round(values.float() * float(1 / np.float32(scale)))
+        return (shares.clamp(-zero, steps - zero) * scale).to(values.dtype)
 
     def extra_repr(self) -> str:
         """The bits and the range."""

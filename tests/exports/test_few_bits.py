@@ -4,8 +4,11 @@ import networks
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+from lesion.compression.tensors import rounded
 from lesion.errors import LesionError
 from lesion.exports.programs import export_pruned
 from lesion.exports.pruned import apply
@@ -43,6 +46,19 @@ def rounded_by_hand(x, low, high, levels=8):
     scale = (high - low) / (levels - 1)
     zero = round(-low / scale)
     return (torch.clamp(torch.round(x / scale) + zero, 0, levels - 1) - zero) * scale
+
+
+@given(
+    st.integers(2, 8),
+    st.floats(-9, 0, width=32),
+    st.floats(0.0625, 9, width=32),
+    st.integers(0, 1000),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float64]),
+)
+def test_it_rounds_bit_for_bit_as_was_measured(bits, low, high, seed, kind):
+    generator = torch.Generator().manual_seed(seed)
+    x = (4 * torch.randn(3000, generator=generator, dtype=torch.float64)).to(kind)
+    assert torch.equal(QuantisedInput(bits, low, high)(x), rounded(x, bits, low, high))
 
 
 def test_measured_applied_and_written(tmp_path):
