@@ -167,13 +167,13 @@ class Behind(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in activations)
         self.first, self.activations = nn.Conv2d(1, 4, 1), activations
-        self.fc = nn.Linear(4, 3)
+        self.fc = nn.Linear(4 * len(activations), 3)
 
     def forward(self, x):
-        x = self.first(x)
-        for layer, activation in zip(self.layers, self.activations, strict=True):
-            x = activation(layer(x))
-        return self.fc(x.mean((2, 3)))
+        x, pairs = self.first(x), zip(self.layers, self.activations, strict=True)
+        return self.fc(
+            torch.cat([activation(layer(x)) for layer, activation in pairs], 1).mean((2, 3))
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in IMAGES if criterion(name).tap == "rectified"])
