@@ -35,7 +35,8 @@ from lesion.words import grouped
 if TYPE_CHECKING:
     from lesion.sweeps.choices import Choices
 
-SHOWN = 4.0  # points to either side, of the curves that the demonstration draws
+SHOWN = 5.0  # points to either side, of the curves that the demonstration draws
+KEPT_BACK = 0.7  # of its images, so that it is soon done
 
 
 @app.command()
@@ -254,25 +255,29 @@ def demo(
     network: options.DemoNetwork = "demo:resnet56",
     max_drop: options.Aimed = 1.0,
 ) -> None:
-    """Measure a bundled network on bundled images: skip list, rates, study and figures.
+    """Measure a bundled network on bundled images: skip list, rates, study, page and figures.
 
-    First every layer's largest safe ratio, then the drop at every ratio to four points.
+    First every layer's largest safe ratio, then the drop at every ratio to five points.
     """
-    file = out / "study.lesion"
+    file, page = out / "study.lesion", out / "report.html"
     check_figures(out, "png")
     make_folder(out)
     with resumable(file):
         from lesion import zoo
+        from lesion.reports.page.report import report as make_page
         from lesion.sweeps.choices import Choices
-        from lesion.sweeps.goals import Decide, Narrow
+        from lesion.sweeps.goals import Chart, Decide
 
         say(f"{network} on the test images of Fashion-MNIST")
-        subject = zoo.open_subject(network, None, "demo:fashion-mnist")
-        with prepared(subject, file, Choices(), Decide(Aim(max_drop))) as ready:
+        named = {"network": network, "data": "demo:fashion-mnist"}
+        subject = zoo.open_subject(network, None, named["data"])
+        choices = Choices(holdout=KEPT_BACK, source={"options": named, "code": {}})
+        with prepared(subject, file, choices, Decide(Aim(max_drop))) as ready:
             run(ready)
-            ready.goal = Narrow(Aim(max_drop, half_width=SHOWN))
+            ready.goal = Chart(Aim(max_drop), SHOWN)
             run(ready)
             advice, without = judged(ready.study, max_drop)
             say(advice.text() if advice else without)
             paths = drawn(ready.study, out, {DAMAGE: advice})
-    itemise(f"study: {file}", [f"figure: {path}" for path in paths])
+            make_page(ready.study, page, class_names=zoo.output_names(named, subject.classes))
+    itemise(f"study: {file}", [f"page: {page}", *(f"figure: {path}" for path in paths)])

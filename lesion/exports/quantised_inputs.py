@@ -25,7 +25,8 @@ class QuantisedInput(nn.Module):
         scale = (self.high - self.low) / steps
         zero = round(-self.low / scale)
         shares = torch.round(values.float() * float(1 / np.float32(scale)))
-        return (shares.clamp(-zero, steps - zero) * scale).to(values.dtype)
+        few: Tensor = shares.clamp(-zero, steps - zero) * scale
+        return few.to(values.dtype)
 
     def extra_repr(self) -> str:
         """The bits and the range."""

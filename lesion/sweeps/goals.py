@@ -134,11 +134,49 @@ class Narrow:
         return _stepwise(study, self.aim, gains, images, self._next)
 
     def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
-        going = _going(decisions.study, decisions.lesions)
-        ends = 100 * decisions.intervals(going, self.aim.confidence / 100)[:, 1:]
-        wide = ends[:, 1] - ends[:, 0] > 2 * self.aim.half_width
-        left = [lesion for lesion, too_wide in zip(going, wide, strict=True) if too_wide]
+        left = _too_wide(decisions, self.aim.half_width)
         return left, len(left) * decisions.images // 2
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Every lesion until its verdict, or until the process that decides knows its drop closely
+    enough: curves at all ratios that agree with the advice.
+
+    half_width: in points, to both sides
+    """
+
+    aim: Aim = field(default_factory=Aim)
+    half_width: float = 2.0
+
+    def check(self) -> None:
+        """Raises LesionError for a tolerance or confidence that cannot be."""
+        self.aim.check()
+
+    def obstacle(self, study: Study, images: int) -> str:
+        """Nothing, as for `Narrow`."""
+        return ""
+
+    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
+        """First the intact network on all images, then one step of all that are too wide."""
+        return _stepwise(study, self.aim, gains, images, self._next)
+
+    def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
+        verdicts = decisions.verdicts()
+        left = [
+            lesion
+            for lesion in _too_wide(decisions, self.half_width)
+            if verdicts[lesion] is Verdict.UNDECIDED
+        ]
+        return left, len(left) * decisions.images // 2
+
+
+def _too_wide(decisions: Decisions, half_width: float) -> list[Lesion]:
+    """The lesions whose drops are not known to so many points on both sides."""
+    going = _going(decisions.study, decisions.lesions)
+    ends = 100 * decisions.intervals(going, decisions.aim.confidence / 100)[:, 1:]
+    wide = ends[:, 1] - ends[:, 0] > 2 * half_width
+    return [lesion for lesion, too_wide in zip(going, wide, strict=True) if too_wide]
 
 
 def standings_of(

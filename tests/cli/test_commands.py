@@ -269,13 +269,16 @@ def test_demo_goes_from_images_to_figures_and_goes_on(few, run, tmp_path):
         assert ran.code == 0
         with lesion.Study.open(out / "study.lesion") as study:
             seen.append(sum(int(study.seen(one).sum()) for one in study.lesions))
-            assert study.images == 200 and len(study.lesions) == 90
-    assert seen[0] < seen[1] < 90 * 200
+            assert study.images == 75 and len(study.lesions) == 90
+    assert seen[0] < seen[1] < 90 * 75
     assert "demo:resnet20 on the test images of Fashion-MNIST" in ran.out
     for text in ("The intact network: 9", "To skip (", "  stage 1: ", "  stage 3: "):
         assert text in ran.out
     assert "a drop of at most 15 points" in ran.out and "before retraining" in ran.out
-    assert f"study: {out}/study.lesion" in ran.out
+    assert f"study: {out}/study.lesion" in ran.out and f"page: {out}/report.html" in ran.out
+    assert "ankle boot" in (out / "report.html").read_text()
+    assert "To skip" in run("recommend", out / "study.lesion", "--max-drop", "15").out
+    assert run("verify", out / "study.lesion", "--macs", "90%", "--max-drop", "15").code == 0
     for name in ("sensitivity", "drop", "heatmap", "norms", "rates"):
         assert f"figure: {out}/{name}.png" in ran.out
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

@@ -14,7 +14,10 @@ from lesion.results.curves import curves
 from lesion.study.aim import Aim
 from lesion.study.decisions import Decisions
 from lesion.study.error_shares import PLANNED
-from lesion.sweeps.goals import Decide, Full, Narrow, aimed
+from lesion.subject.subject import Subject
+from lesion.sweeps.choices import Choices
+from lesion.sweeps.goals import Chart, Decide, Full, Narrow, aimed
+from lesion.sweeps.prepare import prepare
 from lesion.sweeps.sweep import sweep
 
 subject = unequal_subject
@@ -158,10 +161,6 @@ def test_what_cannot_be_aimed_at_is_refused():
 
 
 def test_too_few_images_are_told_before_any_work(subject, tmp_path):
-    from lesion.subject.subject import Subject
-    from lesion.sweeps.choices import Choices
-    from lesion.sweeps.prepare import prepare
-
     choices = Choices(RATIOS, holdout=0, estimand="population")
     ready = prepare(Subject.of(*subject), tmp_path / "s", choices, Decide(Aim(2.0)))
     with ready.study:
@@ -186,3 +185,28 @@ def test_nothing_is_called_safe_from_fewer_images_than_the_floor(subject, tmp_pa
         least = least_images(study, Aim(10.0), IMAGES)
         safe = [decision.images for decision in decided.values() if decision.verdict == "safe"]
         assert safe and least is not None and min(safe) >= least
+
+
+def test_a_chart_agrees_with_the_verdicts_and_is_as_narrow_as_asked(subject, tmp_path):
+    """Every lesion is decided, or known as closely, by the process that decided; the verdicts that
+    stood still stand, and a second time nothing is left to do."""
+    study, _ = run(subject, tmp_path / "s", max_drop=5.0)
+    with study:
+        decided = Decisions(study, Aim(5.0), study.lesions).decisions()
+    for _ in range(2):
+        ready = prepare(Subject.of(*subject), tmp_path / "s", Choices(RATIOS, holdout=0),
+                        Chart(Aim(5.0), 6.0))  # fmt: skip
+        with ready.study as charted:
+            steps = sum(1 for _ in ready)
+            now = Decisions(charted, Aim(5.0), charted.lesions)
+            charts, held = now.decisions(), total(charted)
+            widths = 100 * np.ptp(now.intervals(charted.lesions, 0.95)[:, 1:], axis=1)
+            table = curves(charted).set_index(["layer", "amount"])
+    assert steps == 0
+    for each, width in zip(now.lesions, widths, strict=True):
+        if decided[each].verdict != "undecided":
+            assert charts[each].verdict == decided[each].verdict
+        assert charts[each].verdict != "undecided" or width <= 12
+        row = table.loc[(each.target, each.amount)]
+        assert row["high"] - row["low"] == pytest.approx(width, abs=1e-9)
+    assert held < IMAGES * len(now.lesions)
