@@ -42,6 +42,7 @@ MEASURED = (
 REACH = 2  # settings to either side
 TRIES = 4  # of the best by prediction, at each reach
 STEPS = 16  # of a unit's channels
+FEWEST = 250  # images that say how margins move
 
 
 @dataclass(eq=False)
@@ -115,9 +116,11 @@ class _Trials:
             values[joint.number] = outcomes[self.column]
         return values
 
-    def first(self, images: int) -> "_Trials":
-        """The same on the first of its images."""
-        return replace(self, images=self.images[:images], intact=self.intact.take(slice(images)))
+    @property
+    def few(self) -> "_Trials":
+        """The same on the first quarter of its images, which is enough to see where to go."""
+        first = max(len(self.images) // 4, FEWEST)
+        return replace(self, images=self.images[:first], intact=self.intact.take(slice(first)))
 
     @property
     def soft(self) -> bool:
@@ -157,7 +160,8 @@ def refine(
         `lesion.joint.level`, and where it is least squares without training moved on from there
 
     Where layers share their stage's rate, those that skip it keep skipping it.
-    A round takes at most four passes a unit over the images, and eight. Raises LesionError for a
+    A round takes at most four passes a unit over a quarter of the images (250 at least), and eight
+    over all. Raises LesionError for a
     budget of the least, which names no share, and for lesions that recovered where nothing
     recovers.
     """
@@ -212,7 +216,7 @@ def refined(
     starts = [knobs.state(_where(choices, allocation))]
     predicted = bench.engine.recovery or basis(reading, choices).by == "margins"
     if trials.column == MARGIN and not predicted:
-        starts += _started(trials.first(max(images // 4, 1)))
+        starts += _started(trials.few)
     values, state = max(
         zip(trials.values(starts), starts, strict=True), key=lambda tried: trials.worth(tried[0])
     )
@@ -257,7 +261,8 @@ def _started(trials: _Trials) -> list[State]:
 
 def _better(trials: _Trials, state: State, values: np.ndarray) -> tuple[State, np.ndarray] | None:
     """A state nearby that measures better, None where none was found."""
-    shifts, known = trials.around(state, values), {state}
+    few, known = trials.few, {state}
+    shifts = few.around(state, values[: len(few.images)])
     for reach in range(REACH, 0, -1):
         for _ in range(TRIES):
             wanted = Search(trials.knobs, shifts, reach=reach, known=known).best(state)
