@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from lesion.network.anatomy import CONSTANT, Anatomy
 from lesion.network.blocks import Branch
@@ -39,6 +40,22 @@ class Dissection:
     joined: Joined
     numbered: frozenset[str]
     branches: dict[str, Branch]
+
+    @cached_property
+    def final(self) -> dict[int, list[np.ndarray]]:
+        """The final labels of each node's value, of several where it has several."""
+        several = {
+            index: given if isinstance(given, list) else [given]
+            for index, given in self.labels.items()
+        }
+        return {
+            index: [
+                self.joined.labels(part.numpy().astype(int))
+                for part in parts
+                if isinstance(part, Tensor)
+            ]
+            for index, parts in several.items()
+        }
 
     @cached_property
     def readers(self) -> dict[str, list[int]]:

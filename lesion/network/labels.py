@@ -7,7 +7,9 @@ labels fall together.
 """
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ class Coupling:
         fall together
     numbered: labels that an operation takes with numbers that may be numbers of channels
     axes: the labels of every element of the parameters that no layer owns
-    passive: which of the labels, as intervals, belong to such parameters
+    passive: which of the labels, as rising intervals, belong to such parameters
     sizes: bytes of each node's value for one image
     labels: of each node's value, a list where it has several
     """
@@ -109,8 +111,9 @@ class Coupling:
         """Those of the labels that are a layer's channels, each once."""
         if not labels.numel():
             return np.zeros(0, int)
-        low, high = labels.masked_fill(labels < 0, torch.inf).min(), labels.max()
-        if any(start <= low and high < end for start, end in self.passive):
+        low, high = labels.masked_fill(labels < 0, torch.inf).min().item(), labels.max().item()
+        before = bisect_right(self.passive, low, key=itemgetter(0))
+        if before and high < self.passive[before - 1][1]:
             return np.zeros(0, int)  # of one parameter, as most that are no layer's are
         known = np.unique(ids(labels[labels >= 0]))
         starts, ends = np.array(self.passive, int).reshape(-1, 2).T

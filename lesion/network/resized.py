@@ -27,6 +27,7 @@ class Resized:
 
     def __init__(self, dissection: Dissection, dropped: np.ndarray) -> None:
         self.dissection, self.dropped = dissection, dropped
+        self._known: dict[int, list[Sizes]] = {}
 
     @cached_property
     def _users(self) -> list[list[int]]:
@@ -34,7 +35,7 @@ class Resized:
 
     def sizes(self, index: int) -> Sizes:
         """The axes of a node's value that become shorter; of several tensors those of the first."""
-        return next(filter(None, map(self._sizes, self._parts(index))), {})
+        return next(filter(None, map(_shorter, self._axes(index))), {})
 
     def numbers(self) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
         """The numbers of channels with which each module's forward may reckon, before and after.
@@ -48,8 +49,8 @@ class Resized:
                 for old, new in self._arguments(node):
                     arguments[node.module][old].add(new)
                 for index in (node.index, *node.inputs):
-                    for part in self._parts(index):
-                        for old, new in self._sizes(part).values():
+                    for axes in self._axes(index):
+                        for old, new in _shorter(axes).values():
                             values[node.module][old].add(new)
         return arguments, values
 
@@ -59,14 +60,8 @@ class Resized:
         elif node.operation in BOUNDED:
             yield from self._bounds(node)
         elif node.operation in SIZED:
-            for part in self._parts(node.index):
-                yield from self._axes(part).values()
-
-    def _parts(self, index: int) -> list[Tensor]:
-        """The labels of a node's value, or of several."""
-        given = self.dissection.labels.get(index)
-        several = given if isinstance(given, list) else [given]
-        return [part for part in several if isinstance(part, Tensor)]
+            for axes in self._axes(node.index):
+                yield from axes.values()
 
     def _padding(self, node: Node) -> Iterator[tuple[int, int]]:
         """How much is padded, by what the padding meets."""
@@ -94,21 +89,29 @@ class Resized:
 
     def _stay(self, index: int) -> np.ndarray | None:
         """Which positions of a node's labels stay."""
-        given = self.dissection.labels.get(index)
-        if not isinstance(given, Tensor):
+        if not isinstance(self.dissection.labels.get(index), Tensor):
             return None
-        final = self.dissection.joined.labels(given.numpy().astype(int))
+        (final,) = self.dissection.final[index]
         return keeps(final, self.dropped) if (final != CONSTANT).any() else None
 
-    def _sizes(self, given: Tensor) -> Sizes:
-        """Of the axes that become shorter."""
-        return {axis: size for axis, size in self._axes(given).items() if size[0] != size[1]}
+    def _axes(self, index: int) -> list[Sizes]:
+        """Of a node's value, or of several, the axes that channels lie along."""
+        if index not in self._known:
+            self._known[index] = [
+                _along(final, self.dropped) for final in self.dissection.final.get(index, ())
+            ]
+        return self._known[index]
 
-    def _axes(self, given: Tensor) -> Sizes:
-        """Of the axes that channels lie along."""
-        final = self.dissection.joined.labels(given.numpy().astype(int))
-        if (final == CONSTANT).all():
-            return {}
-        stay = keeps(final, self.dropped)
-        sizes = enumerate(zip(stay.shape, lengths(stay), strict=True))
-        return {axis: size for axis, size in sizes if size[0] > 1}
+
+def _along(final: np.ndarray, dropped: np.ndarray) -> Sizes:
+    """The axes that channels lie along, of a value's labels."""
+    if (final == CONSTANT).all():
+        return {}
+    stay = keeps(final, dropped)
+    sizes = enumerate(zip(stay.shape, lengths(stay), strict=True))
+    return {axis: size for axis, size in sizes if size[0] > 1}
+
+
+def _shorter(axes: Sizes) -> Sizes:
+    """Those that become shorter."""
+    return {axis: size for axis, size in axes.items() if size[0] != size[1]}
