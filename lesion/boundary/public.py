@@ -221,7 +221,11 @@ def public(function: F) -> F:
 
     @wraps(function)
     def called(*args: Any, **options: Any) -> Any:
-        given = declared.bind(*args, **options)
+        try:
+            given = declared.bind(*args, **options)
+        except TypeError as error:
+            takes = f"it takes {', '.join(parameters)}"
+            raise TypeError(f"lesion.{function.__name__}: {error}; {takes}") from None
         for name, value in given.arguments.items():
             if name in known and value is not parameters[name].default:
                 given.arguments[name] = known[name].take(value)

@@ -27,6 +27,7 @@ from lesion.sweeps.runners import Runner
 from lesion.sweeps.runners.here import Runner as Here
 from lesion.sweeps.work import CHUNK
 from lesion.sweeps.workers import Opening, check_train
+from lesion.words import grouped
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,11 @@ class Bench:
         avoid = scored(study, subject) if recovery else None
         opening = Opening(subject, recovery, memory, avoid=avoid)
         return cls(opening(), opening, runner or Here(), tuple(warnings), study.known)
+
+    def __repr__(self) -> str:
+        network, images = type(self.subject.network).__name__, len(self.subject.images)
+        after = f", after {self.engine.recovery}" if self.engine.recovery else ""
+        return f"<Bench of {network}: {grouped(images)} images{after}>"
 
     @property
     def subject(self) -> Subject:

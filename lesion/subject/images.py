@@ -59,9 +59,10 @@ class Images:
         try:
             return self.collate(items)
         except (TypeError, ValueError, RuntimeError, KeyError) as error:
+            why = f"but {first_line(error)}; give tensors of one size and type"
             raise SubjectError(
-                f"Expected images that make a batch, but they do not: {first_line(error)}; give "
-                "tensors of equal size (--resize and --crop), or a DataLoader with a collate_fn."
+                f"Expected images that make a batch, {_unlike(items) or why}, "
+                "or a DataLoader with a collate_fn."
             ) from error
 
     def _item(self, index: int) -> Any:
@@ -120,6 +121,28 @@ class _Plan(Dataset[Any]):
                 return self.images.batch(self.plan[place])
         except LesionError as error:  # raised in a worker, its text would become a traceback
             return error
+
+
+def _unlike(items: Sequence[Any]) -> str:
+    """What keeps items from making a batch, and what to do; "" where that is not to be seen.
+
+    >>> _unlike([torch.zeros(3, 8, 6), torch.zeros(3, 4, 4)])
+    'got sizes such as 3x8x6 and 3x4x4; give images of one size (--resize and --crop)'
+    """
+    firsts = [item[0] if isinstance(item, (tuple, list)) and item else item for item in items]
+    tensors = [first for first in firsts if isinstance(first, Tensor)]
+    sizes = list(dict.fromkeys("x".join(map(str, tensor.shape)) for tensor in tensors))
+    if len(sizes) > 1:
+        return (
+            f"got sizes such as {sizes[0]} and {sizes[1]}; give images of one size (--resize and "
+            "--crop)"
+        )
+    if pictures := [first for first in firsts if type(first).__module__.startswith("PIL.")]:
+        return (
+            f"got {type(pictures[0]).__name__} of PIL; give the data set a transform that makes "
+            "tensors, such as torchvision.transforms.ToTensor()"
+        )
+    return ""
 
 
 def _next(read: Iterator[Any]) -> Any:

@@ -44,10 +44,28 @@ def try_out(network: nn.Module, adapter: Adapter, example: Any) -> Any:
     except Exception as error:  # the network is the user's: it may raise anything
         raise SubjectError(
             f"Expected data that the network takes, got batches of {describe(example)}, on which "
-            f"it fails ({type(error).__name__}: {first_line(error)}); check the size and "
-            "channels of the images (--resize, --crop), or give an adapter."
+            f"it fails ({type(error).__name__}: {first_line(error)}); "
+            f"{_remedy(network, example)}, or give an adapter."
         ) from error
     return outputs
+
+
+def _remedy(network: nn.Module, example: Any) -> str:
+    """What likely helps a network that fails on the example."""
+    sides = (network.parameters(), pytree.tree_leaves(example))
+    weights, images = ({_precision(leaf) for leaf in leaves} - {""} for leaves in sides)
+    if weights and images and not weights & images:
+        return (
+            f"a network of {'/'.join(sorted(weights))} takes no {'/'.join(sorted(images))}: give "
+            "the network in float32 (network.float())"
+        )
+    return "check the size and channels of the images (--resize, --crop)"
+
+
+def _precision(leaf: Any) -> str:
+    """The type of a tensor's floats, "" for anything else."""
+    floats = isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return str(leaf.dtype).removeprefix("torch.") if floats else ""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A network with its weights, and data, by the names that a command line gives."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,9 +55,21 @@ def open_network(
             return transformers_networks.open_network(name, _asked_for(weights, network), classes)
         if name:
             return _from_factory(network, weights, classes, seed), None
-    known = network in torchvision_networks.names()
-    hint = f"did you mean torchvision:{network}?" if known else "check the name."
-    raise SubjectError(f"Expected the network as {NETWORK_FORMS}, got '{network}'; {hint}")
+    raise SubjectError(
+        f"Expected the network as {NETWORK_FORMS}, got '{network}'; {_network_hint(network)}"
+    )
+
+
+def _network_hint(network: str) -> str:
+    if network in torchvision_networks.names():
+        return f"did you mean torchvision:{network}?"
+    return _factory_hint(network)
+
+
+def _factory_hint(reference: str) -> str:
+    if reference.endswith(".py"):
+        return f"name its function behind a colon, such as {reference}:make."
+    return "check the name."
 
 
 def _asked_for(weights: str | None, network: str) -> str:
@@ -126,7 +139,7 @@ def open_data(
     if data == "demo:fashion-mnist":
         return arrays.bundled(applied), applied.text
     if form in ("demo", "imagefolder", "torchvision", "hf", "npz") or not name:
-        raise SubjectError(f"Expected the data as {DATA_FORMS}, got '{data}'; check the name.")
+        raise SubjectError(f"Expected the data as {DATA_FORMS}, got '{data}'; {_data_hint(data)}")
     if given:
         raise SubjectError(
             f"Expected no preprocessing for {data}, whose items are taken as they are, "
@@ -180,3 +193,11 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+def _data_hint(data: str) -> str:
+    if os.path.isdir(data):
+        return f"did you mean imagefolder:{data}?"
+    if data.endswith(".npz"):
+        return f"did you mean npz:{data}?"
+    return _factory_hint(data)

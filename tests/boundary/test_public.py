@@ -352,3 +352,15 @@ def test_every_argument_has_its_kind():
         function = getattr(lesion, name)
         if hasattr(function, "__wrapped__"):
             assert set(signature(function).parameters) - free <= KINDS.keys(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({}, "missing a required argument: 'to'"), ({"to": "json", "macs": 1}, "argument 'macs'")],
+)
+def test_a_call_that_does_not_fit_names_the_function_and_all_that_it_takes(options, what):
+    with pytest.raises(TypeError) as caught:
+        lesion.export(None, **options)
+    text, every = str(caught.value), ", ".join(signature(lesion.export).parameters)
+    assert text.startswith("lesion.export: ") and text.endswith(f"; it takes {every}")
+    assert what in text

@@ -89,3 +89,11 @@ def test_too_few_training_images_are_one_sentence(subject, tmp_path):
         bench = lesion.bench(study, network, data, recover="reconstruct", train=others(2))
         with pytest.raises(lesion.LesionError, match=r"2 training images give .* rows to fit"):
             lesion.recover(bench, rates)
+
+
+@pytest.mark.parametrize(("way", "after"), [("", ""), ("bn", ", after bn")])
+def test_a_bench_shows_itself_in_a_line(subject, tmp_path, way, after):
+    network, data = subject
+    with lesion.sweep(network, data, tmp_path / "s", ratios=(0.5,), images=20) as study:
+        bench = lesion.bench(study, network, data, recover=way, train=others() if way else None)
+        assert repr(bench) == f"<Bench of {type(network).__name__}: {len(data)} images{after}>"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 from torch.utils.data import (
     DataLoader,
@@ -22,7 +23,7 @@ from lesion.subject.adapter import BatchAdapter, Unlabelled, without_labels
 from lesion.subject.batch import describe, logits, moved, output
 from lesion.subject.ground_truth import check_labels, class_numbers, rows_of
 from lesion.subject.images import Images, digests
-from lesion.subject.network import device_of, evaluating
+from lesion.subject.network import device_of, evaluating, try_out
 from lesion.subject.subject import Subject, judged, named
 from lesion.subject.weights import check_weights, fingerprint
 
@@ -313,9 +314,30 @@ def test_an_unreadable_image_is_named_in_one_line(workers):
     )
 
 
-def test_images_of_unequal_size_are_an_error():
-    data = [(torch.zeros(1, 2, 2), 0), (torch.zeros(1, 3, 3), 1)]
-    with pytest.raises(SubjectError, match=r"make a batch.*equal size \(--resize and --crop\)"):
+@pytest.mark.parametrize(
+    ("items", "what"),
+    [
+        (
+            [(torch.zeros(1, 2, 4), 0), (torch.zeros(1, 3, 3), 1)],
+            "got sizes such as 1x2x4 and 1x3x3; give images of one size (--resize and --crop)",
+        ),
+        (
+            [(Image.new("L", (4, 2)), 0), (Image.new("L", (4, 2)), 1)],
+            "got Image of PIL; give the data set a transform that makes tensors, such as "
+            "torchvision.transforms.ToTensor()",
+        ),
+    ],
+)
+def test_what_makes_no_batch_is_named_with_what_to_do(items, what):
+    with pytest.raises(SubjectError) as caught:
+        Images.of(items).batch([0, 1])
+    text = f"Expected images that make a batch, {what}, or a DataLoader with a collate_fn."
+    assert str(caught.value) == text
+
+
+def test_items_that_differ_elsewhere_give_the_reason_of_the_collate_function():
+    data = [{"pixels": torch.zeros(2)}, {"picture": torch.zeros(2)}]
+    with pytest.raises(SubjectError, match="a batch, but 'pixels'; give tensors of one size"):
         Images.of(data).batch([0, 1])
 
 
@@ -575,3 +597,9 @@ def test_the_fingerprint_takes_every_type():
 def test_the_device_is_that_of_the_first_tensor():
     assert device_of(nn.Linear(1, 1, device="meta")).type == "meta"
     assert device_of(nn.ReLU()).type == "cpu"
+
+
+def test_a_network_of_another_precision_than_the_images_is_named():
+    network, images = nn.Linear(3, 2).half(), torch.zeros(2, 3)
+    with pytest.raises(SubjectError, match=r"network of float16.*give the network in float32"):
+        try_out(network, Unlabelled(), images)

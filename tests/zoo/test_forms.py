@@ -217,6 +217,12 @@ def test_a_bare_name_of_torchvision_is_recognised():
     refused(r"did you mean torchvision:resnet18\?", "resnet18")
 
 
+def test_a_file_without_its_function_is_told_how_to_name_it():
+    hint = r"name its function behind a colon, such as my_model\.py:make\.$"
+    refused(hint, "my_model.py")
+    refused(hint, data="my_model.py")
+
+
 # --- factories
 
 
@@ -312,6 +318,11 @@ def test_data_that_cannot_be_read_by_index_are_refused(file):
 )
 def test_an_unknown_form_of_data_shows_the_forms(data):
     refused(r"Expected the data as demo:fashion-mnist, .*FILE\.py:FACTORY .*, got '", data=data)
+
+
+def test_data_that_are_only_a_path_are_told_their_form(tmp_path):
+    refused(rf"got '{tmp_path}'; did you mean imagefolder:{tmp_path}\?$", data=str(tmp_path))
+    refused(r"did you mean npz:x\.npz\?$", data="x.npz")
 
 
 def test_whose_preprocessing_it_is(tmp_path):
