@@ -42,7 +42,7 @@ class Plugins:
         for point in self._points():
             if point.name == name:
                 return self._loaded(point)
-        close = get_close_matches(name, self.names(), 1)
+        close = get_close_matches(name.lower(), self.names(), 1)
         hint = f"did you mean {close[0]}?" if close else "choose one of them."
         raise LesionError(f"Expected {self.kind} ({', '.join(self.names())}), got '{name}'; {hint}")
 

@@ -22,14 +22,16 @@ from lesion.words import grouped
 if TYPE_CHECKING:
     from lesion.zoo import Tried
 
+PROGRAMS = (".onnx", ".pt2")
+
 
 @app.command()
 @taking(measured=Reshown, rates=Rates)
 def export(
     study: options.StudyFile,
-    measured: Reshown,
-    rates: Rates,
     to: options.To,
+    rates: Rates,
+    measured: Reshown,
     out: options.Exported = None,
     bits: options.Bits = None,
     onnx: options.Onnx = None,
@@ -66,9 +68,9 @@ def export(
 @taking(measured=Reshown, rates=Rates)
 def apply(
     study: options.StudyFile,
-    measured: Reshown,
-    rates: Rates,
     out: options.PrunedFile,
+    rates: Rates,
+    measured: Reshown,
     recover: options.Recover = "",
     train: options.Train = None,
     device: options.Device = None,
@@ -103,14 +105,19 @@ def apply(
             network = network.to("cpu")
         example, adapter = tried.example, tried.adapter
         small, note = applied(allocation, network, example, adapter, opened)
-    if out.suffix in (".onnx", ".pt2"):
+    if out.suffix in PROGRAMS:
         export_pruned(small, allocation, out, example, adapter)
     else:
         save_pruned(small, allocation, out)
     if note:
         tell(note)
     before, after = (sum(p.numel() for p in net.parameters()) for net in (tried.network, small))
-    say(f"{grouped(after)} of {grouped(before)} parameters\npruned network: {out}")
+    say(
+        f"{grouped(after)} of {grouped(before)} parameters; outputs as those of the lesioned "
+        f"network\npruned network: {out}"
+    )
+    if out.suffix not in PROGRAMS:
+        say(f'in Python: lesion.load_pruned(make_network, "{out}"), the whole one or what makes it')
 
 
 def _tried(measured: Recalled, header: Header, path: Path) -> "Tried":

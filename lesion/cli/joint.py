@@ -61,8 +61,8 @@ def _asked(study: Study, max_drop: float | None, confidence: float | None) -> Ai
 @taking(measured=Recalled, rates=Rates)
 def verify(
     study: options.StudyFile,
-    measured: Recalled,
     rates: Rates,
+    measured: Recalled,
     confidence: options.Sure = None,
     close_loop: options.CloseLoop = False,
     full: options.AllHeld = False,
@@ -117,8 +117,8 @@ def verify(
 @taking(measured=Recalled, rates=Rates)
 def interactions(
     study: options.StudyFile,
-    measured: Recalled,
     rates: Rates,
+    measured: Recalled,
     pairs: options.Pairs = 50,
     images: options.OnImages = 2000,
     confidence: options.Confidence = 95,
@@ -177,8 +177,8 @@ def calibrate(
 @taking(measured=Recalled, rates=Rates)
 def refine(
     study: options.StudyFile,
-    measured: Recalled,
     rates: Rates,
+    measured: Recalled,
     images: options.OnImages = 2000,
     rounds: options.Rounds = 6,
     recover: options.Recover = "",

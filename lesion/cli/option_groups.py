@@ -80,11 +80,20 @@ class Shown(Measured):
 
 
 @dataclass(frozen=True)
-class Recalled(Measured):
+class Resumed(Measured):
     """The same where a study may know them, see `lesion.cli.recall`."""
 
     network: options.KnownNetwork = None  # type: ignore[assignment]
     data: options.KnownData = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Recalled(Measured):
+    """The same where there is a study, so that few need to say them."""
+
+    network: options.OtherNetwork = None  # type: ignore[assignment]
+    data: options.OtherData = None  # type: ignore[assignment]
+    weights: options.OtherWeights = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class Rates:
     latency: options.Latency = None
     bytes: options.Bytes = None
     bops: options.Bops = None
+    rates: options.RatesFile = None
     times: options.TimesFile = None
     by: options.ByWhat = None
     per: options.PerWhat = options.Per.unit
@@ -111,7 +121,6 @@ class Rates:
     max_rate: options.MaxRate = 1.0
     pin: options.Pins = None
     skip: options.Whole = None
-    rates: options.RatesFile = None
     max_drop: options.MaxDrop = None
     criterion: options.Criterion = None
     damage: options.Damage = None

@@ -165,11 +165,11 @@ def foresee(subject: "Subject", out: Path, choices: "Choices", goal: "Goal", mea
         f"{grouped(expected.macs)} MACs an image\n"
         f"every lesion on every image: {grouped(expected.passes)} passes; "
         f"{duration(expected.plain_seconds)} by whole passes, "
-        f"{duration(expected.full_seconds)} by replay"
+        f"{duration(expected.full_seconds)} by replay from the cut layer on"
     )
     if expected.deciding is not None and expected.deciding_seconds is not None:
         say(
-            f"until they are told apart: about {grouped(rounded(expected.deciding))} passes, "
+            f"until every verdict is certain: about {grouped(rounded(expected.deciding))} passes, "
             f"{duration(expected.deciding_seconds)}"
         )
 

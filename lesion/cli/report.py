@@ -23,10 +23,12 @@ from lesion.results.curves import curves as curves_of
 from lesion.results.reading import DAMAGE, Reading
 from lesion.study.merge import merge as merge_studies
 from lesion.study.study import Study
+from lesion.words import UNMEASURED
 
 PLACE = ("layer", "number", "stage", "kind")
 NUMBERS = ("images", "baseline", "accuracy", "drop", "low", "high")
 SAVED = ("bytes_saved", "bops_saved")
+UNNEEDED = f"{UNMEASURED}; no verdict needed it (--full measures all), or the sweep ended before"
 LESS = ("stage", "baseline", "number", "images", "kind", "bops_saved")
 
 
@@ -65,6 +67,7 @@ def _show_curves(frame: pd.DataFrame) -> None:
         what += ["kendall_tau"] if "kendall_tau" in table else []
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])
         show(table[list(columns)], Format.table, LESS)
+    frame = frame.assign(reason=frame["reason"].replace(UNMEASURED, UNNEEDED))
     plain = frame["damage"].isin(["", DAMAGE]) | (frame["reason"] == "")
     by_damage = frame["reason"].where(plain, frame["damage"] + ": " + frame["reason"])
     itemise("without numbers:", reasons(frame.assign(reason=by_damage)))

@@ -20,29 +20,42 @@ from lesion.errors import LesionError, staying
 
 # they register their commands
 MODULES = (criteria, export, joint, page, rates, report, sweep, watch)
-ORDER = (
-    "layers",
-    "criteria",
-    "sweep",
-    "evaluate",
-    "watch",
-    "curves",
-    "recommend",
-    "verify",
-    "refine",
-    "calibrate",
-    "interactions",
-    "tradeoff",
-    "time",
-    "export",
-    "apply",
-    "compare",
-    "plot",
-    "report",
-    "merge",
-    "demo",
-)
-app.registered_commands.sort(key=lambda command: ORDER.index(command.callback.__name__))  # type: ignore[union-attr]
+PANELS = {
+    "From a network to a skip list": (
+        "demo",
+        "layers",
+        "sweep",
+        "watch",
+        "recommend",
+        "curves",
+        "plot",
+        "report",
+    ),
+    "Rates within a budget, and the smaller network": (
+        "refine",
+        "verify",
+        "export",
+        "apply",
+        "tradeoff",
+        "interactions",
+        "calibrate",
+        "time",
+    ),
+    "More": ("criteria", "evaluate", "compare", "merge"),
+}
+_PLACES = {name: panel for panel, names in PANELS.items() for name in names}
+
+
+def _arrange() -> None:
+    """Puts the commands in the order of the panels, as help shows them."""
+    order = list(_PLACES)
+    names = {id(command): command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    app.registered_commands.sort(key=lambda command: order.index(names[id(command)]))
+    for command in app.registered_commands:
+        command.rich_help_panel = _PLACES[names[id(command)]]
+
+
+_arrange()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lesion.boundary.texts import listed, numbers, seconds, several
 from lesion.cli import options
 from lesion.cli.app import app
-from lesion.cli.option_groups import Measured, Recalled, Shown, check_figures, taking
+from lesion.cli.option_groups import Measured, Resumed, Shown, check_figures, taking
 from lesion.cli.options.values import Format, Rounding, Units
 from lesion.cli.output import itemise, reasons, say, show, tell
 from lesion.cli.progress import (
@@ -84,9 +84,9 @@ def _show_anatomy(anatomy: Anatomy) -> None:
 
 
 @app.command()
-@taking(measured=Recalled)
+@taking(measured=Resumed)
 def sweep(
-    measured: Recalled,
+    measured: Resumed,
     out: options.NewStudy,
     max_drop: options.Aimed = 1.0,
     confidence: options.Certain = 95,
@@ -114,8 +114,8 @@ def sweep(
     runner: options.WhichRunner = "here",
     log: options.Logs = None,
 ) -> None:
-    """Measure: prune each unit on its own, at rising ratios, until it is told what it costs; or do
-    other damage to each layer.
+    """Measure what each layer costs: prune it alone, at rising ratios, until the largest safe one
+    is certain; or do other damage to it.
 
     Stop it whenever you like: the same command goes on where it stopped, and with another
     tolerance, more amounts, layers or images it measures what is new. What a study knows of its

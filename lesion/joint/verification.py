@@ -148,9 +148,10 @@ def _lines(verification: Verification) -> Iterator[str]:
         else:
             known = "on the study's own images" if rates.measured else "predicted"
             before = "these" if rates.measured else "the prediction"
+            side = "below" if check.gap < 0 else "above"
             yield (
                 f"  {known} {signed(rates.drop, 2)} points, at most {signed(rates.high, 2)}; "
-                f"measured {measured}, {signed(check.gap, 2)} above {before}"
+                f"measured {measured}, {abs(check.gap):.2f} {side} {before}"
             )
         yield (
             f"  {verdict} for {points(check.max_drop)} after {grouped(check.images)} of the "

@@ -1,6 +1,7 @@
 """Rates that are meant to be applied together: which filters of which layers stay."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import isnan, nan
@@ -25,6 +26,7 @@ from lesion.rates.unit_rate import UnitRate, numbers
 from lesion.study.header import differences
 from lesion.words import grouped, lost, percent, scored, signed
 
+COLUMN = re.compile(r"\[\n([-+.,\deE\s]+)\n\s*\]")  # no text of JSON holds an end of line
 FORMAT, MIXED = 1, 2  # of rates of filters alone, and with weights that change
 
 
@@ -241,8 +243,15 @@ def _text_of_pruned(path: str | Path) -> str:
 
 
 def as_json(values: Any) -> str:
-    """Values as JSON, which knows no NaN: null in its place."""
-    return json.dumps(_known(values), indent=2)
+    """Values as JSON, which knows no NaN: null in its place. A list of numbers is one line.
+
+    >>> print(as_json({"kept": [0, 2, 5]}))
+    {
+      "kept": [0, 2, 5]
+    }
+    """
+    tall = json.dumps(_known(values), indent=2)
+    return COLUMN.sub(lambda column: f"[{' '.join(column[1].split())}]", tall)
 
 
 def _known(value: Any) -> Any:

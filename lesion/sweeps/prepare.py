@@ -112,7 +112,8 @@ def move(network: nn.Module, device: str) -> None:
         network.to(device)
     except (RuntimeError, AssertionError) as error:
         raise SubjectError(
-            f"Expected a device that torch can use here, got '{device}': {first_line(error)}"
+            f"Expected a device that torch can use here, got '{device}': {first_line(error)}; "
+            "give another, such as cpu, or leave it out."
         ) from error
 
 

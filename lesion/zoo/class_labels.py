@@ -143,7 +143,8 @@ class Labels:
         hint = ""
         if any(WORDNET.fullmatch(name) for name in unknown) and not timm_networks.installed():
             hint = 'install timm, which knows ImageNet\'s folders (pip install "lesion[timm]"), '
-        folders = ", add the missing folders (they may be empty)" if "imagefolder" in data else ""
+        missing = "imagefolder" in data and len(classes) < self.outputs
+        folders = ", add the missing folders (they may be empty)" if missing else ""
         return (
             f"Expected {self.outputs} classes in {data}, one for each output of the network, found "
             f"{len(classes)} ({shown}); {hint}say with --class-map FILE which outputs they "

@@ -1,6 +1,7 @@
 """Rates on the command line: budgets, checks on the images kept back, interactions, times."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -210,6 +211,7 @@ def test_exports_that_need_the_network(home, swept, run, tmp_path):
     ran = run("export", swept, *home.subject, *alone, "--to", "torch-pruning", "-o", out)
     assert ran.code == 0, ran.err
     assert json.loads(out.read_text())["pruning_ratio"] == 0
+    assert re.search(r"^    \"eingang\": \[\d+(, \d+)*\],?$", out.read_text(), re.MULTILINE)
     again = tmp_path / "again.json"
     assert run("export", swept, *alone, "--to", "torch-pruning", "-o", again).code == 0
     assert again.read_bytes() == out.read_bytes()
@@ -231,7 +233,8 @@ def test_apply_writes_the_pruned_network(home, swept, run, tmp_path, name):
     out = tmp_path / name
     ran = run("apply", swept, *home.subject, "--macs", "70%", "--skip", "zweig*", "-o", out)
     assert ran.code == 0, ran.err
-    assert out.stat().st_size > 0 and "parameters" in ran.out
+    assert out.stat().st_size > 0 and "parameters; outputs as those of the lesioned" in ran.out
+    assert ("lesion.load_pruned(" in ran.out) == (out.suffix == ".safetensors")
 
 
 def test_the_shape_of_an_input_is_enough(home, swept, run, tmp_path, monkeypatch):

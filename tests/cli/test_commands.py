@@ -106,6 +106,17 @@ def test_curves_as_a_table_keep_rows_without_numbers_apart(swept, run):
     assert lines[-1] == f"the intact network: 100.00 % top-1 on {SCORED} images"
 
 
+def test_curves_say_why_a_sweep_that_is_done_has_not_measured_a_ratio(home, run, tmp_path):
+    out, ratios = tmp_path / "s.lesion", ("--ratios", "0.25,0.375,0.5", "--layers", "eingang")
+    assert run("sweep", *home.subject, "-o", out, *ratios, "--max-drop", "60").code == 0
+    lines = run("curves", out).out.splitlines()
+    below = lines[lines.index("without numbers:") + 1]
+    assert below == (
+        "  eingang: not measured yet; no verdict needed it (--full measures all), or the sweep "
+        "ended before"
+    )
+
+
 def test_a_wider_confidence_gives_wider_intervals(swept, run):
     low, high = (
         table(run("curves", swept, "--format", "csv", "--confidence", level).out)

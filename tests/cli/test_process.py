@@ -120,7 +120,8 @@ def test_what_reads_a_study_needs_no_torch(swept, tmp_path, environment):
 def test_every_public_name_is_there_and_no_other():
     names = {}
     exec("from lesion import *", names)
-    assert set(lesion.__all__) <= set(names) and set(lesion.__all__) <= set(dir(lesion))
+    assert set(lesion.__all__) <= set(names)
+    assert [name for name in dir(lesion) if not name.startswith("_")] == sorted(lesion.__all__)
     assert callable(lesion.curves) and callable(lesion.cost) and callable(lesion.sweep)
     with pytest.raises(AttributeError, match="module 'lesion' has no attribute 'prune'"):
         _ = lesion.prune

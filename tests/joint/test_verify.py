@@ -1,5 +1,6 @@
 """Rates put to the test on the images kept back: what is measured and claimed."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import networks
@@ -15,7 +16,7 @@ from unequal import subject as small_subject
 from lesion.errors import EvidenceError, LesionError, StudyError
 from lesion.joint.bench import Bench
 from lesion.joint.closed_loop import CAREFUL, FINE, SHRINK, _Loop, tightened
-from lesion.joint.verification import Check, begin, recorded
+from lesion.joint.verification import Check, Verification, begin, recorded
 from lesion.joint.verifier import Verifier, once
 from lesion.joint.verify import verify
 from lesion.rates.budget import Budget
@@ -270,6 +271,15 @@ def test_from_a_network_and_its_data(subject, study):
     assert found.final.drop == pytest.approx(counted(subject, study, allocation))
     closed = verify(study, *subject, allocation, max_drop=3.0, close_loop=Budget(macs=0.9))
     assert closed.certified
+
+
+@pytest.mark.parametrize(("shift", "words"), [(-1.5, "1.50 below"), (0.25, "0.25 above")])
+def test_the_gap_is_told_with_its_side(study, bench, shift, words):
+    allocation = recommend(study, budget=Budget(macs=0.9))
+    check = once(Verifier(study, bench, Aim(3.0), full=True), allocation).final
+    predicted = replace(check.allocation, drop=check.drop - shift)
+    checked = Verification((replace(check, allocation=predicted),), 95.0)
+    assert f", {words} the prediction" in checked.text()
 
 
 def test_nothing_cut_costs_nothing(study, bench):

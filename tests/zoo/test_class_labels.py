@@ -125,6 +125,13 @@ def test_the_classes_of_a_configuration_of_transformers(make, tmp_path):
     assert labels(subject) == [2, 0] and subject.class_map == "2 0"
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_folders_are_missed_only_where_there_are_too_few(make, network, count):
+    with pytest.raises(SubjectError, match=f"Expected 3 classes in .* found {count} ") as caught:
+        open_subject(network(3), None, make(*"abcd"[:count]))
+    assert ("add the missing folders" in str(caught.value)) == (count < 3)
+
+
 def test_a_name_of_several_classes_is_none(make, network):
     pytest.importorskip("timm")
     data = make("crane", "tench")  # a bird, and a machine

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lesion.cli.options.values import Estimand, Guarantee, Order
+from lesion.cli.options.values import Estimand, Guarantee, Order, per_cent
 
 _goal = partial(typer.Option, rich_help_panel="What to find out")
 SCORES = (
@@ -25,10 +25,16 @@ Aimed = Annotated[
         help="tolerated, in percentage points: a lesion is measured until it is certain whether it "
         "costs more",
         metavar="POINTS",
+        parser=per_cent,
     ),
 ]
 Certain = Annotated[
-    float, _goal(help="that no such claim of the study is wrong, in per cent", metavar="PERCENT")
+    float,
+    _goal(
+        help="that no such claim of the study is wrong, in per cent",
+        metavar="PERCENT",
+        parser=per_cent,
+    ),
 ]
 HalfWidth = Annotated[
     float | None,
@@ -36,6 +42,7 @@ HalfWidth = Annotated[
         help="instead: measure every lesion until its drop is known to so many points on both "
         "sides",
         metavar="POINTS",
+        parser=per_cent,
     ),
 ]
 Everything = Annotated[bool, _goal("--full", help="measure every lesion on every image")]
@@ -82,13 +89,25 @@ Function = Annotated[
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option(help="tolerated, in percentage points", metavar="POINTS", show_default="as swept"),
+    typer.Option(
+        help="tolerated, in percentage points",
+        metavar="POINTS",
+        parser=per_cent,
+        show_default="as swept",
+    ),
 ]
 Sure = Annotated[
     float | None,
-    typer.Option(help="of the claims, in per cent", metavar="PERCENT", show_default="as swept"),
+    typer.Option(
+        help="of the claims, in per cent",
+        metavar="PERCENT",
+        parser=per_cent,
+        show_default="as swept",
+    ),
 ]
-Confidence = Annotated[float, typer.Option(help="of the intervals, in per cent", metavar="PERCENT")]
+Confidence = Annotated[
+    float, typer.Option(help="of the intervals, in per cent", metavar="PERCENT", parser=per_cent)
+]
 ByClass = Annotated[
     bool, typer.Option("--by-class", help="drops class by class, of lesions that saw all images")
 ]

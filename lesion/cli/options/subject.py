@@ -1,6 +1,7 @@
 """Options that say what is measured, and how its images are prepared.
 
-Network, weights and data stand first in help, in no panel, with what else a beginner needs.
+Network, weights and data stand first in help, in no panel, with what else a beginner needs; where a
+study says them, they stand behind what the command is for.
 """
 
 from functools import partial
@@ -21,6 +22,10 @@ DATA = (
     "folder, or hf:NAME:SPLIT:IMAGES,LABELS; FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, a function "
     "that returns a Dataset or DataLoader; demo:fashion-mnist"
 )
+WEIGHTS = (
+    "a file (safetensors or a saved state_dict), default, a tag or enum's name, or random; needed "
+    "for torchvision:NAME, timm:NAME and hf:NAME"
+)
 
 Network = Annotated[str, typer.Option(help=NETWORK, metavar="NETWORK", show_default=False)]
 Data = Annotated[str, typer.Option(help=DATA, metavar="DATA", show_default=False)]
@@ -30,6 +35,12 @@ KnownNetwork = Annotated[
 ]
 KnownData = Annotated[
     str | None, typer.Option("--data", help=DATA, metavar="DATA", show_default="the study's")
+]
+OtherNetwork = Annotated[
+    str | None, _subject("--network", help=NETWORK, metavar="NETWORK", show_default="the study's")
+]
+OtherData = Annotated[
+    str | None, _subject("--data", help=DATA, metavar="DATA", show_default="the study's")
 ]
 ShownData = Annotated[
     str | None, typer.Option("--data", help=DATA, metavar="DATA", show_default="noise of --input")
@@ -42,13 +53,10 @@ InputShape = Annotated[
         metavar="SHAPE",
     ),
 ]
-Weights = Annotated[
+Weights = Annotated[str | None, typer.Option(help=WEIGHTS, metavar="WEIGHTS")]
+OtherWeights = Annotated[
     str | None,
-    typer.Option(
-        help="a file (safetensors or a saved state_dict), default, a tag or enum's name, or "
-        "random; needed for torchvision:NAME, timm:NAME and hf:NAME",
-        metavar="WEIGHTS",
-    ),
+    _subject("--weights", help=WEIGHTS, metavar="WEIGHTS", show_default="the study's"),
 ]
 Classes = Annotated[
     int | None,

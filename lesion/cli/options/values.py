@@ -2,6 +2,20 @@
 
 from enum import Enum
 
+import typer
+
+
+def per_cent(text: str | float) -> float:
+    """A number of percentage points, or of per cent, with its sign or without.
+
+    >>> per_cent("1"), per_cent("0.5 %"), per_cent("95%")
+    (1.0, 0.5, 95.0)
+    """
+    try:
+        return float(str(text).rstrip("% "))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no number; give one such as 1 or 0.5") from None
+
 
 class Format(str, Enum):
     """How a table is printed."""

@@ -11,7 +11,6 @@ it ranks other filters: here they come from the rates.
 The package is an extra: `pip install "lesion[pruning]"`.
 """
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from lesion.exports.targets import Handover
 from lesion.exports.torch_pruning_groups import check, check_pruned, groups
 from lesion.network.copy import copied
 from lesion.network.program import layout
-from lesion.rates.allocation import Allocation
+from lesion.rates.allocation import Allocation, as_json
 from lesion.subject.adapter import Adapter
 from lesion.subject.network import evaluating
 from lesion.subject.snapshot import unchanged
@@ -199,7 +198,7 @@ def content(given: Handover) -> str:
             for layer, stays in ready.importance.stays.items()
         },
     }
-    return json.dumps(values, indent=2) + "\n"
+    return as_json(values) + "\n"
 
 
 def _tensors(matched: Match, network: nn.Module, batch: Any) -> list[Tensor]:

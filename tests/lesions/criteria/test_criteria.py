@@ -103,6 +103,8 @@ def test_an_unknown_name_is_told_the_known_ones():
         criterion("fpmg")
     said = f"Expected a criterion ({known}), got 'fpmg'; did you mean fpgm?"
     assert str(caught.value) == said
+    with pytest.raises(LesionError, match=r"got 'BN_Scale'; did you mean bn_scale\?$"):
+        criterion("BN_Scale")
     with pytest.raises(LesionError, match=r"got 'x'; choose one of them\.$"):
         criterion("x")
 
