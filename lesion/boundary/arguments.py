@@ -213,6 +213,8 @@ def batch(value: Any) -> Any:
         return instance_no("torch.nn", "Module")(value)
     if isinstance(value, (tuple, list)) and value and all(isinstance(size, int) for size in value):
         raise ValueError(f"a shape is none: give torch.zeros({', '.join(map(str, value))})")
+    if isinstance(value, sys.modules["torch"].utils.data.Dataset):
+        raise ValueError("of a data set next(iter(torch.utils.data.DataLoader(data, 2))) is one")
     raise ValueError("such as torch.zeros(2, 3, 224, 224)")
 
 

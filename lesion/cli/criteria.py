@@ -33,7 +33,7 @@ def criteria(
     Spearman's rank correlation of every criterion, how far its scores depend on which images it
     saw, and the seconds that they took.
     """
-    from lesion.rates.allocation import as_json
+    from lesion.boundary.json_text import as_json
     from lesion.sweeps.choices import Choices
     from lesion.sweeps.prepare import placed
     from lesion.sweeps.yardstick import compared

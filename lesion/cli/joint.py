@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lesion.boundary.json_text import as_json
 from lesion.boundary.texts import listed, numbers
 from lesion.cli import options
 from lesion.cli.app import app
@@ -13,7 +14,6 @@ from lesion.cli.progress import best_device
 from lesion.cli.rates import by_of, print_rates, rated, save_rates, times_of
 from lesion.cli.recall import recalled, recalled_score
 from lesion.errors import LesionError
-from lesion.rates.allocation import as_json
 from lesion.results.reading import column_of, last_aim
 from lesion.study.aim import Aim
 from lesion.study.study import Study

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lesion.boundary.json_text import as_json
 from lesion.cli import options
 from lesion.cli.app import app
 from lesion.cli.option_groups import Rates, Shown, check_out, taking
@@ -11,7 +12,7 @@ from lesion.cli.output import put, say, say_where, show
 from lesion.cli.progress import best_device
 from lesion.errors import LesionError
 from lesion.rates.allocate import by_stage, check, reading_of
-from lesion.rates.allocation import Allocation, as_json
+from lesion.rates.allocation import Allocation
 from lesion.rates.recommend import within
 from lesion.results.advice import Advice
 from lesion.results.advise import advise

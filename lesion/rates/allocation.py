@@ -1,7 +1,6 @@
 """Rates that are meant to be applied together: which filters of which layers stay."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import isnan, nan
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from lesion import harmless
 from lesion.boundary.files import write
+from lesion.boundary.json_text import as_json
 from lesion.boundary.public import public
 from lesion.compression.footprint import Footprint
 from lesion.errors import LesionError, StudyError
@@ -26,7 +26,6 @@ from lesion.rates.unit_rate import UnitRate, numbers
 from lesion.study.header import differences
 from lesion.words import grouped, lost, percent, scored, signed
 
-COLUMN = re.compile(r"\[\n([-+.,\deE\s]+)\n\s*\]")  # no text of JSON holds an end of line
 FORMAT, MIXED = 1, 2  # of rates of filters alone, and with weights that change
 
 
@@ -227,7 +226,8 @@ class Allocation:
             values = json.loads(_text_of_pruned(path) or Path(path).read_text())
         except (OSError, ValueError, SafetensorError) as error:
             raise LesionError(
-                f"Expected rates in {path}, but it cannot be read: {error}"
+                f"Expected rates in {path}, but it cannot be read: {error}; give a file that "
+                "`lesion recommend -o` wrote."
             ) from error
         if not isinstance(values, dict):
             raise LesionError(f"Expected rates in {path}, got a {type(values).__name__}.")
@@ -240,26 +240,6 @@ def _text_of_pruned(path: str | Path) -> str:
         return ""
     with safe_open(path, "np") as file:
         return str((file.metadata() or {}).get("allocation", "null"))
-
-
-def as_json(values: Any) -> str:
-    """Values as JSON, which knows no NaN: null in its place. A list of numbers is one line.
-
-    >>> print(as_json({"kept": [0, 2, 5]}))
-    {
-      "kept": [0, 2, 5]
-    }
-    """
-    tall = json.dumps(_known(values), indent=2)
-    return COLUMN.sub(lambda column: f"[{' '.join(column[1].split())}]", tall)
-
-
-def _known(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _known(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_known(part) for part in value]
-    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _lines(rates: Allocation) -> Iterator[str]:

@@ -71,9 +71,10 @@ class Budget:
         """Raises LesionError for what cannot be asked."""
         for name, share in self.shares.items():
             if not 0 < share <= 1:
+                hint = f"; {share:g} % is {share / 100:g}" if 1 < share <= 100 else ""
                 raise LesionError(
                     f"Expected the share of the {RESOURCES[name]} that may remain, above 0 and up "
-                    f"to 100 %, got {percent(share)}."
+                    f"to 100 %, got {percent(share)}{hint}."
                 )
         if sum(getattr(self, name) == LEAST for name in RESOURCES) > 1:
             raise LesionError("Expected one resource to be least, got several; bound the others.")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from cli import netz
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 import lesion
 from lesion.boundary.public import KINDS
@@ -179,6 +179,7 @@ def test_arrays_are_batches(network, dtype):
         (None, "Expected one batch of two images or more, got None"), (3, "got 3, for example"),
         ("val/a.png", "got 'val/a.png'"), (torch.tensor(1.0), "got Tensor ()"), ([], "got list"),
         (torch.rand(2, 5, 8, 8), "Expected data that the network takes, got batches of float32"),
+        (Subset([torch.rand(3, 8, 8)], [0]), "next(iter(torch.utils.data.DataLoader(data, 2)))"),
         (torch.rand(2), "Expected data that the network takes"), (nn.ReLU(), "got ReLU"),
     ],
     ids=kind_of,

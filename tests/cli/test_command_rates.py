@@ -152,7 +152,9 @@ def test_files_that_are_not_what_they_should_be(home, swept, run, tmp_path):
     wrong.write_text("{}")
     verify = ("verify", swept, *home.subject)
     run(*verify, "--rates", wrong).refused("Expected rates as `lesion recommend --format json`")
-    run(*verify, "--rates", tmp_path / "none.json").refused("cannot be read")
+    run(*verify, "--rates", tmp_path / "none.json").refused(
+        "cannot be read", "give a file that `lesion recommend -o` wrote."
+    )
     run("recommend", swept, "--latency", "50%", "--times", wrong).refused(
         "Expected a table of times"
     )

@@ -15,6 +15,8 @@ ANATOMY = planted.anatomy(20)
         (Budget(), "Expected a budget, got none"),
         (Budget(macs=0), "above 0 and up to 100 %, got 0 %"),
         (Budget(macs=1.5), "got 150 %"),
+        (Budget(macs=50), r"up to 100 %, got 5000 %; 50 % is 0\.5\.$"),
+        (Budget(params=2000), r"got 2e\+05 %\.$"),
         (Budget(macs="least"), "Expected a bound beside the least MACs"),
         (Budget(macs="least", params="least"), "Expected one resource to be least, got several"),
         (Budget(macs=0.5, max_drop=-1), "Expected a joint drop in points"),

@@ -1,7 +1,7 @@
 """Plain JSON: everything that is known of the rates, to be read back by `Allocation.load`."""
 
+from lesion.boundary.json_text import as_json
 from lesion.exports.targets import Handover
-from lesion.rates.allocation import as_json
 
 SUFFIX = ".json"
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from lesion.boundary.json_text import as_json
 from lesion.errors import LesionError, first_line
 from lesion.exports.match import Match, match
 from lesion.exports.origin import about
@@ -32,7 +33,7 @@ from lesion.exports.targets import Handover
 from lesion.exports.torch_pruning_groups import check, check_pruned, groups
 from lesion.network.copy import copied
 from lesion.network.program import layout
-from lesion.rates.allocation import Allocation, as_json
+from lesion.rates.allocation import Allocation
 from lesion.subject.adapter import Adapter
 from lesion.subject.network import evaluating
 from lesion.subject.snapshot import unchanged
