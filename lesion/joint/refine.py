@@ -3,8 +3,7 @@
 What a cut does to an image's margin depends on what else is cut.  So around the rates at hand every
 rate is moved a little, the others as they are, and it is measured how each image's margin moves.
 The best of the states around is searched for by the sums of these moves; if it measures better it
-is the new middle, else one looks less far.  (A trust region with a model by image, cf. Conn, Gould,
-Toint 2000, chapter 6.)
+is the new middle, else one looks less far (a trust region: Conn, Gould, Toint 2000, chapter 6).
 """
 
 from collections.abc import Sequence
@@ -161,9 +160,8 @@ def refine(
 
     Where layers share their stage's rate, those that skip it keep skipping it.
     A round takes at most four passes a unit over a quarter of the images (250 at least), and eight
-    over all. Raises LesionError for a
-    budget of the least, which names no share, and for lesions that recovered where nothing
-    recovers.
+    over all. Raises LesionError for a budget of the least, which names no share, and for lesions
+    that recovered where nothing recovers.
     """
     if after and not bench.engine.recovery:
         raise LesionError(
