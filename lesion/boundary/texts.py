@@ -69,16 +69,21 @@ def seconds(text: str | None) -> float:
     return time
 
 
-def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+def numbers(text: str | None, option: str, percent: float = 0.0) -> tuple[float, ...] | None:
     """The numbers between commas, None where the option was not given.
 
-    >>> numbers("0.1, .5", "--amounts")
-    (0.1, 0.5)
+    percent: what a per cent counts, 0 where there are none
+
+    >>> numbers("0.1, .5,90%", "--amounts", percent=0.01)
+    (0.1, 0.5, 0.9)
     """
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
+        return tuple(
+            percent * float(part[:-1]) if percent and part.endswith("%") else float(part)
+            for part in listed(text)
+        )
     except ValueError as error:
         raise LesionError(
             f"Expected numbers with commas between them for {option}, got '{text}'; "

@@ -241,7 +241,7 @@ def tradeoff(
         table = measure(
             opened,
             bench,
-            numbers(shares, "--shares") or (),
+            numbers(shares, "--shares", percent=0.01) or (),
             rounds=rounds,
             recovered=recovered,
         )

@@ -32,7 +32,7 @@ def report(
 
     check_out(out, study, class_map, tradeoff, interactions)
     tables = {"tradeoff": table_in(tradeoff), "interactions": table_in(interactions)}
-    drops = numbers(tolerances, "--tolerances")
+    drops = numbers(tolerances, "--tolerances", percent=1)
     with Study.open(study) as opened:
         named = named_in(opened.header.settings)
         names = zoo.output_names(named, opened.header.classes, class_map)

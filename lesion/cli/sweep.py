@@ -137,7 +137,7 @@ def sweep(
         score = recalled_score(score, known, out)
         seed = known.get("seed", 0) if seed is None else seed
         base = Choices(
-            ratios=numbers(ratios, "--amounts"),
+            ratios=numbers(ratios, "--amounts", percent=0.01),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),
@@ -216,7 +216,7 @@ def evaluate(
         from lesion.sweeps.choices import Choices
 
         base = Choices(
-            ratios=numbers(ratios, "--amounts"),
+            ratios=numbers(ratios, "--amounts", percent=0.01),
             criterion=criterion,
             units=units.value,
             layers=listed(layers),

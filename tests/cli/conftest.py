@@ -95,7 +95,7 @@ def study(home) -> Path:
     """A study of everything at 0.5 and 0.75 on every image, only to be read."""
     out = home.folder / "study.lesion"
     with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as end:
-        ratios = ("--ratios", "0.5,0.75", "--full")
+        ratios = ("--ratios", "0.5, 75%", "--full")
         patched.setattr(sys, "argv", ["lesion", "sweep", *home.subject, "-o", str(out), *ratios])
         main()
     assert not end.value.code

@@ -112,6 +112,8 @@ def test_nan_in_outputs(home, refused):
         (["--ratios", "0.5,1"], ["pruning ratios between 0 and 1, got 1"]),
         (["--ratios", "-0.1"], ["pruning ratios between 0 and 1, got -0.1"]),
         (["--ratios", "nan"], ["pruning ratios between 0 and 1, got nan"]),
+        (["--ratios", "50"], ["pruning ratios between 0 and 1, got 50"]),
+        (["--ratios", "150%"], ["pruning ratios between 0 and 1, got 1.5"]),
         (["--ratios", "half"], ["Expected numbers with commas", "--amounts, got 'half'"]),
         (["--ratios", ""], ["Expected numbers with commas", "--amounts, got ''"]),
         (
