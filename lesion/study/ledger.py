@@ -83,7 +83,7 @@ class Ledger:
         """What the intact network made of the first images, or of all that it has seen."""
         rows = self.store.rows(f"SELECT {INTACT} FROM intact ORDER BY rowid")
         with self._readable():
-            intact = Intact.join((to_intact(row, self.columns) for row in rows), self.columns)
+            intact = to_intact(rows, self.columns)
             _check_places(intact.outcomes.images, min(len(intact), self.size))
         return intact.take(slice(images))
 
@@ -93,7 +93,7 @@ class Ledger:
             f"SELECT {PART} FROM outcomes WHERE lesion = ? ORDER BY rowid", lesion
         )
         with self._readable():
-            outcomes = Outcomes.join((to_outcomes(row, self.columns) for row in rows), self.columns)
+            outcomes = to_outcomes(rows, self.columns)
             _check_places(outcomes.images, self.size)
         return outcomes
 
