@@ -1,6 +1,5 @@
 """A study as one question reads it: which lesions count, what each costs, and what is certain."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +11,7 @@ from lesion.results.drops import Drop, proportion
 from lesion.results.held import named, recovered
 from lesion.study.aim import Aim
 from lesion.study.decisions import Decision, Decisions, Evaluated, asked, settled, totals
+from lesion.study.recorded import Recorded
 from lesion.study.study import Study
 from lesion.subject.outcomes import EVALUATION, SCORES, Intact
 from lesion.words import UNMEASURED
@@ -119,8 +119,9 @@ class Reading:
     def _keep(self, known: "Reading") -> None:
         """Take over what another question about the same score has worked out already."""
         same = ["amounts", "planned", "failed", "lesions", "intact", "baseline", "totals"]
-        if self.confidence == known.confidence and known.__dict__.get("totals") is not None:
-            same.append("drops")  # without an interval of the process, which the question steers
+        same.append("recorded")
+        if self.confidence == known.confidence:
+            same.append("counted")
         self.__dict__.update(
             {name: known.__dict__[name] for name in same if name in known.__dict__}
         )
@@ -201,9 +202,14 @@ class Reading:
         """The lesions put to the aim, as far as their outcomes go."""
         if self.column == EVALUATION:
             return Evaluated(self.study, self.aim, self.lesions)
-        decisions = Decisions(self.study, self.aim, self.lesions)
+        decisions = Decisions(self.study, self.aim, self.lesions, recorded=self.recorded)
         decisions.follow()
         return decisions
+
+    @cached_property
+    def recorded(self) -> Recorded:
+        """The lesions' scores, whatever is asked of them."""
+        return Recorded(self.study, self.column, self.lesions, self.images)
 
     @cached_property
     def totals(self) -> dict[Lesion, float] | None:
@@ -222,8 +228,24 @@ class Reading:
     @cached_property
     def drops(self) -> dict[Lesion, Drop]:
         """What each lesion costs, failed ones with the reason: in order of execution and harm."""
-        level, stopped = proportion(self.confidence), []
-        drops: dict[Lesion, Drop] = {}
+        stopped = [
+            lesion for lesion, drop in self.counted.items() if not (drop.reason or drop.interval)
+        ]
+        if not stopped:
+            return self.counted
+        assert isinstance(self.decisions, Decisions)
+        ends = self.decisions.intervals(stopped, proportion(self.confidence))
+        estimated = {
+            lesion: self.counted[lesion].estimated(self.baseline, ends[place])
+            for place, lesion in enumerate(stopped)
+        }
+        return self.counted | estimated
+
+    @cached_property
+    def counted(self) -> dict[Lesion, Drop]:
+        """The same without what the process tells of those that stopped early, which it steered:
+        whatever is asked, at one confidence."""
+        level, drops = proportion(self.confidence), dict[Lesion, Drop]()
         evaluations, resampled = self.study.evaluations, self.study.resampled
         for lesion in sorted(self.planned, key=self._order):
             drops[lesion] = Drop(reason=self.failed.get(lesion, UNMEASURED))
@@ -237,22 +259,7 @@ class Reading:
             drops[lesion] = Drop.counted(outcomes, self.intact, self.column)
             if len(outcomes) == len(self.intact):
                 drops[lesion] = drops[lesion].exact(outcomes, self.intact, self.column, level)
-            else:
-                stopped.append(lesion)
-        return drops | self._estimated(stopped, drops, level)
-
-    def _estimated(
-        self, stopped: Sequence[Lesion], drops: dict[Lesion, Drop], level: float
-    ) -> dict[Lesion, Drop]:
-        """Those that stopped early, by the process that chose their images."""
-        if not stopped:
-            return {}
-        assert isinstance(self.decisions, Decisions)
-        ends = self.decisions.intervals(stopped, level)
-        return {
-            lesion: drops[lesion].estimated(self.baseline, ends[place])
-            for place, lesion in enumerate(stopped)
-        }
+        return drops
 
     def _order(self, lesion: Lesion) -> tuple[int, str, str, float, str, int]:
         return (

@@ -13,6 +13,7 @@ from lesion.sequential import Forecast, Process, Question, Verdict
 from lesion.study.aim import Aim
 from lesion.study.error_shares import shares, tolerances
 from lesion.study.header import Header
+from lesion.study.recorded import Recorded
 from lesion.study.study import Study
 from lesion.subject.outcomes import Intact
 
@@ -33,17 +34,23 @@ class Decisions:
 
     A lesion's verdict depends on its own outcomes alone, in an order that was fixed before any was
     seen; so it holds whenever one stops, whatever made one stop.
+
+    recorded: of these lesions and images, where another aim has read them already
     """
 
     def __init__(
-        self, study: Study, aim: Aim, lesions: Sequence[Lesion], images: int | None = None
+        self,
+        study: Study,
+        aim: Aim,
+        lesions: Sequence[Lesion],
+        images: int | None = None,
+        recorded: Recorded | None = None,
     ) -> None:
         aim.check()
         self.study, self.aim, self.lesions = study, aim, tuple(lesions)
         intact = study.intact(images)
         self.images = len(intact)
-        self._place = {lesion: place for place, lesion in enumerate(self.lesions)}
-        self._scores: dict[Lesion, np.ndarray] = {}
+        self.recorded = recorded or Recorded(study, aim.column, self.lesions, self.images)
         self.question = asked(intact, aim, study.header)
         self.process = looking(self.question, study, aim, len(self.lesions))
         self._forecast = Forecast(*np.zeros((3, len(self.lesions))))
@@ -63,37 +70,46 @@ class Decisions:
         """
         implied: dict[Lesion, Verdict] = {}
         for max_drop in tolerances(self.study, self.aim, self.lesions, self.images):
-            planned = Decisions(
-                self.study, replace(self.aim, max_drop=max_drop), self.lesions, self.images
-            )
-            planned.follow()
             certain = Verdict.SAFE if max_drop < self.aim.max_drop else Verdict.SENSITIVE
-            verdicts = zip(self.lesions, planned.process.verdicts(planned.alpha), strict=True)
+            verdicts = zip(self.lesions, self._planned(max_drop), strict=True)
             implied |= {lesion: verdict for lesion, verdict in verdicts if verdict is certain}
         return implied
 
+    def _planned(self, max_drop: float) -> list[Verdict]:
+        """The verdicts at a tolerance that was planned, followed once for all that ask."""
+        aim, known = replace(self.aim, max_drop=max_drop), self.recorded.verdicts
+        if aim not in known:
+            planned = Decisions(self.study, aim, self.lesions, self.images, self.recorded)
+            planned.follow()
+            known[aim] = planned.process.verdicts(planned.alpha)
+        return known[aim]
+
     def places(self, lesions: Iterable[Lesion]) -> np.ndarray:
         """Their numbers in the process."""
-        return np.array([self._place[lesion] for lesion in lesions], int)
+        return np.array([self.recorded.place[lesion] for lesion in lesions], int)
 
     def wanted(self, lesions: Sequence[Lesion]) -> dict[Lesion, np.ndarray]:
         """The images that each lesion looks at next and has no outcomes of."""
         chosen = zip(lesions, self.process.choose(self.places(lesions)), strict=True)
-        return {lesion: images[np.isnan(self._known(lesion)[images])] for lesion, images in chosen}
+        return {
+            lesion: images[np.isnan(self.recorded[lesion][images])] for lesion, images in chosen
+        }
 
     def look(self, lesions: Sequence[Lesion]) -> None:
         """One step further for each of the lesions, whose outcomes are recorded by now."""
         self.refresh(lesions)
         places = self.places(lesions)
         chosen = zip(lesions, self.process.choose(places), strict=True)
-        self.process.update(places, [self._known(lesion)[images] for lesion, images in chosen])
+        self.process.update(places, [self.recorded[lesion][images] for lesion, images in chosen])
 
     def follow(self) -> None:
-        """Every lesion as far as its recorded outcomes go, or until its verdict."""
+        """Every lesion as far as its recorded outcomes go, or until its verdict.
+
+        Outcomes that came since they were read count after `refresh`.
+        """
         if not self.lesions:
             return
-        self.refresh(self.lesions)
-        scores = np.stack([self._known(lesion) for lesion in self.lesions])
+        scores = self.recorded.table
         if not self.aim.half_width:
             sequential.decide(self.process, scores, self.alpha)
             return
@@ -110,18 +126,7 @@ class Decisions:
 
     def refresh(self, lesions: Iterable[Lesion]) -> None:
         """Read again what is recorded of some lesions."""
-        for lesion in lesions:
-            self._scores.pop(lesion, None)
-
-    def _known(self, lesion: Lesion) -> np.ndarray:
-        """A lesion's score on each image, NaN where there is none."""
-        if lesion not in self._scores:
-            scores = np.full(self.images, np.nan)
-            outcomes = self.study.outcomes(lesion)
-            inside = outcomes.images < self.images
-            scores[outcomes.images[inside]] = outcomes[self.aim.column][inside]
-            self._scores[lesion] = scores
-        return self._scores[lesion]
+        self.recorded.refresh(lesions)
 
     def decisions(self) -> dict[Lesion, Decision]:
         """What the recorded outcomes say of each lesion, followed as far as they go."""
@@ -136,13 +141,11 @@ class Decisions:
         if not self.lesions:
             return {}
         verdicts, made = self.verdicts(), {}
-        left = self.forecast().images
-        for lesion, more in zip(self.lesions, left.tolist(), strict=True):
-            known = self._known(lesion)
-            seen = int((~np.isnan(known)).sum())
+        left, counts = self.forecast().images.tolist(), self.recorded.counts.tolist()
+        for lesion, seen, more in zip(self.lesions, counts, left, strict=True):
             verdict = verdicts[lesion]
             if seen == self.images and self.question.estimand == "set":
-                verdict = exact(self.question, known)
+                verdict = exact(self.question, self.recorded[lesion])
             made[lesion] = Decision(verdict.value, seen, float(more))
         return made
 

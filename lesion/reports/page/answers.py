@@ -45,7 +45,7 @@ def answers(reading: Reading, tolerances: Sequence[float]) -> list[Answer]:
 
     Raises LesionError for a tolerance that cannot be, EvidenceError where nothing is measured.
     """
-    _ = reading.baseline, reading.totals, reading.drops  # once, for all tolerances
+    _ = reading.baseline, reading.totals, reading.drops, reading.recorded  # once, for all
     made = [_advised(reading, max_drop) for max_drop in tolerances]
     advised = [answer.advice for answer in made if answer.advice is not None]
     if not reading.filters or not advised:
