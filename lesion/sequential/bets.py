@@ -48,8 +48,8 @@ def attention(
 
 def capped(bet: Array, room: Array) -> Array:
     """The bet, as far as an image that loses `room` a unit does not ruin it."""
-    most = FULL / np.maximum(room, 1e-300)
-    return np.asarray(np.where(room > 0, np.minimum(bet, most), bet))
+    most = np.where(room > 0, FULL / np.maximum(room, 1e-300), np.inf)
+    return np.asarray(np.minimum(bet, most))
 
 
 def kelly(p: Array, share: Array, weight: Array, need: Array, sign: Array) -> tuple[Array, Array]:

@@ -92,7 +92,8 @@ def _end(
     theta = np.full(len(inside), process.question.bars[side] / images)
     for _ in range(HALVINGS):
         within = (sign * theta > sign * inside) & (sign * theta < sign * outside)
-        refuted = _peak(process, record, theta, side) >= log(2 / alpha)
+        refuted = np.zeros(len(theta), bool)
+        refuted[within] = _refuted(process, record, np.flatnonzero(within), theta, side, alpha)
         outside = np.where(within & refuted, theta, outside)
         inside = np.where(within & ~refuted, theta, inside)
         theta = (inside + outside) / 2
@@ -103,21 +104,31 @@ def _end(
     return np.asarray(outside - sign * spacing)
 
 
-def _peak(process: Process, record: Record, theta: Array, side: int) -> Array:
-    """The largest log wealth that betting against θ ever had."""
+def _refuted(
+    process: Process, record: Record, rows: Array, theta: Array, side: int, alpha: float
+) -> Array:
+    """Of some cells, whether the wealth that bets against θ makes ever reached 2 / α.
+
+    A cell is followed no further than to where it did.
+    """
     tables, real = record
-    wealth = np.tile(np.log(process.shares), (len(theta), 1))
-    peak = np.zeros(len(theta))
+    reached, left = np.zeros(len(theta), bool), rows
+    wealth = np.tile(np.log(process.shares), (len(rows), 1))
     for start in range(0, real.shape[1], BLOCK):
+        if not len(left):
+            break
         block = slice(start, start + BLOCK)
-        factors = process.against(tables[:, :, block], theta, side)
-        paths = np.cumprod(np.where(real[:, None, block], factors, 1.0), axis=2)
-        top = wealth.max(1)
-        weights = np.exp(wealth - top[:, None])
-        mean = np.zeros(paths[:, 0].shape)
-        for bet in range(paths.shape[1]):
-            mean += weights[:, bet, None] * paths[:, bet]
+        paths = process.against(tables[:, left, block], theta[left], side)
+        padding = ~real[left, block]
+        if padding.any():
+            paths = np.where(padding[:, None], 1.0, paths)
+        np.cumprod(paths, axis=2, out=paths)
+        gained, top = paths[:, :, -1].copy(), wealth.max(1)
+        paths *= np.exp(wealth - top[:, None])[:, :, None]
         with np.errstate(divide="ignore"):
-            peak = np.maximum(peak, np.log(mean.max(1)) + top)
-            wealth += np.log(paths[:, :, -1])
-    return peak
+            peak = np.log(paths.sum(1).max(1)) + top
+            wealth += np.log(gained)
+        crossed = peak >= log(2 / alpha)
+        reached[left[crossed]] = True
+        left, wealth = left[~crossed], wealth[~crossed]
+    return reached[rows]

@@ -231,12 +231,16 @@ class Stratified(Process):
         gain, bet, room = trail[4 + 3 * side : 7 + 3 * side]
         sign, edge = (1, high) if side == 0 else (-1, low)
         shift = sign * (theta - self.question.bars[side] / self.question.images)[:, None]
-        verdict = 1 + capped(bet, room - shift) * (gain + shift)
         large = 1 / np.maximum(sign * (edge - known), 1e-12)
-        room = sign * (edge - theta[:, None])
-        plain = capped(SHARES[:-1, None] * large[:, None], room[:, None])
-        plain = 1 + plain * (sign * (theta[:, None] - guess))[:, None]
-        return np.concatenate([verdict[:, None], plain], axis=1)
+        factors = np.empty((len(theta), len(self.shares), large.shape[1]))
+        verdict, plain = factors[:, 0], factors[:, 1:]
+        verdict[:] = capped(bet, room - shift) * (gain + shift)
+        plain[:] = capped(
+            SHARES[:-1, None] * large[:, None], sign * (edge - theta[:, None])[:, None]
+        )
+        plain *= (sign * (theta[:, None] - guess))[:, None]
+        factors += 1
+        return factors
 
     def _count(self, step: Step, drops: Array, real: Array) -> None:
         shape = len(step.cells), self.strata.groups
