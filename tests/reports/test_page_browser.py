@@ -1,26 +1,45 @@
 """The page in a browser: it loads nothing, answers as `recommend` does, and needs no pointer.
 
 Skipped where playwright or Chromium is missing. LESION_CHROMIUM names another browser than the
-system's; LESION_AXE names axe.min.js of axe-core, by which accessibility is looked at as well.
+system's. Barriers are what axe-core finds, of the package axe-playwright-python; LESION_AXE names
+another axe.min.js.
 """
 
 import csv
 import io
+import json
 import os
 import shutil
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import hostile
+import mixed
 import planted
 import pytest
+from test_page_more import PAIRS, TRADEOFF
 
 import lesion
+from lesion.joint.verification import Check
 from lesion.rates.allocate import by_stage
 from lesion.results.reading import Reading
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("LESION_CHROMIUM") or shutil.which("chromium")
 TOLERANCES = (0.5, 1, 2, 5, 10)
+SIZES = [pytest.param(size, id=str(size["width"])) for size in (
+    {"width": 1200, "height": 900}, {"width": 400, "height": 900})]  # fmt: skip
+
+
+def axe():
+    """The file of axe-core."""
+    if named := os.environ.get("LESION_AXE"):
+        return Path(named)
+    package = find_spec("axe_playwright_python")
+    if package is None:
+        pytest.skip("axe-playwright-python is not installed")
+    return Path(package.origin).with_name("axe.min.js")
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +85,69 @@ def texts(page, selector):
     return page.locator(selector).all_inner_texts()
 
 
-@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_quiet_alone_and_fits(browser, study, width, scheme):
+def test_it_is_quiet_alone_and_fits(browser, study, size, scheme):
     path = study.path.with_name("report.html")
-    size = {"width": width, "height": 900}
     page = shown(browser, path, viewport=size, color_scheme=scheme)
     wide = page.evaluate("document.documentElement.scrollWidth")
-    assert page.complaints == [] and page.requests == [path.as_uri()] and wide <= width
-    if axe := os.environ.get("LESION_AXE"):
-        page.evaluate(Path(axe).read_text())
-        found = page.evaluate("axe.run()")["violations"]
-        assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    assert page.complaints == [] and page.requests == [path.as_uri()] and wide <= size["width"]
     page.close()
+
+
+def everything(folder):
+    """The page of a study with whatever can be measured besides."""
+    with planted.study(folder / "s.lesion", ratios=(0.25, 0.5, 0.75)) as study:
+        rates = lesion.recommend(study, budget=lesion.Budget(macs=0.8))
+        known = Check(rates, 1.0, 0.025, 1, "safe", 300, 400, 93.0, 0.5, -0.25, 1.25)
+        for check in (known, replace(known, number=2, verdict="undecided")):
+            study.add_check(json.dumps(check.to_dict()))
+        lesion.report(study, folder / "report.html", 5, None, TRADEOFF, PAIRS)
+
+
+def early(folder):
+    """The page of a study that stopped early, at a tolerance of which nothing is known as well."""
+    with planted.study(folder / "s.lesion", ratios=(0.5,), seen=lambda *_: 900) as study:
+        lesion.report(study, folder / "report.html", (0.1, 5))
+
+
+def damages(folder):
+    """The page of a study of several damages, with recovery and without."""
+    with mixed.study(folder / "s.lesion", recoveries=("", "bn")) as study:
+        lesion.report(study, folder / "report.html", TOLERANCES)
+
+
+def odd(folder):
+    """The page of a study whose names are hostile."""
+    with hostile.study(folder / "s.lesion", ratios=(0.5,)) as study:
+        lesion.report(study, folder / "report.html", 5, [hostile.NAMES[1]] * 10)
+
+
+@pytest.fixture(
+    scope="module", params=[everything, early, damages, odd], ids=lambda of: of.__name__
+)
+def report(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    request.param(folder)
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_bars_the_way(browser, report, size, scheme):
+    page = shown(browser, report, viewport=size, color_scheme=scheme)
+    page.evaluate(axe().read_text("utf-8"))
+    first = page.evaluate("axe.run()")
+    page.locator("#strip .cell[tabindex='0']").focus()
+    page.keyboard.press("End")  # a layer is chosen, and has details
+    chosen = page.evaluate("axe.run()")
+    page.close()
+    for looked in (first, chosen):
+        assert len(looked["passes"]) > 10
+        serious = [
+            each for each in looked["violations"] if each["impact"] in ("serious", "critical")
+        ]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == []
 
 
 @pytest.mark.parametrize("place", range(len(TOLERANCES)))
@@ -161,4 +230,22 @@ def test_names_are_only_names(browser, tmp_path):
     )
     rows = list(csv.reader(io.StringIO(page.evaluate("tableAsCsv()"), newline="")))
     assert all(not cell.startswith(("=", "@", "+")) for row in rows for cell in row)
+    page.close()
+
+
+def test_what_else_was_measured_is_shown_and_can_be_reached(browser, tmp_path):
+    everything(tmp_path)
+    page = shown(browser, tmp_path / "report.html")
+    ways = page.locator("nav li:not([hidden]) a").evaluate_all("all => all.map((a) => a.hash)")
+    assert {"#classes-section", "#tradeoff-section", "#pairs-section", "#checks-section"} < {*ways}
+    assert "#beside-section" not in ways and not page.locator("#beside-section").is_visible()
+    for way in ways:
+        assert page.locator(way).is_visible(), way
+    points = page.locator("#tradeoff figure path")
+    assert points.count() == 3 and page.locator("#tradeoff .way.tuned path").count() == 1
+    intact, kept, uniform = (points.nth(place).bounding_box() for place in range(3))
+    assert intact["x"] > kept["x"] and intact["y"] < kept["y"] < uniform["y"]
+    assert kept["x"] + kept["width"] / 2 == pytest.approx(
+        uniform["x"] + uniform["width"] / 2, abs=1
+    )
     page.close()

@@ -28,6 +28,7 @@ SCRIPTS = (  # in the order in which they run
     "curves",
     "heatmap",
     "table",
+    "tradeoff",
     "more",
     "page",
 )

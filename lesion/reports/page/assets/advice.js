@@ -39,10 +39,14 @@ function drawAdvice() {
   replace("advice",
     el("div", { class: "figures", id: "summary" }, figures()),
     el("div", { class: "columns" }, skipList(), family().prunes ? stageRates() : standing()),
-    el("p", {}, sentences.join(" ")),
-    el("p", { class: "caveat" }, text(now.caveat)),
-    now.together ? el("p", { class: "soft" }, text(now.together.guarantee)) : null);
+    el("p", {}, prose(sentences.join(" "))),
+    el("p", { class: "caveat" }, prose(text(now.caveat))),
+    now.together ? el("p", { class: "soft" }, prose(text(now.together.guarantee))) : null);
 }
+
+/** A text in which commands stand between backticks. */
+const prose = (words) =>
+  words.split("`").map((part, place) => (place % 2 ? el("code", {}, part) : part));
 
 /** The few numbers that matter most. */
 function figures() {

@@ -44,7 +44,8 @@ function plainTable(caption, titles, rows) {
   const head = titles.map((title) => el("th", { scope: "col" }, title));
   const body = rows.map((cells) =>
     el("tr", {}, cells.map((cell, place) =>
-      place ? el("td", {}, cell) : el("th", { scope: "row" }, cell))));
+      place ? el("td", { class: cell.length < 24 ? "short" : "" }, cell)
+        : el("th", { scope: "row" }, cell))));
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     el("table", {}, title(caption), el("thead", {}, el("tr", {}, head)),
       el("tbody", {}, body)));

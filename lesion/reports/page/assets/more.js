@@ -1,16 +1,19 @@
 // What was measured besides: kinds of lesions side by side, classes, trade-off, pairs, checks.
 
 function drawMore() {
-  at("beside-section").hidden = data.families.length < 2;
+  offer("beside", data.families.length > 1);
   redraw(["answer", "family", "target"], drawBeside);
-  at("classes-section").hidden = !data.classes;
-  if (data.classes) redraw(["family", "target"], drawClasses);
-  at("tradeoff-section").hidden = !data.tradeoff.length;
-  if (data.tradeoff.length) drawTradeoff();
-  at("pairs-section").hidden = !data.pairs.length;
-  if (data.pairs.length) drawPairs();
-  at("checks-section").hidden = !data.checks.length;
-  if (data.checks.length) drawChecks();
+  if (offer("classes", data.classes)) redraw(["family", "target"], drawClasses);
+  if (offer("tradeoff", data.tradeoff.length)) drawTradeoff();
+  if (offer("pairs", data.pairs.length)) drawPairs();
+  if (offer("checks", data.checks.length)) drawChecks();
+}
+
+/** Show a section and the way to it, if there is something in it. */
+function offer(name, there) {
+  at(`${name}-section`).hidden = !there;
+  document.querySelector(`nav a[href="#${name}-section"]`).parentElement.hidden = !there;
+  return there;
 }
 
 /** Of each layer what it stands of every kind of damage at the chosen tolerance. */
@@ -69,17 +72,8 @@ function drawClasses() {
     `${shortened(targetName(state.target), 80)}: points that classes lose, those that lose most first`,
     ["amount", "classes"],
     rows.map(([place, every]) => [family().amount_texts[place],
-      el("span", {}, every.map(([label, drop], index) => [
-        index ? ", " : "", named(data.classes.names[label]), ` ${number(drop, 1)}`]).flat())])));
-}
-
-function drawTradeoff() {
-  const rows = data.tradeoff.map((each) => [
-    each.way, each.tuned ? "after recovery" : "one-shot", `${number(each.share, 1)} %`,
-    `${number(each.accuracy)} %`,
-    each.low === null ? "" : `${number(each.low)} to ${number(each.high)}`]);
-  replace("tradeoff", plainTable("Accuracy by the multiply-accumulates that remain",
-    ["way", "when", "MACs left", "accuracy", "interval"], rows));
+      el("ul", { class: "classes" }, every.map(([label, drop]) =>
+        el("li", {}, named(data.classes.names[label]), " ", el("strong", {}, number(drop, 1)))))])));
 }
 
 function drawPairs() {
