@@ -131,4 +131,4 @@ def _refuted(
         crossed = peak >= log(2 / alpha)
         reached[left[crossed]] = True
         left, wealth = left[~crossed], wealth[~crossed]
-    return reached[rows]
+    return np.asarray(reached[rows])

@@ -40,7 +40,7 @@ class Recorded:
         """(images,) the scores of a lesion."""
         if lesion in self._stale:
             self._read(lesion)
-        return self._scores[self.place[lesion]]
+        return np.asarray(self._scores[self.place[lesion]])
 
     def _read(self, lesion: Lesion) -> None:
         outcomes, row = self.study.outcomes(lesion), self._scores[self.place[lesion]]
