@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import hostile
@@ -168,6 +169,9 @@ def test_classes_bear_their_names(study):
 def test_the_page_is_written(study, tmp_path):
     page = lesion.report(study, tmp_path / "report.html", 1)
     assert (tmp_path / "report.html").read_text("utf-8") == page
+    assert repr(page) == f"<Page: {-(-len(page.encode()) // 1000)} kB of HTML>"
+    source = re.search(r'srcdoc="([^"]*)"', page._repr_html_())
+    assert unescape(source[1]) == page
 
 
 def test_a_study_without_lesions_is_refused(tmp_path):

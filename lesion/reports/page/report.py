@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,21 @@ SCRIPTS = (  # in the order in which they run
 )
 
 
+class Page(str):
+    """A page of HTML: in a notebook it shows itself, and elsewhere a line about itself.
+
+    >>> Page("<p>a page</p>")
+    <Page: 1 kB of HTML>
+    """
+
+    def __repr__(self) -> str:
+        return f"<Page: {-(-len(self.encode()) // 1000)} kB of HTML>"
+
+    def _repr_html_(self) -> str:
+        style = "width: 100%; height: 90vh; border: 1px solid #999"
+        return f'<iframe title="report" style="{style}" srcdoc="{escape(self)}"></iframe>'
+
+
 def report(
     study: Study,
     path: str | Path | None = None,
@@ -41,7 +57,7 @@ def report(
     class_names: Mapping[int, str] | None = None,
     tradeoff: pd.DataFrame | None = None,
     interactions: "Interactions | pd.DataFrame | None" = None,
-) -> str:
+) -> Page:
     """A study as one HTML page that opens offline: advice at a choice of tolerances, the network
     layer by layer, curves, a heatmap and tables, for each kind of lesions that it holds.
 
@@ -78,7 +94,7 @@ def report(
     )
     if path is not None:
         write(path, page)
-    return page
+    return Page(page)
 
 
 def embedded(values: Any) -> str:
