@@ -232,13 +232,11 @@ class Stratified(Process):
         sign, edge = (1, high) if side == 0 else (-1, low)
         shift = sign * (theta - self.question.bars[side] / self.question.images)[:, None]
         large = 1 / np.maximum(sign * (edge - known), 1e-12)
+        left = sign * (edge - theta[:, None])
         factors = np.empty((len(theta), len(self.shares), large.shape[1]))
-        verdict, plain = factors[:, 0], factors[:, 1:]
-        verdict[:] = capped(bet, room - shift) * (gain + shift)
-        plain[:] = capped(
-            SHARES[:-1, None] * large[:, None], sign * (edge - theta[:, None])[:, None]
-        )
-        plain *= (sign * (theta[:, None] - guess))[:, None]
+        factors[:, 0] = capped(bet, room - shift) * (gain + shift)
+        factors[:, 1:] = capped(SHARES[:-1, None] * large[:, None], left[:, None])
+        factors[:, 1:] *= (sign * (theta[:, None] - guess))[:, None]
         factors += 1
         return factors
 
