@@ -56,8 +56,7 @@ function axes(x, y, width, inside) {
   const every = Math.ceil((of.amounts.length * 34) / inside.w);
   const names = of.amount_texts.map((name, place) =>
     place % every && place !== of.amounts.length - 1 ? null
-      : svg("text", { class: "tick", x: x(place), y: bottom + 14, "text-anchor": "middle" },
-        shortened(name.replace(` ${unitOf(of)}`, ""), 9)));
+      : amountTick(shortened(name.replace(` ${unitOf(of)}`, ""), 9), x(place), bottom + 14, width));
   const tolerance = y(answer().max_drop);
   return [
     ...lines.flat(),
@@ -67,6 +66,13 @@ function axes(x, y, width, inside) {
     svg("text", { class: "axis", x: PANEL.left + inside.w / 2, y: bottom + 29, "text-anchor": "middle" },
       shortened(of.axis, 44)),
   ];
+}
+
+/** A word at its place on the axis, or as near as it fits. */
+function amountTick(word, x, y, width) {
+  const fits = x + 3 * word.length <= width;
+  return svg("text", { class: "tick", x: fits ? x : width - 1, y, "text-anchor": fits ? "middle" : "end" },
+    word);
 }
 
 /** What stands behind the numbers of all amounts. */
