@@ -105,7 +105,9 @@ def _result(printed: str) -> str:
     """What pytest counted, without the seconds, and the names of what failed."""
     last = printed.rstrip().splitlines()[-1]
     names = re.findall(r"^(?:FAILED|ERROR) \S*?(\w+\.py\S*)", printed, re.MULTILINE)
-    return "; ".join([re.sub(" in .*|=", "", last).strip(), *(f"`{name}`" for name in names)])
+    return "; ".join(
+        [re.sub(r"(, \d+ warnings?)? in .*|=", "", last).strip(), *(f"`{name}`" for name in names)]
+    )
 
 
 def read() -> list[Tried]:

@@ -32,7 +32,7 @@ def test_the_page_is_read_as_it_was_written(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "printed, result",
     [
-        ("....\n======= 4 passed, 1 skipped in 8.31s =======", "4 passed, 1 skipped"),
+        ("....\n======= 4 passed, 1 skipped, 2 warnings in 8.31s =======", "4 passed, 1 skipped"),
         ("4 passed in 83.1s (0:01:23)", "4 passed"),
         (
             "FAILED tests/zoo/test_a.py::test_b[c] - assert 1 == 2\n1 failed, 3 passed in 8.31s",
