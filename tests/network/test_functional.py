@@ -135,7 +135,7 @@ def by_index(net, x):
     return x.index_add_(1, torch.tensor([0, 1]), x[:, 2:4].clone())
 
 
-SAME = since("2.8", "torch.export takes what dropout gives back for another tensor")
+SAME = since("2.11", "torch.export takes what dropout gives back for another tensor")
 OURS = (relu, read_again, pytest.param(without_dropout, marks=SAME), activations, several, masked,
         booleans, out, narrower, last_view, copied_parameter, whole_chunk)  # fmt: skip
 TORCHS = (of_a_slice, of_a_view, chained, seen_through_a_view, of_a_chunk, copied_into,
