@@ -159,10 +159,10 @@ DETAILS = """
 *Cannot be installed*: there is no such torch for that Python, or it asks for what does not go together. *Not
 tried* says nothing either way.
 
-Under torch 2.10 and older, networks of TorchScript are refused, and so are those that change in place what
+Under torch 2.6, 2.7 and 2.10, networks of TorchScript are refused, and so are those that change in place what
 dropout gives back in evaluation mode and read its input again; under torch 2.6 networks with batch norm
-cannot be written as ONNX. Each is told in a sentence, nothing is measured wrong. Their tests are marked
-(`tests/torches.py`); the run of torch 2.6 below is older than the marks.
+cannot be written as ONNX. Each is told in a sentence. Their tests are marked (`tests/torches.py`); the run of
+torch 2.6 below is older than the marks.
 
 ## What was run
 
