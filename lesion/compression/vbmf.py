@@ -37,13 +37,13 @@ def vbmf_rank(matrix: Tensor) -> int:
 
 
 def _threshold(ratio: float) -> float:
-    """x̄."""
-    whole = 2.52  # above the root of a square matrix, 2.5129
+    """x̄: so large is γ² / (M·σ²) at least of a component that stays."""
+    high = 2.52  # above the root of a square matrix, 2.5129
 
     def condition(tau: float) -> float:
         return float(np.log1p(tau) / tau + np.log1p(tau / ratio) * ratio / tau - 1)
 
-    tau = brentq(condition, 0.9 * ratio, whole)
+    tau = brentq(condition, 0.9 * ratio, high)
     return float((1 + tau) * (1 + ratio / tau))
 
 

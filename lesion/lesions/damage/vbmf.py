@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.compression.footprint import Saving, Shape
+from lesion.compression.footprint import Footprint, Shape
 from lesion.lesions.amounts import Amounts
-from lesion.lesions.damage import Settings
 from lesion.lesions.damage.low_rank import unfactored
-from lesion.lesions.layer_damage import shape_of
-from lesion.lesions.lesion import Lesion, Skipped, Target
-from lesion.lesions.weight_damage import WeightDamage
-from lesion.network.anatomy import Anatomy, Layer
+from lesion.lesions.weighed_damage import WeighedDamage
+from lesion.network.anatomy import Layer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(eq=False)
-class VariationalRank(WeightDamage):
+class VariationalRank(WeighedDamage):
     """The weight that a layer's factors compose, of ranks that its weights ask for: those of
     `lesion.compression.vbmf` at an amount of 1, and at a smaller one as much nearer to the full
     ranks (Gusak et al. 2019: weakened ranks).
@@ -34,8 +31,6 @@ class VariationalRank(WeightDamage):
     """
 
     word = "vbmf"
-    weighs = True
-    mixes = False
     slow = True
     amounts = Amounts(
         (0.25, 0.5, 0.75, 1.0),
@@ -52,29 +47,20 @@ class VariationalRank(WeightDamage):
         """Where there is nothing to factor."""
         return unfactored(layer)
 
-    def lesion(
-        self,
-        anatomy: Anatomy,
-        target: Target,
-        amount: float,
-        scores: np.ndarray | None,
-        settings: Settings,
-    ) -> Lesion | Skipped:
-        """The lesion, or that its factors cost no less than the layer."""
-        assert scores is not None
-        saving = _saving(shape_of(anatomy.layer[target.name]), scores, amount)
-        if saving.left.macs >= saving.whole.macs:
-            text = f"{self.amounts.text(amount)}: factors of these ranks have no fewer MACs"
-            return Skipped(target.name, target.kind, text)
-        return super().lesion(anatomy, target, amount, scores, settings)
+    def nothing_in(self, shape: Shape, weight: np.ndarray, amount: float) -> str:
+        """Where the factors cost no less than the layer."""
+        none_saved = self.left_of(shape, weight, amount).macs >= shape.intact().macs
+        return "factors of these ranks have no fewer MACs" if none_saved else ""
 
-    def footprint(
-        self, anatomy: Anatomy, lesion: Lesion, scores: np.ndarray | None = None
-    ) -> Saving | None:
-        """The factors; None without the weight."""
-        if scores is None:
-            return None
-        return _saving(shape_of(anatomy.layer[lesion.target]), scores, lesion.amount)
+    def left_of(self, shape: Shape, weight: np.ndarray, amount: float) -> Footprint:
+        """The factors."""
+        import torch
+
+        from lesion.compression.vbmf import weakened_ranks
+
+        cube = torch.from_numpy(weight).reshape(shape.filters, shape.inputs, *shape.kernel)
+        form = _form(shape)
+        return shape.factored(form, weakened_ranks(cube, form, amount))
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
         """See `lesion.compression.vbmf.of_weakened_rank`."""
@@ -85,16 +71,6 @@ class VariationalRank(WeightDamage):
 
 def _form(shape: Shape) -> str:
     return "tucker2" if prod(shape.kernel) > 1 else "svd"
-
-
-def _saving(shape: Shape, weight: np.ndarray, weakening: float) -> Saving:
-    import torch
-
-    from lesion.compression.vbmf import weakened_ranks
-
-    cube = torch.from_numpy(weight).reshape(shape.filters, shape.inputs, *shape.kernel)
-    ranks = weakened_ranks(cube, _form(shape), weakening)
-    return Saving(shape.intact(), shape.factored(_form(shape), ranks))
 
 
 damage = VariationalRank()

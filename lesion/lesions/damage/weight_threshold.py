@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion.compression.footprint import Saving, Shape
+from lesion.compression.footprint import Footprint, Shape
 from lesion.lesions.amounts import Amounts
-from lesion.lesions.damage import Settings
-from lesion.lesions.layer_damage import shape_of
-from lesion.lesions.lesion import Lesion, Skipped, Target
-from lesion.lesions.weight_damage import WeightDamage
-from lesion.network.anatomy import Anatomy
+from lesion.lesions.weighed_damage import WeighedDamage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(eq=False)
-class WeightThreshold(WeightDamage):
+class WeightThreshold(WeighedDamage):
     """Weights are zero whose absolute value is below a threshold, q times the standard deviation of
     the layer's weights (Han et al. 2015, section 3: the quality parameter); an amount is q.
 
@@ -31,8 +27,6 @@ class WeightThreshold(WeightDamage):
     """
 
     word = "weight_threshold"
-    weighs = True
-    mixes = False
     amounts = Amounts(
         (0.25, 0.5, 1.0, 1.5, 2.0),
         "quality parameter",
@@ -43,35 +37,17 @@ class WeightThreshold(WeightDamage):
         spared="dense",
     )
 
-    def lesion(
-        self,
-        anatomy: Anatomy,
-        target: Target,
-        amount: float,
-        scores: np.ndarray | None,
-        settings: Settings,
-    ) -> Lesion | Skipped:
-        """The lesion with its number of zeros, or that there are none."""
+    def nothing_in(self, shape: Shape, weight: np.ndarray, amount: float) -> str:
+        """Where no weight is below the threshold."""
         from lesion.compression.grains import below
 
-        assert scores is not None
-        if not below(scores, amount).any():
-            text = f"{self.amounts.text(amount)}: none of its weights is below it"
-            return Skipped(target.name, target.kind, text)
-        return super().lesion(anatomy, target, amount, scores, settings)
+        return "" if below(weight, amount).any() else "none of its weights is below it"
 
-    def footprint(
-        self, anatomy: Anatomy, lesion: Lesion, scores: np.ndarray | None = None
-    ) -> Saving | None:
-        """What is not zero, and a bit for each weight that says whether it is; None without the
-        weight."""
+    def left_of(self, shape: Shape, weight: np.ndarray, amount: float) -> Footprint:
+        """What is not zero, and a bit for each weight that says whether it is."""
         from lesion.compression.grains import below
 
-        if scores is None:
-            return None
-        shape = shape_of(anatomy.layer[lesion.target])
-        stays = scores.size - int(below(scores, lesion.amount).sum())
-        return Saving(shape.intact(), shape.sparse(stays, scores.size))
+        return shape.sparse(weight.size - int(below(weight, amount).sum()), weight.size)
 
     def change(self, shape: Shape, amount: float, seed: int) -> "Callable[[Tensor], Tensor]":
         """See `lesion.compression.grains.without_below`."""
