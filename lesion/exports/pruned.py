@@ -6,7 +6,7 @@ again = load_pruned(make_network, "small.safetensors")
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from lesion.exports.factored import can_be_factored, factored, in_series
 from lesion.exports.match import Match, match
 from lesion.exports.outputs import difference
 from lesion.exports.plain_weights import INSTEAD, check_plain, computing, make_plain, note
-from lesion.exports.quantised_inputs import reading_few_bits
+from lesion.exports.quantised_inputs import with_roundings
 from lesion.lesions.damage import damage
 from lesion.lesions.damage.low_rank import LowRank, ranks
 from lesion.lesions.edits import Channels, Edit
@@ -27,7 +27,7 @@ from lesion.lesions.lesion import Target, seed_of
 from lesion.lesions.mended_edit import Mended
 from lesion.lesions.mixed_edit import mixed_edit, nothing, numbers_of
 from lesion.lesions.readers import tensor_of
-from lesion.lesions.weight_damage import reads_left, shape_without
+from lesion.lesions.weight_damage import WeightDamage, reads_left, shape_without
 from lesion.network.copy import copied
 from lesion.network.graph import CallOfAll
 from lesion.network.labels import Edge
@@ -36,7 +36,6 @@ from lesion.network.resized import Resized
 from lesion.network.slices import Slices
 from lesion.network.torch_layers import put_in_place
 from lesion.rates.allocation import Allocation
-from lesion.rates.layer_options import weight_damage
 from lesion.study.study import Study
 from lesion.subject.adapter import Adapter
 from lesion.subject.batch import cloned
@@ -98,10 +97,10 @@ def applied(
     needed = further.numbers_of(small)
     further.number(small)  # what this forward does not read, an exporter's may
     few = _rounded_inputs(matched)
-    whole = _with_few_bits(small, few)
+    whole = with_roundings(small, few)
     if problem := _unlike(matched, whole, wanted):
         needed.number(small)
-        whole = _with_few_bits(small, few)
+        whole = with_roundings(small, few)
         if further.attributes == slices.attributes or _unlike(matched, whole, wanted):
             raise LesionError(f"{problem}; {_why(few)}.")
     return _with_factors(whole, matched, wanted), note(plain)
@@ -111,8 +110,8 @@ def _why(few: Collection[str]) -> str:
     """What may keep a smaller network from giving what it should."""
     if few:
         return (
-            f"it may ask more of {', '.join(few)} than that they run, which read few bits: "
-            "recommend without activations"
+            f"its forward may ask {', '.join(few)}, which read few bits, for more than their "
+            "outputs; recommend by damages that leave inputs as they are"
         )
     return f"it may hold numbers of channels: {INSTEAD}"
 
@@ -121,27 +120,12 @@ def _rounded_inputs(matched: Match) -> dict[str, Rounding]:
     """What rounds the inputs of layers that rates have read few bits."""
     changes = {}
     for lesion in matched.allocation.changes:
-        kind = weight_damage(lesion.damage)
-        change = kind and kind.input_change(lesion, numbers_of(kind, lesion, matched.known))
+        kind = damage(lesion.damage)
+        assert isinstance(kind, WeightDamage)  # or it had been refused by now
+        change = kind.input_change(lesion, numbers_of(kind, lesion, matched.known))
         if isinstance(change, Rounding):
             changes[lesion.target] = change
     return changes
-
-
-def _with_few_bits(small: nn.Module, few: Mapping[str, Rounding]) -> nn.Module:
-    """The network with roundings in front of layers; itself without any."""
-    if not few:
-        return small
-    apart = copied(small)
-    modules = dict(apart.named_modules())
-    for path, rounding in few.items():
-        if path not in modules:
-            raise LesionError(
-                f"Expected layers that are modules of their own where they read few bits, but "
-                f"{path} is a part of one; recommend without activations."
-            )
-        put_in_place(apart, modules[path], reading_few_bits(modules[path], rounding))
-    return apart
 
 
 def _with_factors(small: nn.Module, matched: Match, wanted: Sequence[Tensor]) -> nn.Module:

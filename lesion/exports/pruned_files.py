@@ -115,8 +115,8 @@ def _layer(record: Mapping[str, Any]) -> nn.Module:
     kinds: dict[str, Any] = {f"{each.__module__}.{each.__qualname__}": each for each in LAYERS}
     numbers = {k: v if type(v) is int else tuple(v) for k, v in record["numbers"].items()}
     kind = kinds[record["kind"]]
-    taken = {name: numbers[name] for name in signature(kind).parameters if name in numbers}
-    made: nn.Module = kind(**taken, bias=False, device="meta")
+    settings = {name: numbers[name] for name in signature(kind).parameters if name in numbers}
+    made: nn.Module = kind(**settings, bias=False, device="meta")
     made.weight = nn.Parameter(torch.empty(0))
     return made
 

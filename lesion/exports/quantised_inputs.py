@@ -1,10 +1,15 @@
 """Layers of a pruned network that read values in few bits."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lesion.compression.tensors import Rounding
+from lesion.errors import LesionError
+from lesion.network.copy import copied
+from lesion.network.torch_layers import put_in_place
 
 
 class QuantisedInput(nn.Module):
@@ -42,3 +47,22 @@ def reading_few_bits(module: nn.Module, rounding: Rounding) -> nn.Sequential:
     """
     few = QuantisedInput(rounding.bits, rounding.low, rounding.high)
     return nn.Sequential(few, module).train(module.training)
+
+
+def with_roundings(network: nn.Module, roundings: Mapping[str, Rounding]) -> nn.Module:
+    """A copy of a network with roundings in front of layers, by their names; itself without any.
+
+    Raises LesionError for a layer that is no module of its own.
+    """
+    if not roundings:
+        return network
+    apart = copied(network)
+    modules = dict(apart.named_modules())
+    for path, rounding in roundings.items():
+        if path not in modules:
+            raise LesionError(
+                f"Expected layers that are modules of their own where they read few bits, but "
+                f"{path} is a part of one; recommend by damages that leave inputs as they are."
+            )
+        put_in_place(apart, modules[path], reading_few_bits(modules[path], rounding))
+    return apart

@@ -11,7 +11,7 @@ from lesion.lesions.edits import Edit, channels
 from lesion.lesions.lesion import Lesion, Target
 from lesion.lesions.mended_edit import Mended
 from lesion.lesions.readers import Readers
-from lesion.lesions.value_edits import Both, Values
+from lesion.lesions.value_edits import reading_through
 from lesion.lesions.weight_damage import WeightDamage
 from lesion.network.dissection import Dissection
 
@@ -62,6 +62,6 @@ def mixed_edit(
         numbers = numbers_of(kind, lesion, known)
         damaged = kind.edit_without(dissection, lesion, dropped, numbers)
         parameters |= damaged.weights(readers, network)
-        if change := kind.input_change(lesion, numbers):
-            edit = Both(edit, Values.of(dissection, lesion.target, f"{change}", before=change))
+        change = kind.input_change(lesion, numbers)
+        edit = reading_through(edit, dissection, lesion.target, change)
     return Mended(edit).having(dissection, parameters) if parameters else edit

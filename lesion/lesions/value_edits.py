@@ -149,6 +149,16 @@ class Both:
         return {**self.first.held(readers, network), **self.second.held(readers, network)}
 
 
+def reading_through(edit: Edit, dissection: Dissection, layer: str, change: Change | None) -> Edit:
+    """An edit, and what a layer reads passes through a function as well; itself for None.
+
+    change: keeps zeros; its repr tells it from others
+    """
+    if change is None:
+        return edit
+    return Both(edit, Values.of(dissection, layer, f"{change}", before=change))
+
+
 def _before(change: Change) -> Callable[..., Any]:
     def hook(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (change(given[0]), *given[1:])

@@ -55,13 +55,11 @@ class WeightDamage(LayerDamage):
 
     def edit(self, dissection: "Dissection", lesion: Lesion, scores: np.ndarray | None) -> "Edit":
         """The other weight, behind what its input passes through."""
-        from lesion.lesions.value_edits import Both, Values
+        from lesion.lesions.value_edits import reading_through
 
         weight = self.edit_without(dissection, lesion, None, scores)
         change = self.input_change(lesion, scores)
-        if change is None:
-            return weight
-        return Both(weight, Values.of(dissection, lesion.target, f"{change}", before=change))
+        return reading_through(weight, dissection, lesion.target, change)
 
     def edit_without(
         self,
