@@ -67,7 +67,7 @@ class Full:
     def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
         """One round: the images in order, on each all lesions that have not seen it."""
         going = _going(study, gains)
-        missing = {one: ~study.seen(one)[:images] for one in going}
+        missing = {lesion: ~study.seen(lesion)[:images] for lesion in going}
         total = sum(int(left.sum()) for left in missing.values())
         yield Round(in_order(missing, images, study.images), total)
 
@@ -87,8 +87,8 @@ class Decide:
         if not study.lesions:
             return ""
         aim = self.aim
-        asked = f"at {points(aim.max_drop)} and {aim.confidence:g} % confidence"
-        why = f"{grouped(len(study.lesions))} lesions safe {asked}, even if no image breaks"
+        question = f"at {points(aim.max_drop)} and {aim.confidence:g} % confidence"
+        why = f"{grouped(len(study.lesions))} lesions safe {question}, even if no image breaks"
         least = least_images(study, aim, images)
         if least is None:
             needed = images_needed(study, aim, images)
@@ -139,7 +139,7 @@ class Narrow:
 
 
 @dataclass(frozen=True)
-class Chart:
+class Chart(Narrow):
     """Every lesion until its verdict, or until the process that decides knows its drop closely
     enough: curves at all ratios that agree with the advice.
 
@@ -149,25 +149,9 @@ class Chart:
     aim: Aim = field(default_factory=Aim)
     half_width: float = 2.0
 
-    def check(self) -> None:
-        """Raises LesionError for a tolerance or confidence that cannot be."""
-        self.aim.check()
-
-    def obstacle(self, study: Study, images: int) -> str:
-        """Nothing, as for `Narrow`."""
-        return ""
-
-    def rounds(self, study: Study, gains: Mapping[Lesion, float], images: int) -> Iterator[Round]:
-        """First the intact network on all images, then one step of all that are too wide."""
-        return _stepwise(study, self.aim, gains, images, self._next)
-
     def _next(self, decisions: Decisions) -> tuple[list[Lesion], int]:
-        verdicts = decisions.verdicts()
-        left = [
-            lesion
-            for lesion in _too_wide(decisions, self.half_width)
-            if verdicts[lesion] is Verdict.UNDECIDED
-        ]
+        verdicts, wide = decisions.verdicts(), _too_wide(decisions, self.half_width)
+        left = [lesion for lesion in wide if verdicts[lesion] is Verdict.UNDECIDED]
         return left, len(left) * decisions.images // 2
 
 
@@ -223,8 +207,8 @@ def _stepwise(
         yield Round(in_order({}, images, study.images), 0)
     study.aim(aim)
     decisions, done = Decisions(study, aim, list(gains), images), 0
-    while (found := next_(decisions))[0]:
-        now, left = found
+    while (step := next_(decisions))[0]:
+        now, left = step
         wanted = decisions.wanted(now)
         if any(map(len, wanted.values())):
             yield Round(gathered(wanted), done + left)
