@@ -233,6 +233,24 @@ def test_names_are_only_names(browser, tmp_path):
     page.close()
 
 
+def test_in_the_cell_of_a_notebook_it_works_as_alone(browser, study, tmp_path):
+    path = tmp_path / "cell.html"
+    path.write_text(
+        f"<!DOCTYPE html>{lesion.report(study, None, TOLERANCES)._repr_html_()}", "utf-8"
+    )
+    page, said = browser.new_page(), []
+    page.set_default_timeout(600_000)  # as in `shown`
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    inside = page.frame_locator("iframe")
+    inside.locator("#tolerance").focus()
+    inside.locator("#tolerance").press("End")
+    advice = lesion.recommend(study, TOLERANCES[-1])
+    assert inside.locator("#skip-list button").count() == len(advice.skip)
+    assert inside.locator("#strip .cell").count() > 0 and not said
+    page.close()
+
+
 def test_what_else_was_measured_is_shown_and_can_be_reached(browser, tmp_path):
     everything(tmp_path)
     page = shown(browser, tmp_path / "report.html")
