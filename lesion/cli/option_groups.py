@@ -134,8 +134,8 @@ class Rates:
     @property
     def shares(self) -> tuple[str, ...]:
         """What is asked of resources."""
-        asked = self.macs, self.params, self.latency, self.bytes, self.bops
-        return tuple(share for share in asked if share is not None)
+        bounds = self.macs, self.params, self.latency, self.bytes, self.bops
+        return tuple(share for share in bounds if share is not None)
 
     @property
     def bounded(self) -> bool:

@@ -60,9 +60,9 @@ def _show_curves(frame: pd.DataFrame) -> None:
         table = table.assign(removed=removed.where(table["damage"] == DAMAGE, ""))
         names = ("damage", "criterion", "recovery", "rounding", "seed")
         varied = [name for name in names if table[name].nunique() > 1]
-        other = not (table["damage"] == DAMAGE).any()  # a single one, which is no longer told
-        what = ["damage", "amount"] if other else ["amount", "removed"]
-        if other or table["damage"].nunique() > 1:  # of filters alone the ratio tells it
+        no_filters = not (table["damage"] == DAMAGE).any()  # a single one, which is no longer told
+        what = ["damage", "amount"] if no_filters else ["amount", "removed"]
+        if no_filters or table["damage"].nunique() > 1:  # of filters alone the ratio tells it
             what += SAVED
         what += ["kendall_tau"] if "kendall_tau" in table else []
         columns = dict.fromkeys([*PLACE, *varied, *what, *NUMBERS])

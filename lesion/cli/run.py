@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from lesion import __version__
 from lesion.cli import criteria, export, joint, page, rates, report, sweep, watch
@@ -46,16 +47,14 @@ PANELS = {
 _PLACES = {name: panel for panel, names in PANELS.items() for name in names}
 
 
-def _arrange() -> None:
-    """Puts the commands in the order of the panels, as help shows them."""
-    order = list(_PLACES)
-    names = {id(command): command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    app.registered_commands.sort(key=lambda command: order.index(names[id(command)]))
-    for command in app.registered_commands:
-        command.rich_help_panel = _PLACES[names[id(command)]]
+def _name(command: CommandInfo) -> str:
+    assert command.callback is not None
+    return command.callback.__name__
 
 
-_arrange()
+app.registered_commands.sort(key=lambda command: list(_PLACES).index(_name(command)))
+for _command in app.registered_commands:
+    _command.rich_help_panel = _PLACES[_name(_command)]
 
 
 def main() -> None:

@@ -59,8 +59,8 @@ class Budget:
     @property
     def shares(self) -> dict[str, float]:
         """The resources that are bounded, with the share that may remain."""
-        asked = {name: getattr(self, name) for name in RESOURCES}
-        return {name: float(v) for name, v in asked.items() if v is not None and v != LEAST}
+        bounds = {name: getattr(self, name) for name in RESOURCES}
+        return {name: float(v) for name, v in bounds.items() if v is not None and v != LEAST}
 
     @property
     def smallest(self) -> str:
@@ -139,15 +139,15 @@ class Budget:
 
     def limits(self) -> str:
         """What rates have to keep to, in words."""
-        asked = [
+        limits = [
             f"at most {percent(share)} of the {RESOURCES[name]}"
             for name, share in self.shares.items()
         ]
         if self.max_drop is not None:
-            asked.append(f"a predicted drop of at most {points(self.max_drop)}")
+            limits.append(f"a predicted drop of at most {points(self.max_drop)}")
         if self.max_rate < 1:
-            asked.append(f"no rate above {percent(self.max_rate)}")
-        return " and ".join(asked)
+            limits.append(f"no rate above {percent(self.max_rate)}")
+        return " and ".join(limits)
 
     def words(self, predicted: bool = True) -> str:
         """What is asked, in words.
@@ -182,7 +182,7 @@ def fixed(anatomy: Anatomy, budget: Budget) -> dict[str, float]:
     Raises LesionError for a pattern that matches no layer, for a layer that cannot be removed, and
     where two patterns ask different rates of one unit.
     """
-    asked: dict[str, tuple[float, str]] = {}
+    rates: dict[str, tuple[float, str]] = {}
     for pattern, ratio in [*budget.pins.items(), *((pattern, 0.0) for pattern in budget.skip)]:
         names = [name for name in anatomy.layer if fnmatchcase(name, pattern)]
         if not names:
@@ -196,10 +196,10 @@ def fixed(anatomy: Anatomy, budget: Budget) -> dict[str, float]:
                     f"Expected a layer that can be removed for the rate of {pattern}, but {unit}: "
                     f"{reason}."
                 )
-            before, by = asked.setdefault(unit, (ratio, pattern))
+            before, by = rates.setdefault(unit, (ratio, pattern))
             if before != ratio:
                 raise LesionError(
                     f"Expected one rate for unit {unit}, but {by} asks {before:g} and {pattern} "
                     f"asks {ratio:g}; drop one of them."
                 )
-    return {unit: ratio for unit, (ratio, _) in asked.items()}
+    return {unit: ratio for unit, (ratio, _) in rates.items()}
