@@ -89,3 +89,9 @@ def test_links_of_the_readme_lead_to_files_and_the_package_index_page_has_none()
 def test_the_citation_is_of_this_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(cited["version"]) == lesion.__version__ and cited["authors"]
+
+
+def test_the_first_page_begins_as_the_readme_does():
+    beginning, rest, _ = (ROOT / "README.md").read_text().partition("## On your own network")
+    there = beginning.replace("](figures/", "](../figures/")
+    assert rest and (ROOT / "docs/index.md").read_text().startswith(there)
