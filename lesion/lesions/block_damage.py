@@ -9,7 +9,7 @@ import numpy as np
 from lesion.compression.footprint import FLOAT, Saving
 from lesion.errors import LesionError
 from lesion.lesions.damage import Damage
-from lesion.lesions.kept_cost import kept_cost, shrinking
+from lesion.lesions.kept_cost import kept_cost
 from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.ratios import matching
 from lesion.network.anatomy import Anatomy, Block, Layer
@@ -63,7 +63,7 @@ class BlockDamage(Damage):
         gone = _appended(anatomy, blocks)
         deleted, fewer = _without(anatomy, blocks)
         staying = {name for block in blocks for name in block.shared}
-        staying.update(shrinking(anatomy, gone), self.among(anatomy, lesion))
+        staying.update(anatomy.shrinking(gone), self.among(anatomy, lesion))
         staying -= deleted
         left = kept_cost(anatomy, staying, gone=gone)
         macs = left.macs - fewer

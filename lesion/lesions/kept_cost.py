@@ -21,9 +21,3 @@ def kept_cost(
         parameters += round(share * sum(numbers))
         macs += round(share * numbers[0]) * layer.positions
     return Footprint(parameters, FLOAT * parameters, macs, macs, macs * FLOAT * FLOAT)
-
-
-def shrinking(anatomy: Anatomy, gone: np.ndarray) -> list[str]:
-    """The layers whose weights are smaller without the labels that are gone."""
-    weights = {layer.name: anatomy.parameter[layer.weight] for layer in anatomy.layers}
-    return [name for name, weight in weights.items() if weight.kept(gone) != weight.shape]

@@ -206,6 +206,24 @@ class Anatomy:
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
+    def _along(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every label along an axis of a layer's weight, and the layer's place beside it."""
+        axes = [
+            (place, labels)
+            for place, layer in enumerate(self.layers)
+            for labels in self.parameter[layer.weight].axes.values()
+        ]
+        labels = np.array([label for _, labels in axes for label in labels], int)
+        places = np.repeat([place for place, _ in axes], [len(labels) for _, labels in axes])
+        channels = labels != CONSTANT
+        return labels[channels], places[channels].astype(int)
+
+    def shrinking(self, dropped: np.ndarray) -> list[str]:
+        """The layers whose weights are smaller without the labels in the boolean array."""
+        labels, places = self._along
+        return [self.layers[place].name for place in np.unique(places[dropped[labels]])]
+
+    @cached_property
     def places(self) -> dict[str, int]:
         """Where in the order of execution layers are; units and blocks by their first layer."""
         layers = {name: place for place, name in enumerate(self.layer)}

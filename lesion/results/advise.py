@@ -17,7 +17,7 @@ from lesion.results.advice import (
     StageAdvice,
     where,
 )
-from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Cell, Evidence, Tolerance
+from lesion.results.evidence import HOPELESS, SENSITIVE, UNDECIDED, Evidence, gathered
 from lesion.results.rankings import standing
 from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
@@ -30,7 +30,7 @@ Stages = dict[int, StageAdvice]
 def advise(reading: Reading) -> Advice:
     """The advice that a reading gives, see `lesion.recommend`."""
     aim, baseline = reading.aim, reading.baseline  # refused first where there is none
-    evidence = _evidence(reading)
+    evidence = gathered(reading)
     _enough(evidence, reading)
     stages = _stages(reading.anatomy, evidence) if reading.filters else ()
     return Advice(
@@ -50,29 +50,6 @@ def advise(reading: Reading) -> Advice:
         reading.amounts,
         dict(reading.study.header.subject),
     )
-
-
-def _evidence(reading: Reading) -> list[Evidence]:
-    """One entry a target and kind; of several lesions of one amount the worst."""
-    targets: dict[tuple[str, str], dict[float, Cell]] = {}
-    verdicts = reading.verdicts
-    for lesion, drop in reading.drops.items():
-        cells = targets.setdefault((lesion.target, lesion.kind), {})
-        cell = Cell(lesion, drop, verdicts.get(lesion))
-        known = cells.get(lesion.amount, cell)
-        cells[lesion.amount] = max(known, cell, key=lambda some: some.badness)
-    tolerance = Tolerance(reading.aim.max_drop, len(reading.study.header.order))
-    amounts = reading.amounts
-    return [
-        Evidence(
-            target,
-            kind,
-            tuple(cells[amount] for amount in amounts.sort(list(cells))),
-            tolerance,
-            amounts,
-        )
-        for (target, kind), cells in targets.items()
-    ]
 
 
 def _enough(evidence: Sequence[Evidence], reading: Reading) -> None:

@@ -1,12 +1,15 @@
 """What a study says of one layer or unit at each ratio: safe, sensitive or undecided."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 
 from lesion.lesions.amounts import Amounts
 from lesion.lesions.lesion import Lesion
 from lesion.results.drops import Drop
+from lesion.results.reading import Reading
 from lesion.study.decisions import Decision
 from lesion.words import UNMEASURED, grouped, rounded, signed
 
@@ -135,6 +138,20 @@ class Evidence:
             return SAFE
         return SENSITIVE if self.limit and self.limit.verdict == SENSITIVE else UNDECIDED
 
+    @property
+    def cited(self) -> Iterator[Cell]:
+        """The cells whose drops are told."""
+        first = next((cell for cell in self.cells if cell.verdict == SENSITIVE), None)
+        yield from (cell for cell in (self.top, self.limit, first) if cell)
+
+    def costing(self, drops: Mapping[Lesion, Drop]) -> "Evidence":
+        """The same, of lesions whose drops are known."""
+        cells = (
+            replace(cell, cost=drops[cell.lesion]) if cell.lesion in drops else cell
+            for cell in self.cells
+        )
+        return replace(self, cells=tuple(cells))
+
     def removed(self, ratio: float) -> tuple[int, int]:
         """How many of how many channels fall at the largest planned ratio up to `ratio`."""
         below = [cell.lesion for cell in self._up_to(ratio)]
@@ -156,3 +173,41 @@ class Evidence:
     def _up_to(self, amount: float) -> list[Cell]:
         most = self.amounts.severity(amount)
         return [cell for cell in self.cells if self.amounts.severity(cell.amount) <= most]
+
+
+def gathered(reading: Reading) -> list[Evidence]:
+    """One entry a target and kind; of several lesions of one amount the worst.
+
+    Of lesions that stopped early only those that are told have a drop.
+    """
+    several = Counter(map(_place, reading.counted))
+    rivals = [lesion for lesion in reading.counted if several[_place(lesion)] > 1]
+    evidence = _judged(reading, reading.counted | reading.drops_of(rivals))
+    drops = reading.drops_of(cell.lesion for target in evidence for cell in target.cited)
+    return [target.costing(drops) for target in evidence]
+
+
+def _place(lesion: Lesion) -> tuple[str, str, float]:
+    return lesion.target, lesion.kind, lesion.amount
+
+
+def _judged(reading: Reading, drops: Mapping[Lesion, Drop]) -> list[Evidence]:
+    targets: dict[tuple[str, str], dict[float, Cell]] = {}
+    verdicts = reading.verdicts
+    for lesion, drop in drops.items():
+        cells = targets.setdefault((lesion.target, lesion.kind), {})
+        cell = Cell(lesion, drop, verdicts.get(lesion))
+        known = cells.get(lesion.amount, cell)
+        cells[lesion.amount] = max(known, cell, key=lambda some: some.badness)
+    tolerance = Tolerance(reading.aim.max_drop, len(reading.study.header.order))
+    amounts = reading.amounts
+    return [
+        Evidence(
+            target,
+            kind,
+            tuple(cells[amount] for amount in amounts.sort(list(cells))),
+            tolerance,
+            amounts,
+        )
+        for (target, kind), cells in targets.items()
+    ]

@@ -1,5 +1,6 @@
 """A study as one question reads it: which lesions count, what each costs, and what is certain."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -228,18 +229,21 @@ class Reading:
     @cached_property
     def drops(self) -> dict[Lesion, Drop]:
         """What each lesion costs, failed ones with the reason: in order of execution and harm."""
-        stopped = [
-            lesion for lesion, drop in self.counted.items() if not (drop.reason or drop.interval)
-        ]
+        return self.drops_of(self.counted)
+
+    def drops_of(self, lesions: Iterable[Lesion]) -> dict[Lesion, Drop]:
+        """What some lesions cost: of many that stopped early every interval takes its while."""
+        drops = {lesion: self.counted[lesion] for lesion in lesions}
+        stopped = [lesion for lesion, drop in drops.items() if not (drop.reason or drop.interval)]
         if not stopped:
-            return self.counted
+            return drops
         assert isinstance(self.decisions, Decisions)
         ends = self.decisions.intervals(stopped, proportion(self.confidence))
         estimated = {
             lesion: self.counted[lesion].estimated(self.baseline, ends[place])
             for place, lesion in enumerate(stopped)
         }
-        return self.counted | estimated
+        return drops | estimated
 
     @cached_property
     def counted(self) -> dict[Lesion, Drop]:

@@ -14,8 +14,9 @@ import numpy as np
 from lesion.sequential.process import Process
 from lesion.sequential.question import Array, Intervals
 
-BLOCK = 64  # images multiplied at a time
-TOGETHER = 16  # cells at a time, for memory
+BLOCK = 128  # images multiplied at a time
+TOGETHER = 16, 128  # cells at a time, the fewer the more images they have seen
+MOST = 1 << 16  # images of theirs
 HALVINGS = 18
 
 
@@ -39,9 +40,10 @@ def intervals(process: Process, cells: Array, alpha: float) -> Intervals:
     """
     cells = np.asarray(cells, int)
     estimates = np.zeros((3, len(cells)))
-    alike = np.argsort(process.seen[cells], kind="stable")  # padded to little more than they are
-    for start in range(0, len(cells), TOGETHER):
-        rows = alike[start : start + TOGETHER]
+    alike = np.argsort(-process.seen[cells], kind="stable")  # padded to little more than they are
+    while len(alike):
+        most = int(np.clip(MOST // max(process.seen[cells[alike[0]]], 1), *TOGETHER))
+        rows, alike = alike[:most], alike[most:]
         estimates[:, rows] = _estimates(process, cells[rows], alpha)
     return Intervals(*estimates)
 

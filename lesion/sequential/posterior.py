@@ -4,7 +4,7 @@ p is the posterior mean *given that the claim is true*, once for SAFE and once f
 that the bets against either begin with the first image.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from lesion.sequential.uniform import normal
 STRENGTH = 20.0  # images of its own that a group needs to weigh as much as the models
 
 
-@dataclass(frozen=True, eq=False)
-class Beliefs:
+class Beliefs(NamedTuple):
     """What cells expect: p (cells, 2, groups) if SAFE and if SENSITIVE, P(SAFE), and the drop."""
 
     p: Array

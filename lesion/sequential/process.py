@@ -191,7 +191,7 @@ class Process:
         safe = (at[:, 0] < at[:, 1]) | ((at[:, 0] == at[:, 1]) & tie)
         decided = at.min(1) < np.iinfo(int).max
         names = np.where(decided, np.where(safe, 0, 1), 2)
-        return [tuple(Verdict)[name] for name in names]
+        return list(np.array(tuple(Verdict), object)[names])
 
     def floor(self, alpha: float) -> int | None:
         """No SAFE comes from fewer images than this; None where all would not do."""

@@ -16,7 +16,6 @@ Risk-limiting financial audits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -25,45 +24,11 @@ from lesion.sequential.bets import attention, capped, kelly
 from lesion.sequential.posterior import Beliefs, believe
 from lesion.sequential.process import Process, before, cumulative
 from lesion.sequential.question import Array, Forecast, Question
+from lesion.sequential.step import Met, Step
 from lesion.sequential.strata import Strata
 from lesion.sequential.uniform import SHARES
 
 OWN = 0.9  # of the money against other drops goes with the verdict's bets
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The next images of cells, fixed before they are seen, and the bets on them.
-
-    left, weight: (cells, groups); bet: (cells, 2); guess: (cells, 2, groups) in the side's own
-    sign; group, positions: (cells, images); time: (cells,) how long the draw takes
-    """
-
-    cells: Array
-    left: Array
-    weight: Array
-    bet: Array
-    guess: Array
-    beliefs: Beliefs
-    group: Array
-    positions: Array
-    count: Array
-    time: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Met:
-    """The images of a step as they came: (cells, images).
-
-    weight: of all unseen before each image, an image of the set; scale: that over the image's own;
-    before: ΣD of the step before each image, an image of the set
-    """
-
-    drops: Array
-    real: Array
-    weight: Array
-    scale: Array
-    before: Array
 
 
 class Stratified(Process):
@@ -101,8 +66,7 @@ class Stratified(Process):
         return step.positions, step.count
 
     def _next(self, cells: Array) -> Step:
-        if self._step is None or not np.array_equal(self._step.cells, cells):
-            self._step = self._prepare(cells)
+        self._step = (self._step and self._step.of(cells)) or self._prepare(cells)
         return self._step
 
     def _prepare(self, cells: Array) -> Step:

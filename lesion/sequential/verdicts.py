@@ -56,6 +56,7 @@ def decide(process: Process, scores: Array, alpha: float | Array) -> list[Verdic
     process stands; `process.choose` then names what to measure next.
     """
     cells = np.array(open_cells(process, alpha), int)
+    cells = cells[~np.isnan(scores[cells]).all(1)]
     while len(cells):
         cells = cells[process.follow(cells, scores)]
         still = set(open_cells(process, alpha))

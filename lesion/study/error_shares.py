@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import cached_property
 from math import pi
 
 import numpy as np
@@ -97,15 +98,20 @@ class Plan:
 
         Two lesions of a target that cut equally many channels are one.
         """
-        counts = {(name, kind): number for name, kind, number in self.targets}
+        counts = self._counts
         planned = counts.get((lesion.target, lesion.kind), len(self.ratios) if alone else 0)
         alike = (lesion.rounding, lesion.seed) == (self.rounding, self.seed)
         likely = 0.0
         if planned and alike and lesion.amount in self.ratios:
-            likely = 1 / (planned if alone else sum(counts.values()))
+            likely = 1 / (planned if alone else counts.total())
         everywhere = 1 if alone else len(anatomy.units) + len(anatomy.layers)
         seed = _mean(lesion.seed == self.seed, 1 / ((lesion.seed + 1) * (lesion.seed + 2)))
         return _planned(likely, self._amount(lesion) * seed / everywhere)
+
+    @cached_property
+    def _counts(self) -> Counter[tuple[str, str]]:
+        """How many lesions of each target were planned."""
+        return Counter({(name, kind): number for name, kind, number in self.targets})
 
     def _amount(self, lesion: Lesion) -> float:
         """How likely an amount is that was not planned of the target."""

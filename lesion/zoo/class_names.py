@@ -9,12 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from lesion.errors import SubjectError, first_line
-from lesion.zoo import demo, timm_networks, torchvision_networks, transformers_networks
 
 Pairs = list[tuple[str, int]]  # names and outputs, several of either for one of the other
 FORMS = (
     'a .json of {"folder": output} or of names by output, a .csv of folder,output, '
     "or a .txt with the class of each output in a line"
+)
+FASHION_MNIST = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
 )
 
 
@@ -59,13 +70,19 @@ def own(network: str, weights: str | None, module: Any, outputs: int) -> Names |
     """What a named network calls its outputs, with the synonyms between commas; None if unknown."""
     form, _, name = network.partition(":")
     classes: Sequence[str] = ()
-    if form == "demo":
-        classes = demo.classes(weights)
+    if form == "demo" and weights in (None, "default"):
+        classes = FASHION_MNIST
     if form == "torchvision":
+        from lesion.zoo import torchvision_networks
+
         classes = torchvision_networks.categories(name, weights)
-    if form == "timm" and timm_networks.comes_trained(weights):
-        return imagenet(outputs)
+    if form == "timm":
+        from lesion.zoo import timm_networks
+
+        return imagenet(outputs) if timm_networks.comes_trained(weights) else None
     if form == "hf":
+        from lesion.zoo import transformers_networks
+
         classes = transformers_networks.classes(module)
     pairs = [(part, place) for place, text in enumerate(classes) for part in _synonyms(text)]
     return Names.of(pairs, "the network's classes") if pairs else None
@@ -73,6 +90,8 @@ def own(network: str, weights: str | None, module: Any, outputs: int) -> Names |
 
 def imagenet(outputs: int) -> Names | None:
     """The WordNet numbers and names of ImageNet's classes, if timm knows so many of them."""
+    from lesion.zoo import timm_networks
+
     known = timm_networks.imagenet(outputs)
     pairs = [
         (alias, place)

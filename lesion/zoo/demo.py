@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from lesion.errors import SubjectError
-from lesion.zoo import checkpoints, fashion_mnist, networks
+from lesion.zoo import checkpoints, class_names, fashion_mnist, networks
 from lesion.zoo.preprocessing import Preprocessing
 
 NETWORKS = {"resnet20": networks.resnet20, "resnet56": networks.resnet56}
@@ -19,17 +19,12 @@ def open_network(
     """A bundled network, trained on Fashion-MNIST unless other weights are asked for."""
     if name not in NETWORKS:
         raise SubjectError(f"Expected demo:{' or demo:'.join(NETWORKS)}, got demo:{name}.")
-    network = NETWORKS[name](classes=classes or len(fashion_mnist.CLASSES), channels=1)
+    network = NETWORKS[name](classes=classes or len(class_names.FASHION_MNIST), channels=1)
     if weights is None or weights == "default":
         checkpoints.load(network, weights_file(name))
     elif weights != "random":
         checkpoints.load(network, Path(weights))
     return network, PREPROCESSING
-
-
-def classes(weights: str | None) -> tuple[str, ...]:
-    """What the outputs of a bundled network are, () with other weights."""
-    return fashion_mnist.CLASSES if weights in (None, "default") else ()
 
 
 def weights_file(name: str) -> Path:

@@ -8,23 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets
 
 from lesion.errors import LesionError
 
 MEAN, STD = 0.2860, 0.3530
-CLASSES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
 
 
 def read_idx(path: Path) -> Tensor:
@@ -43,6 +30,8 @@ def read(split: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
     `folder` holds the idx files, gzipped or not; without it torchvision downloads them.
     """
     if folder is None:
+        from torchvision import datasets
+
         with tempfile.TemporaryDirectory() as root:
             whole = datasets.FashionMNIST(root, train=split == "train", download=True)
         return whole.data, whole.targets

@@ -1,5 +1,8 @@
 """`lesion report`: a page of a study, and of tables that other commands printed."""
 
+import subprocess
+import sys
+
 import planted
 import pytest
 
@@ -36,3 +39,23 @@ def test_what_cannot_be_is_refused(run, swept, tmp_path, monkeypatch, options, t
     monkeypatch.chdir(tmp_path)
     run("report", swept, *options).refused(text)
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_what_a_demonstrations_classes_are_called_needs_no_torch(tmp_path, monkeypatch):
+    named = {"source": {"options": {"network": "demo:resnet20"}}}
+    plain = planted.header
+    settings = plain().settings | named
+    monkeypatch.setattr(planted, "header", lambda *size: plain(*size, settings=settings))
+    planted.study(tmp_path / "s.lesion", ratios=(0.25, 0.75)).close()
+    code = """
+import sys
+from lesion.cli.run import main
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules
+"""
+    asked = [sys.executable, "-c", code, "report", "s.lesion"]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ankle boot" in (tmp_path / "report.html").read_text("utf-8")

@@ -180,3 +180,14 @@ def test_a_name_that_is_no_unit_is_refused(anatomies):
         cost_at(anatomy, {"fc": 0.5})
     with pytest.raises(LesionError, match=r"Expected pruning ratios between 0 and 1, got 1\.5"):
         cost_at(anatomy, {"layer1.0.conv1": 1.5})
+
+
+@pytest.mark.parametrize("name", ["resnet56", "vgg16"])
+def test_the_layers_that_shrink_are_those_whose_weights_have_another_shape(name, anatomies):
+    anatomy = anatomies(name)
+    weights = {layer.name: anatomy.parameter[layer.weight] for layer in anatomy.layers}
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.002, 0.05, 1.0):
+        gone = rng.random(anatomy.channels) < share
+        smaller = [name for name, weight in weights.items() if weight.kept(gone) != weight.shape]
+        assert anatomy.shrinking(gone) == smaller

@@ -180,3 +180,20 @@ def test_a_study_without_lesions_is_refused(tmp_path):
         pytest.raises(lesion.EvidenceError, match="Expected measured lesions"),
     ):
         report(study)
+
+
+def test_of_many_lesions_that_stopped_early_a_page_has_fewer_tolerances(tmp_path, monkeypatch):
+    def early(layer, ratio):
+        return 900
+
+    with planted.study(tmp_path / "e.lesion", ratios=(0.25, 0.5), seen=early) as study:
+        usual = {each["max_drop"] for each in answers_in(study)}
+        monkeypatch.setattr("lesion.reports.page.answers.MANY", 10)
+        assert {each["max_drop"] for each in answers_in(study)} == {0.2, 0.5, 1, 2, 5, 10} < usual
+        asked = report(study, tolerances=(3, 4))
+        assert [each["max_drop"] for each in values_in(asked)["families"][0]["answers"]] == [3, 4]
+
+
+def answers_in(study):
+    """The answers on a page, at the tolerances that it chooses."""
+    return values_in(report(study))["families"][0]["answers"]

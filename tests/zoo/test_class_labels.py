@@ -11,7 +11,7 @@ from torchvision import models
 from torchvision.datasets import imagenette
 
 from lesion.errors import SubjectError
-from lesion.zoo import fashion_mnist, open_subject
+from lesion.zoo import class_names, open_subject
 
 WNIDS = tuple(sorted(imagenette.Imagenette._WNID_TO_CLASS))
 OUTPUTS = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # as fast.ai lists them
@@ -101,10 +101,10 @@ def test_a_folder_that_is_no_class_of_the_networks_is_named(make):
 
 
 def test_as_many_folders_as_outputs_still_go_by_name(make):
-    names = [name for name in fashion_mnist.CLASSES if "/" not in name]
+    names = [name for name in class_names.FASHION_MNIST if "/" not in name]
     data = make(*names)
     assert labels(open_subject("demo:resnet20", None, data)) == [
-        fashion_mnist.CLASSES.index(name) for name in sorted(names)
+        class_names.FASHION_MNIST.index(name) for name in sorted(names)
     ]
     make_more = Path(data.partition(":")[2]) / "top"
     make_more.mkdir()

@@ -9,7 +9,7 @@ from lesion.compression.footprint import Saving
 from lesion.errors import LesionError
 from lesion.lesions.amounts import FILTERS
 from lesion.lesions.damage import Damage, Settings
-from lesion.lesions.kept_cost import kept_cost, shrinking
+from lesion.lesions.kept_cost import kept_cost
 from lesion.lesions.lesion import Lesion, Skipped, Target
 from lesion.lesions.ratios import dropped, falling
 from lesion.lesions.targets import targets
@@ -87,7 +87,7 @@ class Filters(Damage):
         if scores is None:
             return None
         gone = dropped(anatomy, lesion, scores)
-        smaller = shrinking(anatomy, gone)
+        smaller = anatomy.shrinking(gone)
         return Saving(kept_cost(anatomy, smaller), kept_cost(anatomy, smaller, gone=gone))
 
     def saving(self, anatomy: Anatomy, lesion: Lesion) -> float:

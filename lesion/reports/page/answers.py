@@ -14,6 +14,8 @@ from lesion.results.reading import Reading
 from lesion.subject.outcomes import EVALUATION
 
 GRID = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 15, 20, 30)  # points
+COARSE = (0.2, 0.5, 1, 2, 5, 10)  # where more than MANY lesions stopped early: each takes a while
+MANY = 1000
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of a whole evaluation's baseline
 CODES = {"safe": "s", "sensitive": "x", "undecided": "u"}
 
@@ -37,7 +39,8 @@ def grid(reading: Reading) -> tuple[float, ...]:
     if reading.column == EVALUATION:
         usual = {float(f"{share * abs(reading.baseline):.3g}") for share in SHARES}
         return tuple(sorted({drop for drop in usual if drop} | swept))
-    return tuple(sorted({float(drop) for drop in GRID} | swept))
+    stopped = sum(not (drop.interval or drop.reason) for drop in reading.counted.values())
+    return tuple(sorted({float(drop) for drop in (COARSE if stopped > MANY else GRID)} | swept))
 
 
 def answers(reading: Reading, tolerances: Sequence[float]) -> list[Answer]:

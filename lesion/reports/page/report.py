@@ -64,7 +64,8 @@ def report(
     Everything on the page is in the study; advice at a tolerance is what `lesion.recommend` gives.
 
     path: where to write it, None for nowhere; tolerances: at which there is advice, in points,
-        None for some from 0.1 to 30 and those that were swept
+        None for some from 0.1 to 30 and those that were swept; fewer where more than 1000 lesions
+        stopped early, of which each tolerance takes its while
     class_names: of the labels of the images; tradeoff: what `lesion.tradeoff` gave; interactions:
         what `lesion.interactions` gave, or its table
 
