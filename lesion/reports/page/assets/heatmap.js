@@ -18,7 +18,7 @@ function drawHeatmap() {
   const head = of.amount_texts.map((name) => el("th", { scope: "col" }, named(shortened(name, 12))));
   const rows = of.targets.map((_, target) => heatRow(target));
   replace("heatmap", el("table", { class: "heat" },
-    title(`Drop${of.unit ? " in points" : ""}: a row a ${of.target}, a column an amount (${of.axis}), harm rising to the right`),
+    title(`Drop${of.unit ? " in points" : ""}: a row a ${of.target}, a column an amount, harm rising to the right; ${of.axis}`),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, of.target), head)),
     el("tbody", {}, rows)));
 }
