@@ -1,10 +1,13 @@
 """A traced graph made functional: what an operation changes in place is a new value instead.
 
-Which nodes share memory is told by the storages of the traced values.  Where changed memory is read
-through another view of it, nothing is rewritten here.
+Which nodes share memory is told by the storages of the traced values.  What is changed in a slice
+is put into that of which it is a slice.  Where changed memory is read through another view of it,
+nothing is rewritten here.
 """
 
 import operator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +16,10 @@ from torch._ops import OpOverload
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
+PUT_BACK: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.slice.Tensor: torch.ops.aten.slice_scatter.default,
+    torch.ops.aten.select.int: torch.ops.aten.select_scatter.default,
+}
 RENAMED = {"zero_": torch.ops.aten.zeros_like.default}
 Place = tuple[int, str]  # the memory of a value, and how the value lies in it
 
@@ -74,7 +81,8 @@ def _gives_value(node: Node) -> bool:
 
 
 def _separable(graph: Graph) -> bool:
-    """Whether changed memory is read again only in the way in which it was changed."""
+    """Whether changed memory is read again only in the way in which it was changed, or as that of
+    which the changed is a slice."""
     stale: set[Node] = set()
     before: list[tuple[Node, list[Place]]] = []
     for node in graph.nodes:
@@ -90,27 +98,51 @@ def _separable(graph: Graph) -> bool:
 
 
 def _otherwise(target: Node, before: list[tuple[Node, list[Place]]]) -> list[Node]:
-    """The nodes that show the target's memory, but not as the target does."""
-    ((memory, layout),) = _places(target)
+    """The nodes that show the target's memory, but neither as the target nor as a whole of it."""
+    ((memory, _),) = _places(target)
+    known = [_places(node) for node in _wholes(target)]
     return [
         node
         for node, places in before
-        if any(place[0] == memory for place in places) and places != [(memory, layout)]
+        if any(place[0] == memory for place in places) and places not in known
     ]
+
+
+def _wholes(part: Node) -> Iterator[Node]:
+    """A node, that of which it is a slice, and so on."""
+    yield part
+    while part.target in PUT_BACK and not part.kwargs:
+        (part, *_) = part.all_input_nodes
+        yield part
 
 
 def _rewrite(graph: Graph) -> None:
     newest: dict[Node, Node] = {}  # what stands for a node since it was changed
     showing: dict[Place, list[Node]] = {}
-    for node in graph.nodes:
+    for node in list(graph.nodes):
+        target = _target(node) if changes(node) else None
         node.args = map_arg(node.args, lambda old: newest.get(old, old))
         node.kwargs = map_arg(node.kwargs, lambda old: newest.get(old, old))
-        places = _places(node)
-        if changes(node):
-            newest.update(dict.fromkeys(showing[places[0]], node))
+        if target is not None:
             _replace(node)
+            for part, value in list(_renewed(graph, target, node, newest)):
+                newest.update(dict.fromkeys(showing[_places(part)[0]], value))
+        places = _places(node)
         if len(places) == 1:
             showing.setdefault(places[0], []).append(node)
+
+
+def _renewed(
+    graph: Graph, target: Node, value: Node, newest: Mapping[Node, Node]
+) -> Iterator[tuple[Node, Node]]:
+    """What was changed, and each whole of which it is a slice, with its new value."""
+    yield target, value
+    for part, whole in pairwise(_wholes(target)):
+        with graph.inserting_after(value):
+            given = (newest.get(whole, whole), value, *part.args[1:])
+            value = graph.call_function(PUT_BACK[part.target], given)
+        value.meta = dict(whole.meta)
+        yield whole, value
 
 
 def _replace(node: Node) -> None:

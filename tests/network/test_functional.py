@@ -81,6 +81,35 @@ def of_a_slice(net, x):
     return x
 
 
+def of_slices(net, x):
+    inner = x[:, 2:6][:, 1, ::2]
+    inner.mul_(2)
+    x[:, 2:6].sub_(inner.mean())
+    x[0].add_(1)
+    x[:, -1, 2:].relu_()
+    return x + x[:, 3:4]
+
+
+def numbered_windows(net, x):
+    mask = x.new_zeros((6, 6))
+    for number, rows in enumerate((slice(0, -3), slice(-3, -1), slice(-1, None))):
+        mask[rows, 2:] = number
+    return x * (mask.unsqueeze(0) - mask.unsqueeze(1)).ne(0)[:1]
+
+
+def kept_slice(net, x):
+    y = x[:, :4]
+    y.add_(1)
+    x[:, :4].mul_(3)
+    return torch.cat([y, x[:, 4:]], 1)
+
+
+def of_a_slice_that_overlaps(net, x):
+    y = x[:, :4]
+    x[:, 2:6].add_(1)
+    return torch.cat([y, y], 1)
+
+
 def of_a_view(net, x):
     x.view(x.shape[0], -1).relu_()
     return x
@@ -137,8 +166,9 @@ def by_index(net, x):
 
 SAME = since("2.11", "torch.export takes what dropout gives back for another tensor")
 OURS = (relu, read_again, pytest.param(without_dropout, marks=SAME), activations, several, masked,
-        booleans, out, narrower, last_view, copied_parameter, whole_chunk)  # fmt: skip
-TORCHS = (of_a_slice, of_a_view, chained, seen_through_a_view, of_a_chunk, copied_into,
+        booleans, out, narrower, last_view, copied_parameter, whole_chunk, of_a_slice, of_slices,
+        numbered_windows, kept_slice, copied_into)  # fmt: skip
+TORCHS = (of_a_slice_that_overlaps, of_a_view, chained, seen_through_a_view, of_a_chunk,
           other_shape, expanded, at_once, by_index)  # fmt: skip
 
 
