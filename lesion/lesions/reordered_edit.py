@@ -167,7 +167,7 @@ class _Blocks:
 
     def _closed(self, block: str, pairs: Mapping[int, int]) -> None:
         """Raises LesionError where what a branch computes inside is read outside."""
-        nodes, needed, users = self.graph.nodes, self.graph.reaching(), self.graph.users()
+        nodes, needed, users = self.graph.nodes, self.graph.reaching, self.graph.users()
         around = {*pairs, self.branches[block].node}
         computed = (i for i, there in pairs.items() if i != there and nodes[i].kind == "call")
         outside = {user for index in computed for user in users[index]} & needed - around
@@ -190,7 +190,7 @@ class _Blocks:
 
     def _tail(self, block: str) -> Iterator[int]:
         """The operations on a sum alone, one after the other, in the module where it is made."""
-        users, needed = self.graph.users(), self.graph.reaching()
+        users, needed = self.graph.users(), self.graph.reaching
         live, at = self.graph.varying(by_size=False), self.branches[block].node
         while at != self.graph.output:
             readers = [self.graph.nodes[index] for index in users[at] if index in needed]

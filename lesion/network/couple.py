@@ -59,7 +59,7 @@ def couple(graph: Graph, tensors: tuple[Tensor, ...], *, scored: bool = True) ->
     walk = Walk(graph, tensors, _rule)
     coupling = walk.go()
     coupling.labels = walk.labels
-    reaching = graph.reaching() if scored else set(range(len(graph.nodes)))
+    reaching = graph.reaching if scored else set(range(len(graph.nodes)))
     for made in coupling.makings.values():
         if not reaching.intersection(made.nodes):
             reason = "reaches another output than the one that is scored"

@@ -64,7 +64,7 @@ def dissect(network: nn.Module, forward: Forward, batch: Any, *, scored: bool = 
         blocks=deletable,
     )
     mixing = [edge for edge in coupling.edges if edge.role in ("read", "norm")]
-    counting = graph.reaching() if scored else {node.index for node in graph.nodes}
+    counting = graph.reaching if scored else {node.index for node in graph.nodes}
     reads, other_reads = (
         tuple(_final(edge, joined) for edge in mixing if (edge.node in counting) is on_the_way)
         for on_the_way in (True, False)
@@ -167,7 +167,7 @@ def _final(edge: Edge, joined: Joined) -> Edge:
 def _flow(made: Making, coupling: Coupling, joined: Joined) -> tuple[Edge, ...]:
     """The edges where the layer's own labels arrive, other layers' labels there made CONSTANT."""
     mine, followers = _followed(made, coupling)
-    flow, scored = [], coupling.graph.reaching()
+    flow, scored = [], coupling.graph.reaching
     for edge in coupling.edges:
         raw = edge.labels.numpy().astype(int)
         arriving = np.isin(raw, mine)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,10 +44,10 @@ class Node:
         """The short name of a call's function; of other nodes, whose names are free, nothing."""
         return self.name if self.kind == "call" else ""
 
-    @property
-    def inputs(self) -> list[int]:
+    @cached_property
+    def inputs(self) -> tuple[int, ...]:
         """The nodes it reads, in order of its arguments."""
-        return list(refs((self.args, self.kwargs)))
+        return tuple(refs((self.args, self.kwargs)))
 
 
 def refs(args: Any) -> Iterator[int]:
@@ -103,13 +104,14 @@ class Graph:
             last[index] = len(self.nodes)
         return last
 
-    def reaching(self) -> set[int]:
+    @cached_property
+    def reaching(self) -> frozenset[int]:
         """The nodes on which the output that is scored depends."""
         reaching = {self.output}
         for node in reversed(self.nodes):
             if node.index in reaching:
                 reaching.update(node.inputs)
-        return reaching
+        return frozenset(reaching)
 
     def varying(self, *, by_size: bool = True) -> set[int]:
         """The nodes that depend on the inputs; by_size: on the size of the batch alone too."""
