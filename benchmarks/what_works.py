@@ -282,7 +282,7 @@ def _exported(small: nn.Module, rates: Allocation, x: Tensor, entry: Entry) -> s
 
 def _torch_pruning(rates: Allocation, network: nn.Module, x: Tensor, entry: Entry) -> str:
     signal.signal(signal.SIGALRM, _stop)
-    signal.alarm(PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, 1)  # again: destructors swallow what is raised
     try:
         to_torch_pruning(rates, network, x, entry.adapter)
     except LesionError as error:
@@ -292,7 +292,7 @@ def _torch_pruning(rates: Allocation, network: nn.Module, x: Tensor, entry: Entr
     except Exception as error:  # Torch-Pruning raises what it likes
         return f"fails ({type(error).__name__})"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return "the same"
 
 
