@@ -29,6 +29,8 @@ DAMAGES = {
     "low_rank:form=spatial": (0.25, 0.5, 0.75),
 }
 
+FEWER = 500  # images for so many damages
+
 
 def main(
     studies: Annotated[Path, typer.Option(help="where study files are kept or made")] = Path("."),
@@ -36,10 +38,7 @@ def main(
     damages: Annotated[bool, typer.Option("--damages", help="ResNet-56's damages alone")] = False,
 ) -> None:
     """Sweep ResNet-20 and ResNet-56 on Fashion-MNIST and draw every figure as PNG."""
-    if damages:
-        side_by_side(studies / "resnet56-damages.lesion", limit)
-        return
-    for name, folder in (("resnet20", "demo"), ("resnet56", "resnet56")):
+    for name, folder in () if damages else (("resnet20", "demo"), ("resnet56", "resnet56")):
         subject = zoo.open_subject(f"demo:{name}", None, "demo:fashion-mnist")
         ready = prepare(subject, studies / f"{name}.lesion", goal=Full(), images=limit)
         for step in ready:
@@ -51,6 +50,7 @@ def main(
             print(f"\n{path}", end="")
         print(f"\n{advice.text()}")
         ready.study.close()
+    side_by_side(studies / "resnet56-damages.lesion", min(limit, FEWER))
 
 
 def side_by_side(path: Path, limit: int) -> None:
