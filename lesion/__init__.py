@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from lesion.subject.adapter import Adapter, Output
     from lesion.subject.set_score import SetScore
     from lesion.subject.subject import Subject
+    from lesion.sweeps.runners.ray import OnRay
     from lesion.sweeps.sweep import sweep
     from lesion.sweeps.whole_network import evaluate
     from lesion.sweeps.yardstick import criteria
@@ -90,6 +91,7 @@ __all__ = [
     "Group",
     "GroupCriterion",
     "LesionError",
+    "OnRay",
     "Output",
     "SetScore",
     "Study",
@@ -216,6 +218,7 @@ _MODULES = {
     ),
     "subject.set_score": ("SetScore",),
     "subject.subject": ("Subject",),
+    "sweeps.runners.ray": ("OnRay",),
     "sweeps.sweep": ("sweep",),
     "sweeps.whole_network": ("evaluate",),
     "sweeps.yardstick": ("criteria",),

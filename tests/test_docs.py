@@ -34,7 +34,7 @@ def files_and_commands(page, section):
         name = NAME.match(text)
         if kind == "sh":
             lines += command_lines(text)
-        else:
+        elif kind != "text":  # which is of clusters that are not here
             assert name, f"a block of {page} that no command runs: {text[:40]}"
             files[name[1]] = text
     return files, [line for line in lines if not line.startswith("pip install")]

@@ -100,11 +100,11 @@ def prepared(
 ) -> Iterator["Sweep"]:
     """A sweep ready to run, announced; its study is closed at the end."""
     from lesion.sweeps.prepare import placed, prepare
-    from lesion.sweeps.runners import runner
+    from lesion.sweeps.runners import at_work
 
     means = means or Means()
-    where = runner(means.runner)
-    with placed(subject.network, means.device or best_device()):
+    device = means.device or best_device()
+    with placed(subject.network, device), at_work(means.runner) as where:
         ready = prepare(
             subject,
             out,

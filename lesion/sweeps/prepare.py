@@ -82,7 +82,8 @@ def prepare(
         raise
     warnings += [subject.several] if subject.several else []
     warnings += [obstacle] if (obstacle := goal.obstacle(study, images)) else []
-    opening = Opening(reopen or subject, choices.recovery, memory)
+    weights = study.header.subject["weights"]
+    opening = Opening(reopen or subject, choices.recovery, memory, weights=weights)
     if not isinstance(goal, Full):
         edits = {lesion.at: edit for lesion, edit in lesions.items()}
         opening = replace(opening, edits=tuple(edits.values()), images=images)

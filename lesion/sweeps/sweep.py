@@ -25,8 +25,7 @@ from lesion.sweeps.logbook import logged
 from lesion.sweeps.logs import Logs, opened
 from lesion.sweeps.prepare import placed, prepare
 from lesion.sweeps.progress import Told, exhausted
-from lesion.sweeps.runners import Runner
-from lesion.sweeps.runners import runner as known_runner
+from lesion.sweeps.runners import Runner, at_work
 
 
 def sweep(
@@ -105,13 +104,12 @@ def sweep(
     )
     choices.check()
     logs = opened(log)
-    with placed(network, device), _place(out) as path:
+    with placed(network, device), _place(out) as path, at_work(runner) as where:
         subject = Subject.of(network, data, adapter=adapter, score=score, train=train)
         if subject.several:
             warnings.warn(subject.several, stacklevel=2)
         goal = aimed(max_drop, confidence, judged(subject.score), half_width, full)
         room = parse(memory) if memory else None
-        where = known_runner(runner) if isinstance(runner, str) else runner
         ready = prepare(subject, path, choices, goal, images=images, memory=room, runner=where)
         if out is None:
             ready.study.vanish(path.parent)

@@ -23,6 +23,7 @@ from lesion.subject.batch import cloned, describe, moved
 from lesion.subject.network import device_of, evaluating
 from lesion.subject.snapshot import unchanged
 from lesion.subject.subject import Subject
+from lesion.subject.weights import fingerprint
 from lesion.sweeps.measure import Worker
 from lesion.sweeps.work import CHUNK, TOGETHER
 
@@ -39,6 +40,8 @@ class Opening:
         use, None for half of what is free
     edits, images: one edit a target where lesions come back to some of so many images, else none
     avoid: digests of images that may not take part in a recovery
+    weights: the fingerprint of the network that has to be there, "" for any; beside: how many
+        workers share what is free
     """
 
     subject: Subject | Callable[[], Subject]
@@ -47,6 +50,12 @@ class Opening:
     edits: Sequence[Edit] = ()
     images: int = 0
     avoid: np.ndarray | None = None
+    weights: str = ""
+    beside: int = 1
+
+    def sharing(self, workers: int) -> "Opening":
+        """The same for one of so many workers on a machine."""
+        return replace(self, beside=workers)
 
     def __call__(self) -> Worker:
         """The worker.
@@ -55,6 +64,11 @@ class Opening:
         cannot be.
         """
         subject = self.subject if isinstance(self.subject, Subject) else self.subject()
+        if self.weights and fingerprint(subject.network) != self.weights:
+            raise SubjectError(
+                "Expected the network that the study measures, but the one that a worker opened "
+                "has other weights; make what it is named by give the same everywhere."
+            )
         room = self.room(subject)
         with evaluating(subject.network):
             dissection = dissect(subject.network, subject.outputs, example_of(subject))
@@ -82,7 +96,7 @@ class Opening:
 
     def room(self, subject: Subject) -> int:
         """How many bytes it may use."""
-        return self.memory or int(SHARE * free(device_of(subject.network)))
+        return self.memory or int(SHARE * free(device_of(subject.network))) // self.beside
 
 
 def check_train(subject: Subject, seen: bool) -> None:

@@ -149,8 +149,8 @@ def test_an_unknown_damage_or_runner_is_told_the_known_ones(network, data, tmp_p
         match=r"a damage \(activation_threshold, .*, weight_threshold\), got 'bits'; choose",
     ):
         lesion.sweep(network, data, tmp_path / "s.lesion", damage="bits")
-    with pytest.raises(lesion.LesionError, match=r"Expected a runner \(here\), got 'ray'; choose"):
-        lesion.sweep(network, data, tmp_path / "s.lesion", runner="ray")
+    with pytest.raises(lesion.LesionError, match=r"a runner \(here, ray\), got 'spark'; choose"):
+        lesion.sweep(network, data, tmp_path / "s.lesion", runner="spark")
 
 
 # --- batches

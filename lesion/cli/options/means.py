@@ -19,7 +19,12 @@ Device = Annotated[
     str | None, _means(help="cpu, cuda, cuda:1", show_default="cuda where there is one")
 ]
 WhichRunner = Annotated[
-    str, _means("--runner", help="where it is measured: here, or by one of another package")
+    str,
+    _means(
+        "--runner",
+        help="where it is measured: here; ray, on workers of this machine or a cluster, such as "
+        "ray:workers=4,gpus=1,address=auto; or by one of another package",
+    ),
 ]
 Workers = Annotated[int | None, _means(help="processes that read images", metavar="N", min=0)]
 Logs = Annotated[
