@@ -64,8 +64,8 @@ def test_networks_that_recover_may_be_there_too(tmp_path, workers):
 
 
 class Deadly(Dataset):
-    """Images of which one ends the process that reads it, as often as a file says, but not `home`;
-    the file counts down."""
+    """Images of which one ends the process that reads it, but not `home`, and a file of a folder,
+    as long as there are any."""
 
     def __init__(self, data, deaths, home):
         self.data, self.deaths, self.home = data, deaths, home
@@ -74,18 +74,20 @@ class Deadly(Dataset):
         return len(self.data)
 
     def __getitem__(self, index):
-        left = int(self.deaths.read_text())
-        if index == 7 and os.getpid() != self.home and left:
-            self.deaths.write_text(str(left - 1))
-            os._exit(1)
+        if index == 7 and os.getpid() != self.home:
+            for file in self.deaths.iterdir():
+                file.unlink()
+                os._exit(1)
         return self.data[index]
 
 
 def swept(tmp_path, where, deaths=0, **more):
     network, data = networks.plain(300)
-    file = tmp_path / "deaths"
-    file.write_text(str(deaths))
-    subject = Subject.of(network, Deadly(data, file, os.getpid()))
+    folder = tmp_path / "deaths"
+    folder.mkdir()
+    for number in range(deaths):
+        (folder / str(number)).touch()
+    subject = Subject.of(network, Deadly(data, folder, os.getpid()))
     ready = prepare(subject, tmp_path / "s", Choices((0.25, 0.75)), Full(), runner=where, **more)
     with ready.study as study:
         list(ready)
@@ -95,7 +97,7 @@ def swept(tmp_path, where, deaths=0, **more):
 def test_what_a_lost_worker_had_is_done_again(tmp_path, workers):
     (tmp_path / "here").mkdir()
     assert swept(tmp_path, workers(2), deaths=2) == swept(tmp_path / "here", Here())
-    assert (tmp_path / "deaths").read_text() == "0"
+    assert not list((tmp_path / "deaths").iterdir())
 
 
 def test_who_is_lost_three_times_over_the_intact_network_is_told(tmp_path, workers):
